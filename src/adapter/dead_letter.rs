@@ -1,0 +1,94 @@
+use std::fmt;
+
+use crate::{Closing, Flushing, Sink, WriteError};
+
+/// An event that could not be delivered, and why: what a dead letter sink is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadLetter<E, X> {
+    /// The event.
+    pub event: E,
+    /// The error of the sink that it was to go to.
+    pub error: X,
+}
+
+/// Writes to another sink what fails, with the error. Made by
+/// [`dead_letter`](crate::SinkExt::dead_letter).
+///
+/// An event that the sink refuses because it is closed comes back as `Closed`. A close closes the dead
+/// letter sink first, so that a shutdown diverts nothing. `write_ref` clones an event that fails, since the
+/// dead letter must own it.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{DeadLetter, Sink, SinkExt, sink};
+///
+/// let dead = sink::collector();
+/// let sink = sink::from_fn(|_: &u32| Err("malformed")).dead_letter(dead.clone());
+/// sink.write(1).unwrap();
+/// assert_eq!(dead.take(), [DeadLetter { event: 1, error: "malformed" }]);
+/// ```
+#[derive(Clone)]
+#[must_use = "sinks do nothing unless written to"]
+pub struct DeadLettered<S, T> {
+    sink: S,
+    other: T,
+}
+
+impl<S, T> DeadLettered<S, T> {
+    pub(crate) fn new(sink: S, other: T) -> Self {
+        Self { sink, other }
+    }
+}
+
+impl<E, S, T> Sink<E> for DeadLettered<S, T>
+where
+    S: Sink<E>,
+    T: Sink<DeadLetter<E, S::Error>>,
+{
+    type Error = T::Error;
+
+    fn write(&self, event: E) -> Result<(), WriteError<E, T::Error>> {
+        match self.sink.write(event) {
+            Ok(()) => Ok(()),
+            Err(WriteError::Closed(event)) => Err(WriteError::Closed(event)),
+            Err(WriteError::Failed { event, error }) => self
+                .other
+                .write(DeadLetter { event, error })
+                .map_err(|refused| refused.map_event(|letter| letter.event)),
+        }
+    }
+
+    fn write_ref(&self, event: &E) -> Result<(), WriteError<(), T::Error>>
+    where
+        E: Clone,
+    {
+        match self.sink.write_ref(event) {
+            Ok(()) => Ok(()),
+            Err(WriteError::Closed(())) => Err(WriteError::Closed(())),
+            Err(WriteError::Failed { event: (), error }) => self
+                .other
+                .write(DeadLetter { event: event.clone(), error })
+                .map_err(|refused| refused.map_event(drop)),
+        }
+    }
+
+    fn flush(&self) -> Flushing {
+        Flushing::all([self.sink.flush(), self.other.flush()])
+    }
+
+    fn close(&self) -> Closing {
+        let other = self.other.close();
+        Closing::all([self.sink.close(), other])
+    }
+
+    fn is_closed(&self) -> bool {
+        self.sink.is_closed()
+    }
+}
+
+impl<S: fmt::Debug, T: fmt::Debug> fmt::Debug for DeadLettered<S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeadLettered").field("sink", &self.sink).field("other", &self.other).finish()
+    }
+}

@@ -1,0 +1,117 @@
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::{Closing, Flushing, Sink, WriteError};
+
+/// A count that can be read from anywhere. Clones share it.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Counter, Sink, SinkExt, sink};
+///
+/// let dropped = Counter::new();
+/// let queue = sink::from_fn(|_: &u32| Err("full")).lossy_counted(&dropped).queued();
+/// queue.write(1).unwrap();
+/// queue.close().wait().unwrap();
+/// assert_eq!(dropped.get(), 1);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Counter(Arc<AtomicU64>);
+
+impl Counter {
+    /// A count of zero.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The count now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add_one(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Drops what fails, as asked, and counts it. Made by [`lossy`](crate::SinkExt::lossy) and
+/// [`lossy_counted`](crate::SinkExt::lossy_counted).
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Sink, SinkExt, sink};
+///
+/// let sink = sink::from_fn(|_: &u32| Err("full")).lossy();
+/// assert!(sink.write(1).is_ok());
+/// assert_eq!(sink.dropped(), 1);
+/// ```
+#[derive(Clone)]
+#[must_use = "sinks do nothing unless written to"]
+pub struct Lossy<S> {
+    sink: S,
+    counter: Counter,
+}
+
+impl<S> Lossy<S> {
+    pub(crate) fn new(sink: S, counter: Counter) -> Self {
+        Self { sink, counter }
+    }
+
+    /// How many events failed and were dropped.
+    pub fn dropped(&self) -> u64 {
+        self.counter.get()
+    }
+
+    fn outcome<E, X>(&self, written: Result<(), WriteError<E, X>>) -> Result<(), WriteError<E, Infallible>> {
+        match written {
+            Ok(()) => Ok(()),
+            Err(WriteError::Closed(event)) => Err(WriteError::Closed(event)),
+            Err(WriteError::Failed { .. }) => {
+                self.counter.add_one();
+                Ok(())
+            }
+        }
+    }
+}
+
+impl<E, S> Sink<E> for Lossy<S>
+where
+    S: Sink<E>,
+{
+    type Error = Infallible;
+
+    #[inline]
+    fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
+        self.outcome(self.sink.write(event))
+    }
+
+    #[inline]
+    fn write_ref(&self, event: &E) -> Result<(), WriteError<(), Infallible>>
+    where
+        E: Clone,
+    {
+        self.outcome(self.sink.write_ref(event))
+    }
+
+    fn flush(&self) -> Flushing {
+        self.sink.flush()
+    }
+
+    fn close(&self) -> Closing {
+        self.sink.close()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.sink.is_closed()
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Lossy<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lossy").field("sink", &self.sink).field("dropped", &self.dropped()).finish()
+    }
+}

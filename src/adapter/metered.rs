@@ -1,0 +1,156 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::{Closing, Flushing, Sink, WriteError};
+
+/// Counts the writes of the sinks that were made [`metered`](crate::SinkExt::metered) with it. Cheap to
+/// clone, readable from anywhere.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Meter, Sink, SinkExt, sink};
+///
+/// let meter = Meter::new();
+/// let sink = sink::from_fn(|event: &u32| if *event < 2 { Ok(()) } else { Err("full") }).metered(&meter);
+/// for event in 0..3 {
+///     let _ = sink.write(event);
+/// }
+/// let snapshot = meter.snapshot();
+/// assert_eq!((snapshot.events, snapshot.successes, snapshot.failures), (3, 2, 1));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Meter {
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    events: AtomicU64,
+    successes: AtomicU64,
+    failures: AtomicU64,
+    refused: AtomicU64,
+    panicked: AtomicU64,
+}
+
+/// What a [`Meter`] had counted at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MeterSnapshot {
+    /// Writes begun.
+    pub events: u64,
+    /// Writes that were accepted.
+    pub successes: u64,
+    /// Writes that failed.
+    pub failures: u64,
+    /// Writes that were refused because the sink was closed.
+    pub refused: u64,
+    /// Writes that panicked.
+    pub panicked: u64,
+    /// Writes that are under way.
+    pub in_flight: u64,
+}
+
+impl Meter {
+    /// One that has counted nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The counts now.
+    pub fn snapshot(&self) -> MeterSnapshot {
+        // Outcomes first, each acquiring what was counted before it: no outcome without its event.
+        let successes = self.counts.successes.load(Ordering::Acquire);
+        let failures = self.counts.failures.load(Ordering::Acquire);
+        let refused = self.counts.refused.load(Ordering::Acquire);
+        let panicked = self.counts.panicked.load(Ordering::Acquire);
+        let events = self.counts.events.load(Ordering::Acquire);
+        let in_flight = events.saturating_sub(successes + failures + refused + panicked);
+        MeterSnapshot { events, successes, failures, refused, panicked, in_flight }
+    }
+
+    fn measure<T, X>(
+        &self,
+        write: impl FnOnce() -> Result<(), WriteError<T, X>>,
+    ) -> Result<(), WriteError<T, X>> {
+        self.counts.events.fetch_add(1, Ordering::Relaxed);
+        let mut outcome = Outcome { counts: &self.counts, count: &self.counts.panicked };
+        let written = write();
+        outcome.count = match &written {
+            Ok(()) => &outcome.counts.successes,
+            Err(WriteError::Failed { .. }) => &outcome.counts.failures,
+            Err(WriteError::Closed(_)) => &outcome.counts.refused,
+        };
+        written
+    }
+}
+
+/// Counts an outcome when dropped; a panic, unless told otherwise.
+struct Outcome<'a> {
+    counts: &'a Counts,
+    count: &'a AtomicU64,
+}
+
+impl Drop for Outcome<'_> {
+    fn drop(&mut self) {
+        // Release: pairs with the acquire of a snapshot, which then sees the event too.
+        self.count.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// Counts writes and their outcomes. Made by [`metered`](crate::SinkExt::metered). Above a queue it counts
+/// what the queue accepts, not what is delivered.
+#[derive(Clone)]
+#[must_use = "sinks do nothing unless written to"]
+pub struct Metered<S> {
+    sink: S,
+    meter: Meter,
+}
+
+impl<S> Metered<S> {
+    pub(crate) fn new(sink: S, meter: Meter) -> Self {
+        Self { sink, meter }
+    }
+}
+
+impl<E, S> Sink<E> for Metered<S>
+where
+    S: Sink<E>,
+{
+    type Error = S::Error;
+
+    #[inline]
+    fn write(&self, event: E) -> Result<(), WriteError<E, S::Error>> {
+        self.meter.measure(|| self.sink.write(event))
+    }
+
+    #[inline]
+    fn write_ref(&self, event: &E) -> Result<(), WriteError<(), S::Error>>
+    where
+        E: Clone,
+    {
+        self.meter.measure(|| self.sink.write_ref(event))
+    }
+
+    fn flush(&self) -> Flushing {
+        self.sink.flush()
+    }
+
+    fn close(&self) -> Closing {
+        self.sink.close()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.sink.is_closed()
+    }
+}
+
+impl<S> fmt::Debug for Metered<S>
+where
+    S: fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metered").field("sink", &self.sink).finish_non_exhaustive()
+    }
+}

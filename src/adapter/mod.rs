@@ -1,0 +1,32 @@
+//! The transparent combinators: one file each, made by the methods of [`SinkExt`](crate::SinkExt).
+//!
+//! They hold no events of their own. A write runs on the writer's thread and takes as long as what is
+//! downstream does; a panic in a closure goes on to the writer.
+
+mod catch_panic;
+mod closeable;
+mod dead_letter;
+mod fallback;
+mod filter;
+mod filter_map;
+mod inspect;
+mod keep_open;
+mod lossy;
+mod map;
+mod map_owned;
+mod metered;
+mod tee;
+
+pub use self::catch_panic::{CatchPanic, CatchPanicError};
+pub use self::closeable::Closeable;
+pub use self::dead_letter::{DeadLetter, DeadLettered};
+pub use self::fallback::Fallback;
+pub use self::filter::Filter;
+pub use self::filter_map::FilterMap;
+pub use self::inspect::Inspect;
+pub use self::keep_open::KeepOpen;
+pub use self::lossy::{Counter, Lossy};
+pub use self::map::Map;
+pub use self::map_owned::MapOwned;
+pub use self::metered::{Meter, MeterSnapshot, Metered};
+pub use self::tee::Tee;

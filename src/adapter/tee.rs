@@ -1,0 +1,109 @@
+use std::convert::Infallible;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::lifecycle::join;
+use crate::sink::{Never, refused};
+use crate::{CloseError, Closing, Flushing, Sink, WriteError};
+
+/// Writes every event to two sinks. Made by [`tee`](crate::SinkExt::tee).
+///
+/// Both are always tried, on the writer's thread; if one panics, the other still gets the event, and the
+/// panic goes on. The first gets the event by reference, so that nothing is cloned that need not be. It is
+/// closed when both are; while only one is, the events that it misses are counted, and the close tells.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Sink, SinkExt, sink};
+///
+/// let (left, right) = (sink::collector(), sink::collector());
+/// let both = left.clone().tee(right.clone());
+/// both.write("push").unwrap();
+/// left.close();
+/// both.write("pull").unwrap();
+/// assert_eq!((left.len(), right.len(), both.missed()), (1, 2, 1));
+/// ```
+#[must_use = "sinks do nothing unless written to"]
+pub struct Tee<S, T> {
+    sink: S,
+    other: T,
+    missed: Arc<AtomicU64>,
+    closing: OnceLock<Closing>,
+}
+
+impl<S, T> Tee<S, T> {
+    pub(crate) fn new(sink: S, other: T) -> Self {
+        Self { sink, other, missed: Arc::default(), closing: OnceLock::new() }
+    }
+
+    /// How many events reached only one of the two.
+    pub fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+
+    fn outcome<E>(&self, left: bool, right: Result<(), E>) -> Result<(), WriteError<E, Infallible>> {
+        match (left, right) {
+            (true, Ok(())) => Ok(()),
+            (false, Err(event)) => Err(WriteError::Closed(event)),
+            (true, Err(_)) | (false, Ok(())) => {
+                self.missed.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl<E, S, T> Sink<E> for Tee<S, T>
+where
+    E: Clone,
+    S: Sink<E>,
+    T: Sink<E>,
+    S::Error: Never,
+    T::Error: Never,
+{
+    type Error = Infallible;
+
+    fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
+        let left = catch_unwind(AssertUnwindSafe(|| self.sink.write_ref(&event).is_ok()));
+        let right = self.other.write(event).map_err(refused);
+        self.outcome(left.unwrap_or_else(|panic| resume_unwind(panic)), right)
+    }
+
+    fn write_ref(&self, event: &E) -> Result<(), WriteError<(), Infallible>> {
+        let left = catch_unwind(AssertUnwindSafe(|| self.sink.write_ref(event).is_ok()));
+        let right = self.other.write_ref(event).map_err(refused);
+        self.outcome(left.unwrap_or_else(|panic| resume_unwind(panic)), right)
+    }
+
+    fn flush(&self) -> Flushing {
+        Flushing::all([self.sink.flush(), self.other.flush()])
+    }
+
+    fn close(&self) -> Closing {
+        // Begun outside of the cell, so that one that calls back finds nobody at it.
+        let both = [self.sink.close(), self.other.close()];
+        let missed = Arc::clone(&self.missed);
+        let closing = Closing::all(both).map(move |outcome| match missed.load(Ordering::Relaxed) {
+            0 => outcome,
+            events => join([Err(CloseError::Missed { events }), outcome]),
+        });
+        self.closing.get_or_init(|| closing).clone()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.sink.is_closed() && self.other.is_closed()
+    }
+}
+
+impl<S: fmt::Debug, T: fmt::Debug> fmt::Debug for Tee<S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tee")
+            .field("sink", &self.sink)
+            .field("other", &self.other)
+            .field("missed", &self.missed())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,889 @@
+//! One event to many sinks.
+//!
+//! # Why a write waits for nobody
+//!
+//! The list of sinks stands behind a gate and is never changed: an add or a remove swaps in another, under
+//! a lock that no write takes. A write walks the list that it found. Every list holds the same `Pass`, so
+//! the pass is dropped when the gate is shut and the last write on the last of the lists is through; that
+//! is when the sinks' closes are begun.
+//!
+//! No user's code runs under a lock, and what a change takes out is dropped after it is let go.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use crate::buffer::{Buffer, Policy};
+use crate::channel::{self, ChannelSink, Events};
+use crate::gate::Gate;
+use crate::lifecycle::completion::{Abort, Completion, Outcome};
+use crate::lifecycle::{Answer, CloseError, close_caught, flush_caught, join};
+use crate::pipe::Pipe;
+use crate::scope::Scope;
+use crate::sink::{Never, erase, refused};
+use crate::{Closing, Flushing, SharedSink, Sink, WriteError};
+
+use std::convert::Infallible;
+
+/// How many ended sinks are kept by name; those before are counted.
+const KEPT: usize = 64;
+
+/// Writes every event to each of its sinks, on the writer's thread.
+///
+/// Cheap to clone; clones share, and dropping the last one begins a close. The sinks must be reliable. A
+/// write takes no lock; it clones the event for a sink that must own it, and gives the last one the event
+/// itself. It never fails but by being closed.
+///
+/// - A sink that answers `Closed` is removed, and no other sink misses an event for it. It is told to
+///   [`with_on_closed`](Broadcaster::with_on_closed), in [`ended`](Broadcaster::ended) and in the outcome of
+///   the close.
+/// - If a sink panics, the others still get the event; then the first panic goes on to the writer.
+/// - Concurrent writers may reach two sinks in different orders. `broadcaster.queued()` has one order for
+///   all sinks, and a write that does not wait for them.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Broadcaster, Sink, SinkExt, sink};
+///
+/// let log = sink::collector();
+/// let pushes = sink::collector();
+///
+/// let broadcaster = Broadcaster::new();
+/// broadcaster.add(log.clone())?;
+/// broadcaster.add(pushes.clone().queued().filter(|event: &&str| event.starts_with("push")))?;
+/// broadcaster.write("push alpine").unwrap();
+/// broadcaster.write("pull alpine").unwrap();
+///
+/// broadcaster.close().wait()?;
+/// assert_eq!(log.events(), ["push alpine", "pull alpine"]);
+/// assert_eq!(pushes.events(), ["push alpine"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Broadcaster<E> {
+    shared: Arc<Shared<E>>,
+    handle: Arc<Handle<E>>,
+}
+
+struct Handle<E> {
+    shared: Arc<Shared<E>>,
+}
+
+struct Shared<E> {
+    gate: Gate<List<E>>,
+    /// Held while a list takes the place of another.
+    changing: Mutex<()>,
+    scope: Scope,
+    completion: Arc<Completion<CloseError>>,
+    /// The sinks there were when the gate was shut, until their closes are begun.
+    last: Mutex<Option<Vec<Entry<E>>>>,
+    ended: Mutex<EndedSinks>,
+    on_closed: Option<OnClosed<E>>,
+    unheard: AtomicU64,
+}
+
+type OnClosed<E> = Box<dyn Fn(SinkId, &SharedSink<E>) + Send + Sync>;
+
+struct List<E> {
+    entries: Vec<Entry<E>>,
+    pass: Arc<Pass<E>>,
+}
+
+/// Dropped when the gate is shut and the last write is through.
+struct Pass<E> {
+    shared: Arc<Shared<E>>,
+}
+
+struct Entry<E> {
+    sink: SharedSink<E>,
+    id: SinkId,
+    record: Arc<Record>,
+    /// Of a subscription, whose writers are woken when the broadcaster closes.
+    subscription: Option<Arc<dyn StopWaiting>>,
+}
+
+impl<E> Clone for Entry<E> {
+    fn clone(&self) -> Self {
+        Self {
+            sink: Arc::clone(&self.sink),
+            id: self.id,
+            record: Arc::clone(&self.record),
+            subscription: self.subscription.clone(),
+        }
+    }
+}
+
+/// What became of a sink.
+#[derive(Default)]
+struct Record {
+    /// Events that it answered `Closed` to.
+    refused: AtomicU64,
+    ended: AtomicBool,
+}
+
+#[derive(Default)]
+struct EndedSinks {
+    recent: VecDeque<(SinkId, Arc<Record>, Closing)>,
+    older: u64,
+    older_undelivered: u64,
+}
+
+/// Names a sink of a broadcaster; unique in the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SinkId(u64);
+
+impl SinkId {
+    fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        // Relaxed: only uniqueness matters.
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl fmt::Display for SinkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sink {}", self.0)
+    }
+}
+
+/// The broadcaster is closed; the sink that was to be added was closed with it.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Broadcaster, Sink, sink};
+///
+/// let broadcaster = Broadcaster::new();
+/// broadcaster.close().wait().unwrap();
+/// let late = sink::collector::<u32>();
+/// let error = broadcaster.add(late.clone()).unwrap_err();
+/// error.closing().wait().unwrap();
+/// assert!(late.is_closed());
+/// ```
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the broadcaster is closed; the sink was closed too")]
+pub struct AddError {
+    closing: Closing,
+}
+
+impl AddError {
+    /// Waits for the close of the sink that came too late.
+    pub fn closing(&self) -> &Closing {
+        &self.closing
+    }
+}
+
+/// A sink that was removed because it answered `Closed`: see [`Broadcaster::ended`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct EndedSink {
+    /// Which sink.
+    pub id: SinkId,
+    /// What was not delivered for it, as far as is known by now.
+    pub error: Option<CloseError>,
+}
+
+/// The sinks of a broadcaster that were removed because they answered `Closed`.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Ended {
+    /// The last 64, oldest first.
+    pub recent: Vec<EndedSink>,
+    /// How many there were in all.
+    pub count: u64,
+    /// How many events all of them did not deliver, as far as is known by now.
+    pub undelivered: u64,
+}
+
+impl<E> Broadcaster<E>
+where
+    E: Clone + 'static,
+{
+    /// A broadcaster with no sinks.
+    pub fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// A broadcaster with no sinks that calls `f` once for every sink that is removed because it answered
+    /// `Closed`, on the thread of the write that found out, after the event is written to the other sinks.
+    /// A panic of `f` goes on to that writer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Broadcaster, Sink, sink};
+    ///
+    /// let ended = sink::collector();
+    /// let seen = ended.clone();
+    /// let broadcaster = Broadcaster::with_on_closed(move |id, _sink| seen.write(id).unwrap());
+    ///
+    /// let log = sink::collector();
+    /// let id = broadcaster.add(log.clone())?;
+    /// log.close();
+    /// broadcaster.write("refused").unwrap();
+    /// assert_eq!(ended.take(), [id]);
+    /// # Ok::<(), outflow::AddError>(())
+    /// ```
+    pub fn with_on_closed<F>(f: F) -> Self
+    where
+        F: Fn(SinkId, &SharedSink<E>) + Send + Sync + 'static,
+    {
+        Self::with(Some(Box::new(f)))
+    }
+
+    fn with(on_closed: Option<OnClosed<E>>) -> Self {
+        let scope = Scope::new();
+        let shared = Arc::new(Shared {
+            gate: Gate::empty(),
+            changing: Mutex::new(()),
+            scope,
+            completion: Completion::within(vec![scope]),
+            last: Mutex::new(None),
+            ended: Mutex::new(EndedSinks::default()),
+            on_closed,
+            unheard: AtomicU64::new(0),
+        });
+        let abort: Weak<Shared<E>> = Arc::downgrade(&shared);
+        shared.completion.set_aborter(Arc::new(AbortBroadcaster { shared: abort }));
+        // The pass keeps what keeps the pass, until the gate is shut: by the last handle if by nobody else.
+        let pass = Arc::new(Pass { shared: Arc::clone(&shared) });
+        shared.gate.fill(Arc::new(List { entries: Vec::new(), pass }));
+        let handle = Arc::new(Handle { shared: Arc::clone(&shared) });
+        Self { shared, handle }
+    }
+
+    /// Adds a sink, which sees no write that had begun. Copies the list of sinks: many at once go through
+    /// [`extend`](Broadcaster::extend).
+    ///
+    /// # Errors
+    ///
+    /// The broadcaster is closed. The sink's close is begun then.
+    pub fn add<S>(&self, sink: S) -> Result<SinkId, AddError>
+    where
+        S: Sink<E> + Send + Sync + 'static,
+        S::Error: Never,
+    {
+        let entry = Entry::new(erase(sink), None);
+        let id = entry.id;
+        self.shared.add(vec![entry])?;
+        Ok(id)
+    }
+
+    /// Adds many sinks at the cost of one.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Broadcaster::add); all of the sinks are closed then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Broadcaster, Sink, sink};
+    ///
+    /// let collectors: Vec<_> = (0..3).map(|_| sink::collector()).collect();
+    /// let broadcaster = Broadcaster::new();
+    /// let ids = broadcaster.extend(collectors.iter().cloned())?;
+    /// broadcaster.write(1).unwrap();
+    /// assert_eq!(ids.len(), 3);
+    /// assert!(collectors.iter().all(|collector| collector.events() == [1]));
+    /// # Ok::<(), outflow::AddError>(())
+    /// ```
+    pub fn extend<I>(&self, sinks: I) -> Result<Vec<SinkId>, AddError>
+    where
+        I: IntoIterator,
+        I::Item: Sink<E> + Send + Sync + 'static,
+        <I::Item as Sink<E>>::Error: Never,
+    {
+        let entries: Vec<_> = sinks.into_iter().map(|sink| Entry::new(erase(sink), None)).collect();
+        let ids = entries.iter().map(|entry| entry.id).collect();
+        self.shared.add(entries)?;
+        Ok(ids)
+    }
+
+    /// Removes a sink and hands it back; does not close it. A write that was already under way may still
+    /// reach it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Broadcaster, Sink, sink};
+    ///
+    /// let broadcaster = Broadcaster::new();
+    /// let log = sink::collector();
+    /// let id = broadcaster.add(log.clone())?;
+    /// assert!(broadcaster.remove(id).is_some());
+    /// broadcaster.write(1).unwrap();
+    /// assert!(log.is_empty() && !log.is_closed());
+    /// # Ok::<(), outflow::AddError>(())
+    /// ```
+    pub fn remove(&self, id: SinkId) -> Option<SharedSink<E>> {
+        self.shared.remove(id).map(|entry| entry.sink)
+    }
+
+    /// Puts another sink in the place and under the id of one; hands back the old one, which is not closed.
+    ///
+    /// # Errors
+    ///
+    /// There is no such sink: hands back the new one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Broadcaster, Sink, sink};
+    ///
+    /// let broadcaster = Broadcaster::new();
+    /// let (old, new) = (sink::collector(), sink::collector());
+    /// let id = broadcaster.add(old.clone())?;
+    /// assert!(broadcaster.replace(id, new.clone()).is_ok());
+    /// broadcaster.write(1).unwrap();
+    /// assert_eq!((old.len(), new.len()), (0, 1));
+    /// # Ok::<(), outflow::AddError>(())
+    /// ```
+    pub fn replace<S>(&self, id: SinkId, sink: S) -> Result<SharedSink<E>, SharedSink<E>>
+    where
+        S: Sink<E> + Send + Sync + 'static,
+        S::Error: Never,
+    {
+        let sink: SharedSink<E> = erase(sink);
+        let replaced = self.shared.change(|entries| {
+            let entry = entries.iter_mut().find(|entry| entry.id == id)?;
+            let new = Entry { id, ..Entry::new(Arc::clone(&sink), None) };
+            Some(std::mem::replace(entry, new))
+        });
+        match replaced.flatten() {
+            Some(old) => Ok(old.sink),
+            None => Err(sink),
+        }
+    }
+
+    /// Adds a channel and returns its receiving end, which unsubscribes when dropped.
+    ///
+    /// A bounded buffer makes writers wait for a reader that is slow; `drop_oldest` and `drop_newest` do
+    /// not. Of a closed broadcaster, the subscription has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Broadcaster, Sink, buffer::Buffer};
+    ///
+    /// let broadcaster = Broadcaster::new();
+    /// let subscription = broadcaster.subscribe(Buffer::bounded(16).drop_oldest());
+    /// broadcaster.write("pushed").unwrap();
+    /// broadcaster.close().wait()?;
+    /// assert_eq!(subscription.iter().collect::<Vec<_>>(), ["pushed"]);
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
+    pub fn subscribe<P>(&self, buffer: Buffer<E, P>) -> Subscription<E>
+    where
+        E: Send,
+        P: Policy,
+        P::Error: Never,
+    {
+        let (sink, events) = channel::with(buffer);
+        let pipe: Arc<Pipe<E>> = Arc::clone(sink.pipe());
+        let entry = Entry::new(Arc::new(SubscriptionSink { sink }), Some(pipe));
+        let id = entry.id;
+        // Closed: then `add` has closed the channel, and the events end.
+        let _ = self.shared.add(vec![entry]);
+        Subscription { id, unsubscribe: Arc::new(Unsubscribe(Arc::downgrade(&self.shared))), events }
+    }
+
+    /// Whether there is such a sink.
+    pub fn contains(&self, id: SinkId) -> bool {
+        self.shared.look(|entries| entries.iter().any(|entry| entry.id == id))
+    }
+
+    /// The ids of the sinks, in the order in which they were added.
+    pub fn ids(&self) -> Vec<SinkId> {
+        self.shared.look(|entries| entries.iter().map(|entry| entry.id).collect())
+    }
+
+    /// How many sinks there are; none once it is closed.
+    pub fn len(&self) -> usize {
+        self.shared.look(<[_]>::len)
+    }
+
+    /// Whether there is no sink.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many events were written while there was no sink.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Broadcaster, Sink};
+    ///
+    /// let broadcaster = Broadcaster::new();
+    /// broadcaster.write("into the void").unwrap();
+    /// assert_eq!(broadcaster.unheard(), 1);
+    /// ```
+    pub fn unheard(&self) -> u64 {
+        self.shared.unheard.load(Ordering::Relaxed)
+    }
+
+    /// The sinks that were removed because they answered `Closed`: the last 64 with their errors, the
+    /// others counted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Broadcaster, Sink, sink};
+    ///
+    /// let broadcaster = Broadcaster::new();
+    /// let log = sink::collector();
+    /// let id = broadcaster.add(log.clone())?;
+    /// log.close();
+    /// broadcaster.write("refused").unwrap();
+    ///
+    /// let ended = broadcaster.ended();
+    /// assert_eq!((ended.recent[0].id, ended.undelivered), (id, 1));
+    /// # Ok::<(), outflow::AddError>(())
+    /// ```
+    pub fn ended(&self) -> Ended {
+        let ended = self.shared.ended.lock();
+        let recent: Vec<_> = ended
+            .recent
+            .iter()
+            .map(|(id, record, closing)| EndedSink {
+                id: *id,
+                error: record.outcome(closing.0.outcome().unwrap_or(Ok(()))).err(),
+            })
+            .collect();
+        Ended {
+            count: ended.older + recent.len() as u64,
+            undelivered: ended.older_undelivered
+                + recent.iter().flat_map(|sink| &sink.error).map(CloseError::undelivered).sum::<u64>(),
+            recent,
+        }
+    }
+}
+
+impl<E> Default for Broadcaster<E>
+where
+    E: Clone + 'static,
+{
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<E> Entry<E> {
+    fn new(sink: SharedSink<E>, subscription: Option<Arc<dyn StopWaiting>>) -> Self {
+        Self { sink, id: SinkId::new(), record: Arc::default(), subscription }
+    }
+
+    fn close(&self) -> Closing {
+        let id = self.id;
+        close_caught(|| self.sink.close()).map(move |outcome| outcome.map_err(|error| error.of_sink(id)))
+    }
+}
+
+impl Record {
+    /// The outcome of a sink that was closed by itself: its own, and what it refused.
+    fn outcome(&self, own: Outcome<CloseError>) -> Outcome<CloseError> {
+        match self.refused.load(Ordering::Acquire) {
+            0 => own,
+            events => join([own, Err(CloseError::DownstreamClosed { events })]),
+        }
+    }
+}
+
+impl<E> Shared<E> {
+    fn look<T>(&self, f: impl FnOnce(&[Entry<E>]) -> T) -> T {
+        match &*self.gate.enter() {
+            Some(list) => f(&list.entries),
+            None => f(&[]),
+        }
+    }
+
+    /// Puts a changed copy in the place of the list; `None` if the gate is shut.
+    fn change<T>(&self, f: impl FnOnce(&mut Vec<Entry<E>>) -> T) -> Option<T> {
+        let changing = self.changing.lock();
+        let visit = self.gate.enter();
+        let list = visit.as_ref()?;
+        let mut entries = list.entries.clone();
+        let answer = f(&mut entries);
+        let old = self.gate.fill(Arc::new(List { entries, pass: Arc::clone(&list.pass) }));
+        drop(changing);
+        // Last, since a sink may go with them, and its destructor is a user's.
+        drop((old, visit));
+        Some(answer)
+    }
+
+    fn add(&self, added: Vec<Entry<E>>) -> Result<(), AddError> {
+        match self.change(|entries| entries.extend(added.iter().cloned())) {
+            Some(()) => Ok(()),
+            None => Err(AddError { closing: Closing::all(added.iter().map(Entry::close)) }),
+        }
+    }
+
+    fn remove(&self, id: SinkId) -> Option<Entry<E>> {
+        self.look(|entries| entries.iter().any(|entry| entry.id == id)).then_some(())?;
+        self.change(|entries| {
+            let at = entries.iter().position(|entry| entry.id == id)?;
+            Some(entries.remove(at))
+        })?
+    }
+
+    fn shut(&self) {
+        let changing = self.changing.lock();
+        let visit = self.gate.enter();
+        if let Some(list) = &*visit {
+            *self.last.lock() = Some(list.entries.clone());
+        }
+        let list = self.gate.shut();
+        drop(changing);
+        if let Some(list) = &list {
+            let subscriptions = list.entries.iter().filter_map(|entry| entry.subscription.as_ref());
+            subscriptions.for_each(|pipe| pipe.stop_waiting());
+        }
+        drop((list, visit));
+    }
+
+    /// Begins to close the sinks, all of them before any is waited for.
+    fn begin_closes(&self) {
+        let Some(entries) = self.last.lock().take() else {
+            return;
+        };
+        // Those that have ended are in `ended`.
+        let mut closings: Vec<Closing> = entries
+            .iter()
+            .filter(|entry| !entry.record.ended.load(Ordering::SeqCst))
+            .map(Entry::close)
+            .collect();
+        let ended = self.ended.lock();
+        closings.extend(ended.recent.iter().map(|(id, record, closing)| {
+            let (id, record) = (*id, Arc::clone(record));
+            closing.map(move |own| record.outcome(own).map_err(|error| error.of_sink(id)))
+        }));
+        if ended.older_undelivered > 0 {
+            let events = ended.older_undelivered;
+            closings.push(Closing::failed(CloseError::DownstreamClosed { events }));
+        }
+        drop(ended);
+        Closing::all(closings).0.resolve(&self.completion, true, |outcome| outcome);
+    }
+
+    fn closing(&self) -> Closing {
+        Closing(Answer::Pending(Arc::clone(&self.completion)))
+    }
+
+    /// Removes the sinks that answered `Closed` and tells of them.
+    #[cold]
+    fn end(&self, closed: &[&Entry<E>]) {
+        for entry in closed {
+            if entry.subscription.is_some() {
+                self.remove(entry.id);
+                continue;
+            }
+            entry.record.refused.fetch_add(1, Ordering::SeqCst);
+            if entry.record.ended.swap(true, Ordering::SeqCst) {
+                continue;
+            }
+            self.end_one(entry);
+            if let Some(on_closed) = &self.on_closed {
+                on_closed(entry.id, &entry.sink);
+            }
+        }
+    }
+
+    fn end_one(&self, entry: &Entry<E>) {
+        // Not if another has taken its place under the same id.
+        self.change(|entries| entries.retain(|other| !Arc::ptr_eq(&other.record, &entry.record)));
+        let closing = close_caught(|| entry.sink.close());
+        let mut ended = self.ended.lock();
+        ended.recent.push_back((entry.id, Arc::clone(&entry.record), closing));
+        if ended.recent.len() > KEPT {
+            if let Some((_, record, closing)) = ended.recent.pop_front() {
+                let outcome = record.outcome(closing.0.outcome().unwrap_or(Ok(())));
+                ended.older += 1;
+                ended.older_undelivered += outcome.map_or_else(|error| error.undelivered(), |()| 0);
+            }
+        }
+    }
+}
+
+impl<E> Shared<E>
+where
+    E: Clone,
+{
+    /// Offers the event to each of `rest` by reference and then has `last` written by `write`.
+    ///
+    /// A panic ends neither: the walk goes on behind the sink that panicked.
+    fn offer<'a>(
+        &self,
+        event: &E,
+        rest: &'a [Entry<E>],
+        closed: &mut Vec<&'a Entry<E>>,
+    ) -> Option<Box<dyn std::any::Any + Send>> {
+        let mut panic = None;
+        let at = Cell::new(0);
+        loop {
+            let walk = catch_unwind(AssertUnwindSafe(|| {
+                while let Some(entry) = rest.get(at.get()) {
+                    at.set(at.get() + 1);
+                    if entry.sink.write_ref(event).is_err() {
+                        closed.push(entry);
+                    }
+                }
+            }));
+            match walk {
+                Ok(()) => return panic,
+                Err(first) => _ = panic.get_or_insert(first),
+            }
+        }
+    }
+
+    fn finish(
+        &self,
+        closed: &[&Entry<E>],
+        mut panic: Option<Box<dyn std::any::Any + Send>>,
+    ) -> Result<(), WriteError<E, Infallible>> {
+        if !closed.is_empty() {
+            // `on_closed` is a user's.
+            if let Err(second) = catch_unwind(AssertUnwindSafe(|| self.end(closed))) {
+                panic.get_or_insert(second);
+            }
+        }
+        match panic {
+            Some(panic) => resume_unwind(panic),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<E> Sink<E> for Broadcaster<E>
+where
+    E: Clone + 'static,
+{
+    type Error = Infallible;
+
+    fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
+        let visit = self.shared.gate.enter();
+        let Some(list) = &*visit else {
+            return Err(WriteError::Closed(event));
+        };
+        let Some((last, rest)) = list.entries.split_last() else {
+            self.shared.unheard.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        };
+        let _inside = self.shared.scope.enter();
+        let mut closed = Vec::new();
+        let mut panic = self.shared.offer(&event, rest, &mut closed);
+        match catch_unwind(AssertUnwindSafe(|| last.sink.write(event).is_err())) {
+            Ok(false) => {}
+            Ok(true) => closed.push(last),
+            Err(other) => _ = panic.get_or_insert(other),
+        }
+        if closed.is_empty() && panic.is_none() {
+            return Ok(());
+        }
+        self.shared.finish(&closed, panic)
+    }
+
+    fn write_ref(&self, event: &E) -> Result<(), WriteError<(), Infallible>> {
+        let visit = self.shared.gate.enter();
+        let Some(list) = &*visit else {
+            return Err(WriteError::Closed(()));
+        };
+        if list.entries.is_empty() {
+            self.shared.unheard.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        let _inside = self.shared.scope.enter();
+        let mut closed = Vec::new();
+        let panic = self.shared.offer(event, &list.entries, &mut closed);
+        if closed.is_empty() && panic.is_none() {
+            return Ok(());
+        }
+        self.shared.finish(&closed, panic).map_err(|refused| refused.map_event(drop))
+    }
+
+    /// Begins to flush every sink.
+    fn flush(&self) -> Flushing {
+        match &*self.shared.gate.enter() {
+            Some(list) => Flushing::all(list.entries.iter().map(|entry| {
+                let id = entry.id;
+                flush_caught(|| entry.sink.flush())
+                    .map(move |outcome| outcome.map_err(|error| error.of_sink(id)))
+            })),
+            None => Flushing::of_close(&self.shared.closing()),
+        }
+    }
+
+    /// Refuses writes and wakes those that wait in a subscription of this broadcaster; when the last write
+    /// under way is through, begins every sink's close. A write that waits in another sink (in the backoff
+    /// of a retry that is not queued, say) is waited for; an abort closes the sinks at once and wakes it.
+    fn close(&self) -> Closing {
+        self.shared.shut();
+        self.shared.closing()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.shared.gate.is_shut()
+    }
+}
+
+impl<E> Drop for Handle<E> {
+    fn drop(&mut self) {
+        self.shared.shut();
+    }
+}
+
+impl<E> Drop for Pass<E> {
+    fn drop(&mut self) {
+        self.shared.begin_closes();
+    }
+}
+
+impl<E> Clone for Broadcaster<E> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), handle: Arc::clone(&self.handle) }
+    }
+}
+
+impl<E> fmt::Debug for Broadcaster<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broadcaster")
+            .field("sinks", &self.shared.look(<[_]>::len))
+            .field("unheard", &self.shared.unheard.load(Ordering::Relaxed))
+            .field("closed", &self.handle.shared.gate.is_shut())
+            .finish()
+    }
+}
+
+struct AbortBroadcaster<E> {
+    shared: Weak<Shared<E>>,
+}
+
+impl<E> Abort for AbortBroadcaster<E> {
+    /// Does not wait for writes under way: some may be what does not come to an end.
+    fn begin(&self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.shut();
+            shared.begin_closes();
+        }
+    }
+
+    fn settle(&self, _deadline: std::time::Instant) {}
+}
+
+/// A pipe, without its type.
+trait StopWaiting: Send + Sync {
+    fn stop_waiting(&self);
+}
+
+impl<E> StopWaiting for Pipe<E>
+where
+    E: Send,
+{
+    fn stop_waiting(&self) {
+        Pipe::stop_waiting(self);
+    }
+}
+
+/// The sink of a subscription.
+struct SubscriptionSink<E, P> {
+    sink: ChannelSink<E, P>,
+}
+
+impl<E, P> Sink<E> for SubscriptionSink<E, P>
+where
+    P: Policy,
+    P::Error: Never,
+{
+    type Error = Infallible;
+
+    fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
+        match self.sink.write(event).map_err(refused) {
+            Ok(()) => Ok(()),
+            Err(event) if self.sink.is_closed() => Err(WriteError::Closed(event)),
+            // It waited for room when the broadcaster closed: this subscription misses it.
+            Err(event) => {
+                self.sink.pipe().outlet.give_up(event);
+                Ok(())
+            }
+        }
+    }
+
+    fn flush(&self) -> Flushing {
+        self.sink.flush()
+    }
+
+    fn close(&self) -> Closing {
+        self.sink.close()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.sink.is_closed()
+    }
+}
+
+/// The receiving end of a subscription: [`Events`] that unsubscribe when dropped. Made by
+/// [`Broadcaster::subscribe`].
+pub struct Subscription<E> {
+    id: SinkId,
+    unsubscribe: Arc<dyn RemoveSink>,
+    events: Events<E>,
+}
+
+trait RemoveSink: Send + Sync {
+    fn remove(&self, id: SinkId);
+}
+
+struct Unsubscribe<E>(Weak<Shared<E>>);
+
+impl<E> RemoveSink for Unsubscribe<E>
+where
+    E: Send,
+{
+    fn remove(&self, id: SinkId) {
+        if let Some(shared) = self.0.upgrade() {
+            drop(shared.remove(id));
+        }
+    }
+}
+
+impl<E> Subscription<E> {
+    /// The id under which the broadcaster has it.
+    pub fn id(&self) -> SinkId {
+        self.id
+    }
+}
+
+impl<E> Deref for Subscription<E> {
+    type Target = Events<E>;
+
+    fn deref(&self) -> &Events<E> {
+        &self.events
+    }
+}
+
+impl<E> Drop for Subscription<E> {
+    fn drop(&mut self) {
+        self.unsubscribe.remove(self.id);
+    }
+}
+
+impl<'a, E> IntoIterator for &'a Subscription<E> {
+    type Item = E;
+    type IntoIter = channel::Iter<'a, E>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.events.iter()
+    }
+}
+
+impl<E> fmt::Debug for Subscription<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("id", &self.id).field("events", &self.events).finish()
+    }
+}

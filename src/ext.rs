@@ -1,0 +1,351 @@
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use crate::adapter::{
+    CatchPanic, Closeable, Counter, DeadLetter, DeadLettered, Fallback, Filter, FilterMap, Inspect, KeepOpen,
+    Lossy, Map, MapOwned, Meter, Metered, Tee,
+};
+use crate::buffer::{Policy, Unbounded};
+use crate::queue::{Batch, Queue, QueueOptions};
+use crate::retry::{Retry, RetryStrategy};
+use crate::sink::Never;
+use crate::{CloseGuard, SharedSink, Sink, WriteError};
+
+/// The combinators, on every sink.
+///
+/// In a chain the last call is the outermost and sees an event first: in
+/// `http.retry(breaker).queued().filter(is_push)` an event goes through the filter into the queue, and on
+/// the queue's thread through the retry to `http`.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use outflow::{Sink, SinkExt, retry::Breaker, sink};
+///
+/// let posted = sink::collector();
+/// let endpoint = posted.clone();
+/// let http = sink::from_fn(move |event: &u32| endpoint.write(*event).map_err(|_| "no route to host"));
+/// let chain = http
+///     .retry(Breaker::new(5, Duration::from_secs(1)))
+///     .queued()
+///     .filter(|event: &u32| event % 2 == 0);
+///
+/// chain.write_all(0..6).unwrap();
+/// chain.close().wait()?;
+/// assert_eq!(posted.events(), [0, 2, 4]);
+/// # Ok::<(), outflow::CloseError>(())
+/// ```
+pub trait SinkExt<E>: Sink<E> + Sized {
+    /// Writes the events that `predicate` holds for; the others are dropped, as asked. See [`Filter`].
+    fn filter<P>(self, predicate: P) -> Filter<Self, P>
+    where
+        P: Fn(&E) -> bool,
+    {
+        assert_sink::<E, Self::Error, _>(Filter::new(self, predicate))
+    }
+
+    /// Makes a sink of `T` that writes what `f` makes of each event. `f` borrows, so that the original can
+    /// be handed back. See [`Map`].
+    fn map<T, F>(self, f: F) -> Map<Self, T, E, F>
+    where
+        F: Fn(&T) -> E,
+    {
+        assert_sink::<T, Self::Error, _>(Map::new(self, f))
+    }
+
+    /// As [`map`](SinkExt::map), for events too large to copy: `into` takes the event, and `back` turns
+    /// what is handed back into one. See [`MapOwned`].
+    fn map_owned<T, I, B>(self, into: I, back: B) -> MapOwned<Self, T, E, I, B>
+    where
+        I: Fn(T) -> E,
+        B: Fn(E) -> T,
+    {
+        assert_sink::<T, Self::Error, _>(MapOwned::new(self, into, back))
+    }
+
+    /// Makes a sink of `T` that writes what `f` makes of an event, if it makes something. See
+    /// [`FilterMap`].
+    fn filter_map<T, F>(self, f: F) -> FilterMap<Self, T, E, F>
+    where
+        F: Fn(&T) -> Option<E>,
+    {
+        assert_sink::<T, Self::Error, _>(FilterMap::new(self, f))
+    }
+
+    /// Calls `f` before each write. See [`Inspect`].
+    fn inspect<F>(self, f: F) -> Inspect<Self, F>
+    where
+        F: Fn(&E),
+    {
+        assert_sink::<E, Self::Error, _>(Inspect::new(self, f))
+    }
+
+    /// Writes every event to `other` too. Both must be reliable. See [`Tee`].
+    fn tee<T>(self, other: T) -> Tee<Self, T>
+    where
+        E: Clone,
+        T: Sink<E>,
+        Self::Error: Never,
+        T::Error: Never,
+    {
+        assert_sink::<E, std::convert::Infallible, _>(Tee::new(self, other))
+    }
+
+    /// Writes to `other` what this sink fails or refuses. See [`Fallback`].
+    fn fallback<T>(self, other: T) -> Fallback<Self, T>
+    where
+        T: Sink<E>,
+    {
+        assert_sink::<E, T::Error, _>(Fallback::new(self, other))
+    }
+
+    /// Writes to `other` what fails, with the error. See [`DeadLettered`].
+    fn dead_letter<T>(self, other: T) -> DeadLettered<Self, T>
+    where
+        T: Sink<DeadLetter<E, Self::Error>>,
+    {
+        assert_sink::<E, T::Error, _>(DeadLettered::new(self, other))
+    }
+
+    /// Drops what fails, as asked, and counts it. See [`Lossy`].
+    fn lossy(self) -> Lossy<Self> {
+        self.lossy_counted(&Counter::new())
+    }
+
+    /// Drops what fails, as asked, and counts it where it can be read once the sink is out of reach. See
+    /// [`Lossy`].
+    fn lossy_counted(self, counter: &Counter) -> Lossy<Self> {
+        assert_sink::<E, std::convert::Infallible, _>(Lossy::new(self, counter.clone()))
+    }
+
+    /// Turns a panic of this sink into an error, with the event. See [`CatchPanic`].
+    fn catch_panic(self) -> CatchPanic<Self>
+    where
+        E: Clone,
+    {
+        assert_sink::<E, crate::CatchPanicError<Self::Error>, _>(CatchPanic::new(self))
+    }
+
+    /// Counts writes and their outcomes into `meter`. See [`Metered`].
+    fn metered(self, meter: &Meter) -> Metered<Self> {
+        assert_sink::<E, Self::Error, _>(Metered::new(self, meter.clone()))
+    }
+
+    /// Passes everything on but `close`: for a sink that several chains share. See [`KeepOpen`].
+    fn keep_open(self) -> KeepOpen<Self> {
+        assert_sink::<E, Self::Error, _>(KeepOpen::new(self))
+    }
+
+    /// Refuses writes once it was closed, whatever this sink does. See [`Closeable`].
+    fn closeable(self) -> Closeable<Self> {
+        assert_sink::<E, Self::Error, _>(Closeable::new(self))
+    }
+
+    /// Writes again what fails, when `strategy` says so. See [`Retry`].
+    fn retry<R>(self, strategy: R) -> Retry<Self, R>
+    where
+        R: RetryStrategy<E, Self::Error>,
+    {
+        Retry::new(self, strategy)
+    }
+
+    /// Puts a queue without a bound and a worker thread before this sink, which must be reliable. See
+    /// [`Queue`].
+    ///
+    /// # Panics
+    ///
+    /// If no thread can be started, as [`std::thread::spawn`] does.
+    #[track_caller]
+    fn queued(self) -> Queue<E, Unbounded>
+    where
+        E: Send + 'static,
+        Self: Send + Sync + 'static,
+        Self::Error: Never,
+    {
+        started(Queue::of_events(QueueOptions::default(), self))
+    }
+
+    /// Puts a queue as `options` say before this sink: a [`Buffer`](crate::buffer::Buffer) or
+    /// [`QueueOptions`]. See [`Queue`].
+    ///
+    /// # Panics
+    ///
+    /// If no thread can be started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, buffer::Buffer, sink};
+    ///
+    /// let queue = sink::for_each(|_: u32| {}).queued_with(Buffer::bounded(1024).drop_oldest());
+    /// assert!(queue.write(1).is_ok());
+    /// ```
+    #[track_caller]
+    fn queued_with<P, O>(self, options: O) -> Queue<E, P>
+    where
+        E: Send + 'static,
+        Self: Send + Sync + 'static,
+        Self::Error: Never,
+        P: Policy,
+        O: Into<QueueOptions<E, P>>,
+    {
+        started(Queue::of_events(options.into(), self))
+    }
+
+    /// As [`queued_with`](SinkExt::queued_with).
+    ///
+    /// # Errors
+    ///
+    /// No thread could be started. This sink is dropped then.
+    fn try_queued_with<P, O>(self, options: O) -> io::Result<Queue<E, P>>
+    where
+        E: Send + 'static,
+        Self: Send + Sync + 'static,
+        Self::Error: Never,
+        P: Policy,
+        O: Into<QueueOptions<E, P>>,
+    {
+        Queue::of_events(options.into(), self)
+    }
+
+    /// Puts a queue before this sink of vectors, whose worker writes up to so many events at once, never
+    /// none. What the sink hands back of a vector is spilled event by event. See [`Batch`].
+    ///
+    /// # Panics
+    ///
+    /// If no thread can be started.
+    #[track_caller]
+    fn batched<T>(self, batch: Batch) -> Queue<T, Unbounded>
+    where
+        T: Send + 'static,
+        Self: Sink<Vec<T>, Error = <Self as Sink<E>>::Error> + Send + Sync + 'static,
+        <Self as Sink<E>>::Error: Never,
+    {
+        started(Queue::of_batches(QueueOptions::default(), batch, self))
+    }
+
+    /// As [`batched`](SinkExt::batched), with a buffer or options; capacity and counts are of events.
+    ///
+    /// # Panics
+    ///
+    /// If no thread can be started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, buffer::Buffer, queue::Batch, sink};
+    ///
+    /// let batches = sink::collector::<Vec<u32>>();
+    /// let queue = batches.clone().batched_with(Batch::of(100), Buffer::bounded(1000));
+    /// queue.write(1).unwrap();
+    /// queue.close().wait().unwrap();
+    /// assert_eq!(batches.take().concat(), [1]);
+    /// ```
+    #[track_caller]
+    fn batched_with<T, P, O>(self, batch: Batch, options: O) -> Queue<T, P>
+    where
+        T: Send + 'static,
+        Self: Sink<Vec<T>, Error = <Self as Sink<E>>::Error> + Send + Sync + 'static,
+        <Self as Sink<E>>::Error: Never,
+        P: Policy,
+        O: Into<QueueOptions<T, P>>,
+    {
+        started(Queue::of_batches(options.into(), batch, self))
+    }
+
+    /// Erases the type of this sink.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{SharedSink, SinkExt, sink};
+    ///
+    /// let shared: SharedSink<u32, &str> = sink::from_fn(|_: &u32| Err("full")).shared();
+    /// ```
+    fn shared(self) -> SharedSink<E, Self::Error>
+    where
+        Self: Send + Sync + 'static,
+    {
+        std::sync::Arc::new(self)
+    }
+
+    /// Writes all of `events`, and stops at the first that is refused.
+    ///
+    /// # Errors
+    ///
+    /// Hands back the event that was refused and the rest of the iterator.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, channel};
+    ///
+    /// let (sink, _events) = channel::with(outflow::buffer::Buffer::bounded(2).reject());
+    /// let stopped = sink.write_all(0..10).unwrap_err();
+    /// assert_eq!(stopped.refused.into_event(), 2);
+    /// assert_eq!(stopped.rest, 3..10);
+    /// ```
+    fn write_all<I>(&self, events: I) -> Result<(), WriteAllError<E, Self::Error, I::IntoIter>>
+    where
+        I: IntoIterator<Item = E>,
+    {
+        let mut rest = events.into_iter();
+        while let Some(event) = rest.next() {
+            if let Err(refused) = self.write(event) {
+                return Err(WriteAllError { refused, rest });
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes this sink when dropped, and waits at most `timeout`: for `main`. See [`CloseGuard`].
+    fn close_on_drop(self, timeout: Duration) -> CloseGuard<Self, E> {
+        CloseGuard::new(self, timeout)
+    }
+}
+
+impl<E, S: Sink<E>> SinkExt<E> for S {}
+
+/// Where [`write_all`](SinkExt::write_all) stopped.
+pub struct WriteAllError<E, X, I> {
+    /// The event that was refused, and why.
+    pub refused: WriteError<E, X>,
+    /// The events after it.
+    pub rest: I,
+}
+
+impl<E, X: fmt::Debug, I> fmt::Debug for WriteAllError<E, X, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteAllError").field("refused", &self.refused).finish_non_exhaustive()
+    }
+}
+
+impl<E, X: fmt::Display, I> fmt::Display for WriteAllError<E, X, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.refused.fmt(f)
+    }
+}
+
+impl<E, X: std::error::Error + 'static, I> std::error::Error for WriteAllError<E, X, I> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.refused)
+    }
+}
+
+#[track_caller]
+fn started<T>(queue: io::Result<T>) -> T {
+    match queue {
+        Ok(queue) => queue,
+        Err(error) => panic!("the queue's worker thread could not be started: {error}"),
+    }
+}
+
+/// Fails where a combinator's method is written if what it makes is no sink.
+fn assert_sink<E, X, S>(sink: S) -> S
+where
+    S: Sink<E, Error = X>,
+{
+    sink
+}

@@ -1,0 +1,312 @@
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::completion::{Abort, Completion, Waited};
+use super::{Answer, CloseError, deadline};
+
+/// The answer of [`Sink::close`](crate::Sink::close): the close has begun, and this waits for it.
+///
+/// Cheap to clone; clones, and those of other callers, wait for the same drain and get the same outcome.
+/// Dropped without waiting, the drain goes on by itself, on the threads of the queues that it drains; the
+/// events that are left when the process ends die with it.
+///
+/// With the `futures` feature it can be awaited.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use outflow::{Sink, SinkExt, sink};
+///
+/// let delivered = sink::collector();
+/// let queue = delivered.clone().queued();
+/// queue.write("pushed").unwrap();
+///
+/// queue.close().within(Duration::from_secs(5))?;
+/// assert_eq!(delivered.events(), ["pushed"]);
+/// # Ok::<(), outflow::CloseError>(())
+/// ```
+#[must_use = "the close has begun, but nothing waits for it: what is not delivered when the process ends is lost"]
+#[derive(Clone)]
+pub struct Closing(pub(crate) Answer<CloseError>);
+
+impl Closing {
+    /// A close that is through.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(outflow::Closing::done().is_done());
+    /// ```
+    pub fn done() -> Self {
+        Self(Answer::Told(Ok(())))
+    }
+
+    /// A close that is through, but did not deliver everything.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{CloseError, Closing};
+    ///
+    /// let closing = Closing::failed(CloseError::other("the file could not be synced"));
+    /// assert!(closing.wait().is_err());
+    /// ```
+    pub fn failed(error: CloseError) -> Self {
+        Self(Answer::Told(Err(error)))
+    }
+
+    /// One that is through when all of `closings` are. Their errors are put together.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Closing, Sink, SinkExt, sink};
+    ///
+    /// let queues = [sink::for_each(|_: u32| {}).queued(), sink::for_each(|_: u32| {}).queued()];
+    /// Closing::all(queues.iter().map(|queue| queue.close())).wait()?;
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
+    pub fn all<I>(closings: I) -> Self
+    where
+        I: IntoIterator<Item = Self>,
+    {
+        Self(Answer::all(closings.into_iter().map(|closing| closing.0).collect()))
+    }
+
+    /// A close that is under way, for the author of a sink that has something to drain: what waits for it,
+    /// and what ends it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::Closing;
+    ///
+    /// let (closing, pending) = Closing::pending();
+    /// let worker = std::thread::spawn(move || {
+    ///     // ... deliver what is left ...
+    ///     pending.finish(Ok(()));
+    /// });
+    /// closing.wait()?;
+    /// # worker.join().unwrap();
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
+    pub fn pending() -> (Self, PendingClose) {
+        let completion = Completion::new();
+        (Self(Answer::Pending(Arc::clone(&completion))), PendingClose { completion })
+    }
+
+    /// Waits until everything is delivered and the downstream is closed, for as long as that takes.
+    ///
+    /// # Errors
+    ///
+    /// What was not delivered. [`CloseError::WouldDeadlock`], at once, on a thread that is inside what it
+    /// would wait for: a queue's worker, a broadcaster's write, a spill. Waiting there for a sink further
+    /// *up* the chain can hang all the same when a bounded buffer lies between, since the drain cannot get
+    /// as far as here; [`within`](Closing::within) ends that.
+    pub fn wait(&self) -> Result<(), CloseError> {
+        self.wait_until(None).unwrap_or_else(|| Err(CloseError::Aborted))
+    }
+
+    /// Waits as [`wait`](Closing::wait) does, but at most `timeout`; then [`abort`](Closing::abort)s. Comes
+    /// back within `timeout` and what an abort takes.
+    ///
+    /// # Errors
+    ///
+    /// As `wait` and `abort`. `WouldDeadlock` aborts nothing.
+    pub fn within(&self, timeout: Duration) -> Result<(), CloseError> {
+        match self.wait_until(deadline(timeout)) {
+            Some(outcome) => outcome,
+            None => self.abort(),
+        }
+    }
+
+    /// Ends the drain: closes what is downstream at once, so that a retry that sleeps wakes; wakes writes
+    /// that are blocked; and spills, or drops and counts, what is left, on this thread. It reaches through
+    /// every queue and broadcaster downstream, but not into a spill, and releases whoever waits.
+    ///
+    /// A user's write that is under way gets 100 ms to come back, as one woken from a backoff does at once.
+    /// After that it is told as in flight; if it does come back later, its event is accounted for then.
+    /// What blocks is the spill, if it does: an abort takes 100 ms and what the spills of the events take.
+    ///
+    /// # Errors
+    ///
+    /// What was not delivered. `Ok` if the drain was through before anything had to be given up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::{Sink, SinkExt, queue::QueueOptions, buffer::Buffer, retry::Constant, sink};
+    ///
+    /// let dead = sink::from_fn(|_: &u32| Err("no route to host"));
+    /// let saved = sink::collector();
+    /// let queue = dead
+    ///     .retry(Constant::new(Duration::from_secs(3600)))
+    ///     .queued_with(Buffer::unbounded().spill(saved.clone()));
+    /// queue.write(1).unwrap();
+    /// queue.write(2).unwrap();
+    ///
+    /// assert_eq!(queue.close().abort().unwrap_err().undelivered(), 2);
+    /// assert_eq!(saved.len(), 2);
+    /// ```
+    pub fn abort(&self) -> Result<(), CloseError> {
+        self.0.abort()
+    }
+
+    /// Whether the close is through. Does not wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (closing, pending) = outflow::Closing::pending();
+    /// assert!(!closing.is_done());
+    /// pending.finish(Ok(()));
+    /// assert!(closing.is_done());
+    /// ```
+    pub fn is_done(&self) -> bool {
+        self.0.outcome().is_some()
+    }
+
+    /// `None` when the time was up.
+    fn wait_until(&self, deadline: Option<Instant>) -> Option<Result<(), CloseError>> {
+        match self.0.wait(deadline) {
+            Waited::Done(outcome) => Some(outcome),
+            Waited::TimedOut => None,
+            Waited::WouldDeadlock => Some(Err(CloseError::WouldDeadlock)),
+        }
+    }
+
+    pub(crate) fn map<F>(&self, f: F) -> Self
+    where
+        F: FnOnce(Result<(), CloseError>) -> Result<(), CloseError> + Send + 'static,
+    {
+        Self(self.0.map(f))
+    }
+}
+
+#[cfg(feature = "futures")]
+impl std::future::Future for Closing {
+    type Output = Result<(), CloseError>;
+
+    fn poll(
+        self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Self::Output> {
+        match &self.0 {
+            Answer::Told(outcome) => std::task::Poll::Ready(outcome.clone()),
+            Answer::Pending(completion) => completion.poll(context),
+        }
+    }
+}
+
+impl fmt::Debug for Closing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Closing").field("outcome", &self.0.outcome()).finish()
+    }
+}
+
+/// Ends a [`Closing`] that [`Closing::pending`] made.
+///
+/// Dropped before it has, it ends the close with [`CloseError::Abandoned`], so that nobody waits for ever.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{CloseError, Closing};
+///
+/// let (closing, pending) = Closing::pending();
+/// drop(pending);
+/// assert!(matches!(closing.wait(), Err(CloseError::Abandoned)));
+/// ```
+#[must_use = "dropping it ends the close with `CloseError::Abandoned`"]
+pub struct PendingClose {
+    completion: Arc<Completion<CloseError>>,
+}
+
+impl PendingClose {
+    /// Ends the close and wakes whoever waits for it. Only the first outcome counts.
+    pub fn finish(&self, outcome: Result<(), CloseError>) {
+        self.completion.complete(outcome);
+    }
+
+    /// Sets what an abort calls, on its own thread, to give up what is left. What `hook` answers is the
+    /// outcome of the close; a panic in it is told as one. Called at most once, and not at all once the
+    /// close is through. Without a hook an abort gives the drain 100 ms to end by itself and then tells
+    /// [`CloseError::Aborted`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{CloseError, Closing};
+    ///
+    /// let (closing, pending) = Closing::pending();
+    /// pending.on_abort(|| Err(CloseError::Undelivered { events: 3, in_flight: 0 }));
+    /// assert_eq!(closing.abort().unwrap_err().undelivered(), 3);
+    /// ```
+    pub fn on_abort<F>(&self, hook: F)
+    where
+        F: FnOnce() -> Result<(), CloseError> + Send + 'static,
+    {
+        let hook: Hook = Box::new(hook);
+        self.completion.set_aborter(Arc::new(HookAbort {
+            hook: Mutex::new(Some(hook)),
+            completion: Arc::downgrade(&self.completion),
+        }));
+    }
+}
+
+impl Drop for PendingClose {
+    fn drop(&mut self) {
+        self.completion.complete(Err(CloseError::Abandoned));
+    }
+}
+
+impl fmt::Debug for PendingClose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingClose").field("outcome", &self.completion.outcome()).finish()
+    }
+}
+
+type Hook = Box<dyn FnOnce() -> Result<(), CloseError> + Send>;
+
+struct HookAbort {
+    hook: Mutex<Option<Hook>>,
+    completion: Weak<Completion<CloseError>>,
+}
+
+impl Abort for HookAbort {
+    fn begin(&self) {
+        let hook = self.hook.lock().take();
+        if let (Some(hook), Some(completion)) = (hook, self.completion.upgrade()) {
+            completion.complete(catch_unwind(AssertUnwindSafe(hook)).unwrap_or_else(|panic| {
+                Err(CloseError::Panicked { message: panic_message(&*panic), events: 0 })
+            }));
+        }
+    }
+
+    fn settle(&self, _deadline: Instant) {}
+}
+
+/// What a panic says of itself.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> Arc<str> {
+    if let Some(message) = panic.downcast_ref::<&str>() {
+        Arc::from(*message)
+    } else if let Some(message) = panic.downcast_ref::<String>() {
+        Arc::from(&**message)
+    } else {
+        Arc::from("a panic without a message")
+    }
+}
+
+/// Begins to close a sink of a user's, whose `close` may panic.
+pub(crate) fn close_caught(close: impl FnOnce() -> Closing) -> Closing {
+    catch_unwind(AssertUnwindSafe(close)).unwrap_or_else(|panic| {
+        Closing::failed(CloseError::Panicked { message: panic_message(&*panic), events: 0 })
+    })
+}

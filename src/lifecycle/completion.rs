@@ -1,0 +1,338 @@
+//! What `Closing` and `Flushing` are made of: an outcome that is told once and to everybody.
+//!
+//! Completions form a graph: a queue's close awaits its downstream's, a broadcaster's awaits those of all
+//! its sinks. The graph says who has to be aborted, and whether a thread is about to wait for itself:
+//! every completion names the scopes (see `Scope`) that must be left before it can be told, and a thread
+//! inside one of them must not wait for it nor for anything that awaits it.
+//!
+//! # Why no wake-up is lost and no wait is endless
+//!
+//! - An outcome is set under the lock that a waiter holds when it looks, and `changed` is notified after.
+//! - A waiter inside a scope walks the graph without its own lock, so that an edge may be added while it
+//!   walks. `link` adds the edge first and then counts `nudges` up, at every completion that it may
+//!   concern. The waiter reads `nudges` before it walks and sleeps only if it has not moved since.
+//! - Edges never form a cycle: `link` refuses one that would, under one lock for all edges. Two queues that
+//!   drain into each other are each through when the rest is.
+//! - Callbacks run, and what the graph held is dropped, without any lock held.
+
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::scope::Scope;
+
+pub(crate) type Outcome<X> = Result<(), X>;
+
+/// What the two lifecycle errors have in common.
+pub(crate) trait LifecycleError: Clone + Send + Sync + 'static {
+    fn would_deadlock() -> Self;
+    /// It was aborted and does not know what was left.
+    fn aborted() -> Self;
+    /// Several errors as one; there is at least one.
+    fn join(errors: Vec<Self>) -> Self;
+}
+
+/// What ends a drain before its time.
+pub(crate) trait Abort: Send + Sync {
+    /// Closes what is downstream, wakes what waits, spills what is left. Waits for nothing.
+    fn begin(&self);
+
+    /// Gives what is under way until `deadline` and then tells the outcome.
+    fn settle(&self, deadline: Instant);
+}
+
+/// A completion of either kind, as the graph sees it.
+pub(crate) trait Node: Send + Sync {
+    fn is_done(&self) -> bool;
+    fn scopes(&self) -> &[Scope];
+    fn awaited(&self) -> Vec<Edge>;
+    fn dependents(&self) -> Vec<Weak<dyn Node>>;
+    fn add_dependent(&self, dependent: Weak<dyn Node>);
+    fn nudge(&self);
+    fn begin_abort(&self);
+    fn settle_abort(&self, deadline: Instant);
+}
+
+#[derive(Clone)]
+pub(crate) struct Edge {
+    to: Arc<dyn Node>,
+    /// Whether an abort goes along it. It does not reach into a spill.
+    aborts: bool,
+}
+
+pub(crate) struct Completion<X> {
+    state: Mutex<State<X>>,
+    changed: Condvar,
+    scopes: Vec<Scope>,
+}
+
+type Then<X> = Box<dyn FnOnce(&Outcome<X>) + Send>;
+
+struct State<X> {
+    outcome: Option<Outcome<X>>,
+    then: Vec<Then<X>>,
+    awaits: Vec<Edge>,
+    dependents: Vec<Weak<dyn Node>>,
+    aborter: Option<Arc<dyn Abort>>,
+    nudges: u64,
+    #[cfg(feature = "futures")]
+    wakers: Vec<std::task::Waker>,
+}
+
+pub(crate) enum Waited<X> {
+    Done(Outcome<X>),
+    TimedOut,
+    WouldDeadlock,
+}
+
+impl<X> Completion<X>
+where
+    X: LifecycleError,
+{
+    pub(crate) fn new() -> Arc<Self> {
+        Self::within(Vec::new())
+    }
+
+    /// One that is told only after every thread has left `scopes`.
+    pub(crate) fn within(scopes: Vec<Scope>) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                outcome: None,
+                then: Vec::new(),
+                awaits: Vec::new(),
+                dependents: Vec::new(),
+                aborter: None,
+                nudges: 0,
+                #[cfg(feature = "futures")]
+                wakers: Vec::new(),
+            }),
+            changed: Condvar::new(),
+            scopes,
+        })
+    }
+
+    pub(crate) fn set_aborter(&self, aborter: Arc<dyn Abort>) {
+        let mut state = self.state.lock();
+        if state.outcome.is_none() {
+            state.aborter = Some(aborter);
+        }
+    }
+
+    pub(crate) fn outcome(&self) -> Option<Outcome<X>> {
+        self.state.lock().outcome.clone()
+    }
+
+    /// Tells the outcome, unless one was told before.
+    pub(crate) fn complete(&self, outcome: Outcome<X>) {
+        let mut state = self.state.lock();
+        if state.outcome.is_some() {
+            return;
+        }
+        state.outcome = Some(outcome.clone());
+        let then = std::mem::take(&mut state.then);
+        let awaits = std::mem::take(&mut state.awaits);
+        let dependents = std::mem::take(&mut state.dependents);
+        let aborter = state.aborter.take();
+        #[cfg(feature = "futures")]
+        let wakers = std::mem::take(&mut state.wakers);
+        drop(state);
+        self.changed.notify_all();
+        #[cfg(feature = "futures")]
+        wakers.into_iter().for_each(std::task::Waker::wake);
+        for call in then {
+            call(&outcome);
+        }
+        drop((awaits, dependents, aborter));
+    }
+
+    /// Calls `f` with the outcome: now, if it is told already, or on the thread that tells it.
+    pub(crate) fn then<F>(&self, f: F)
+    where
+        F: FnOnce(&Outcome<X>) + Send + 'static,
+    {
+        let mut state = self.state.lock();
+        match state.outcome.clone() {
+            None => state.then.push(Box::new(f)),
+            Some(outcome) => {
+                drop(state);
+                f(&outcome);
+            }
+        }
+    }
+
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> Waited<X> {
+        let inside = Scope::any_is_current();
+        let mut state = self.state.lock();
+        loop {
+            if let Some(outcome) = &state.outcome {
+                return Waited::Done(outcome.clone());
+            }
+            if inside {
+                let nudges = state.nudges;
+                drop(state);
+                if would_deadlock(self) {
+                    return Waited::WouldDeadlock;
+                }
+                state = self.state.lock();
+                if state.outcome.is_some() || state.nudges != nudges {
+                    continue;
+                }
+            }
+            match deadline {
+                None => self.changed.wait(&mut state),
+                Some(deadline) => {
+                    let timed_out = self.changed.wait_until(&mut state, deadline).timed_out();
+                    if timed_out && state.outcome.is_none() {
+                        return Waited::TimedOut;
+                    }
+                }
+            }
+        }
+    }
+
+    #[cfg(feature = "futures")]
+    pub(crate) fn poll(&self, context: &std::task::Context<'_>) -> std::task::Poll<Outcome<X>> {
+        use std::task::Poll;
+
+        if Scope::any_is_current() && would_deadlock(self) {
+            return Poll::Ready(self.outcome().unwrap_or_else(|| Err(X::would_deadlock())));
+        }
+        let mut state = self.state.lock();
+        if let Some(outcome) = &state.outcome {
+            return Poll::Ready(outcome.clone());
+        }
+        if !state.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+            state.wakers.push(context.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+impl<X> Node for Completion<X>
+where
+    X: LifecycleError,
+{
+    fn is_done(&self) -> bool {
+        self.state.lock().outcome.is_some()
+    }
+
+    fn scopes(&self) -> &[Scope] {
+        &self.scopes
+    }
+
+    fn awaited(&self) -> Vec<Edge> {
+        self.state.lock().awaits.clone()
+    }
+
+    fn dependents(&self) -> Vec<Weak<dyn Node>> {
+        self.state.lock().dependents.clone()
+    }
+
+    fn add_dependent(&self, dependent: Weak<dyn Node>) {
+        let mut state = self.state.lock();
+        state.dependents.retain(|dependent| dependent.strong_count() > 0);
+        state.dependents.push(dependent);
+    }
+
+    fn nudge(&self) {
+        self.state.lock().nudges += 1;
+        self.changed.notify_all();
+    }
+
+    fn begin_abort(&self) {
+        let aborter = {
+            let state = self.state.lock();
+            if state.outcome.is_some() {
+                return;
+            }
+            state.aborter.clone()
+        };
+        if let Some(aborter) = aborter {
+            aborter.begin();
+        }
+        for edge in self.awaited().iter().filter(|edge| edge.aborts) {
+            edge.to.begin_abort();
+        }
+    }
+
+    fn settle_abort(&self, deadline: Instant) {
+        // An edge may be added meanwhile, by a close that another thread is in the middle of beginning.
+        let mut settled = 0;
+        loop {
+            let nudges = self.state.lock().nudges;
+            let edges = self.awaited();
+            for edge in edges.iter().skip(settled).filter(|edge| edge.aborts) {
+                edge.to.begin_abort();
+                edge.to.settle_abort(deadline);
+            }
+            settled = edges.len();
+            let aborter = self.state.lock().aborter.clone();
+            if let Some(aborter) = aborter {
+                aborter.settle(deadline);
+            }
+            let mut state = self.state.lock();
+            while state.outcome.is_none() && state.nudges == nudges {
+                if self.changed.wait_until(&mut state, deadline).timed_out() {
+                    drop(state);
+                    self.complete(Err(X::aborted()));
+                    return;
+                }
+            }
+            if state.outcome.is_some() {
+                return;
+            }
+        }
+    }
+}
+
+/// Adds that `from` awaits `to`. Answers `false`, and adds nothing, if `to` awaits `from`.
+pub(crate) fn link(from: &Arc<dyn Node>, to: Arc<dyn Node>, aborts: bool, add: impl FnOnce(Edge)) -> bool {
+    static EDGES: Mutex<()> = Mutex::new(());
+
+    let edges = EDGES.lock();
+    if reaches(&to, from) {
+        return false;
+    }
+    to.add_dependent(Arc::downgrade(from));
+    add(Edge { to, aborts });
+    drop(edges);
+    nudge_upwards(&**from);
+    true
+}
+
+impl<X> Completion<X>
+where
+    X: LifecycleError,
+{
+    /// Adds that `self` awaits `to`: see [`link`].
+    pub(crate) fn await_on(self: &Arc<Self>, to: Arc<dyn Node>, aborts: bool) -> bool {
+        let from: Arc<dyn Node> = self.clone();
+        link(&from, to, aborts, |edge| {
+            let mut state = self.state.lock();
+            if state.outcome.is_none() {
+                state.awaits.push(edge);
+            }
+        })
+    }
+}
+
+fn reaches(from: &Arc<dyn Node>, to: &Arc<dyn Node>) -> bool {
+    std::ptr::addr_eq(Arc::as_ptr(from), Arc::as_ptr(to))
+        || from.awaited().iter().any(|edge| reaches(&edge.to, to))
+}
+
+fn would_deadlock(node: &dyn Node) -> bool {
+    !node.is_done()
+        && (node.scopes().iter().any(|scope| scope.is_current())
+            || node.awaited().iter().any(|edge| would_deadlock(&*edge.to)))
+}
+
+fn nudge_upwards(node: &dyn Node) {
+    node.nudge();
+    for dependent in node.dependents() {
+        if let Some(dependent) = dependent.upgrade() {
+            nudge_upwards(&*dependent);
+        }
+    }
+}

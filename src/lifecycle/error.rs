@@ -1,0 +1,361 @@
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use super::completion::LifecycleError;
+use crate::SinkId;
+
+/// What a [`Closing`](crate::Closing) tells when not everything was delivered.
+///
+/// Every caller of `close` gets the same one. Errors of nested and fanned-out sinks add up:
+/// [`undelivered`](CloseError::undelivered) is the sum.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use outflow::{CloseError, Sink, SinkExt, retry::Constant, sink};
+///
+/// let dead = sink::from_fn(|_: &u32| Err("no route to host"));
+/// let queue = dead.retry(Constant::new(Duration::from_secs(3600))).queued();
+/// for event in 0..3 {
+///     queue.write(event).unwrap();
+/// }
+///
+/// let error = queue.close().within(Duration::from_millis(10)).unwrap_err();
+/// assert_eq!(error.undelivered(), 3);
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum CloseError {
+    /// The close was aborted.
+    Undelivered {
+        /// How many events were left: spilled or dropped, as the buffer says.
+        events: u64,
+        /// How many were in a write that had not come back when the outcome was told.
+        in_flight: u64,
+    },
+    /// A sink panicked under its queue.
+    Panicked {
+        /// What it panicked with.
+        message: Arc<str>,
+        /// How many events were not delivered, that on which it panicked among them.
+        events: u64,
+    },
+    /// A sink was closed under its queue or broadcaster.
+    DownstreamClosed {
+        /// How many events were not delivered for it.
+        events: u64,
+    },
+    /// One side of a tee was closed before the other.
+    Missed {
+        /// How many events reached the other alone.
+        events: u64,
+    },
+    /// What became of one sink of a broadcaster.
+    Sink {
+        /// Which sink.
+        id: SinkId,
+        /// Its own error.
+        error: Arc<CloseError>,
+    },
+    /// More than one error.
+    Several(Arc<[CloseError]>),
+    /// An error of a sink's author: see [`CloseError::other`].
+    Other(Arc<dyn Error + Send + Sync>),
+    /// The close was aborted, and the sink does not know what was left.
+    Aborted,
+    /// What was to end the close was dropped before it did: see [`Closing::pending`](crate::Closing::pending).
+    Abandoned,
+    /// This thread is inside what it would wait for. Nothing was aborted, and other callers still get the
+    /// outcome.
+    WouldDeadlock,
+}
+
+impl CloseError {
+    /// Wraps an error of your own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::CloseError;
+    ///
+    /// let error = CloseError::other("the file could not be synced");
+    /// assert_eq!(error.to_string(), "the file could not be synced");
+    /// ```
+    pub fn other<X>(error: X) -> Self
+    where
+        X: Into<Box<dyn Error + Send + Sync>>,
+    {
+        Self::Other(Arc::from(error.into()))
+    }
+
+    /// How many events were not delivered: what was left, what was in flight and what was lost to a panic,
+    /// added up over all sinks that the close went through.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Closing, CloseError};
+    ///
+    /// let both = Closing::all([
+    ///     Closing::failed(CloseError::Undelivered { events: 2, in_flight: 1 }),
+    ///     Closing::failed(CloseError::DownstreamClosed { events: 4 }),
+    /// ]);
+    /// assert_eq!(both.wait().unwrap_err().undelivered(), 7);
+    /// ```
+    pub fn undelivered(&self) -> u64 {
+        match self {
+            Self::Undelivered { events, in_flight } => events.saturating_add(*in_flight),
+            Self::Panicked { events, .. } | Self::DownstreamClosed { events } | Self::Missed { events } => {
+                *events
+            }
+            Self::Sink { error, .. } => error.undelivered(),
+            Self::Several(errors) => {
+                errors.iter().fold(0, |sum, error| sum.saturating_add(error.undelivered()))
+            }
+            Self::Other(_) | Self::Aborted | Self::Abandoned | Self::WouldDeadlock => 0,
+        }
+    }
+
+    /// The sinks of a broadcaster that this error names, each with its own error, in order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::{Broadcaster, Sink, SinkExt, retry::Constant, sink};
+    ///
+    /// let broadcaster = Broadcaster::new();
+    /// broadcaster.add(sink::discard().queued())?;
+    /// let dead = sink::from_fn(|_: &u32| Err("no route to host"));
+    /// let id = broadcaster.add(dead.retry(Constant::new(Duration::from_secs(3600))).queued())?;
+    /// broadcaster.write(1).unwrap();
+    ///
+    /// let error = broadcaster.close().within(Duration::from_millis(10)).unwrap_err();
+    /// let named: Vec<_> = error.sinks().map(|(id, error)| (id, error.undelivered())).collect();
+    /// assert_eq!(named, [(id, 1)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn sinks(&self) -> impl Iterator<Item = (SinkId, &CloseError)> {
+        let mut named = Vec::new();
+        self.gather_sinks(&mut named);
+        named.into_iter()
+    }
+
+    fn gather_sinks<'a>(&'a self, named: &mut Vec<(SinkId, &'a CloseError)>) {
+        match self {
+            Self::Sink { id, error } => named.push((*id, &**error)),
+            Self::Several(errors) => errors.iter().for_each(|error| error.gather_sinks(named)),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn of_sink(self, id: SinkId) -> Self {
+        Self::Sink { id, error: Arc::new(self) }
+    }
+}
+
+impl LifecycleError for CloseError {
+    fn would_deadlock() -> Self {
+        Self::WouldDeadlock
+    }
+
+    fn aborted() -> Self {
+        Self::Aborted
+    }
+
+    fn join(errors: Vec<Self>) -> Self {
+        let mut flat: Vec<Self> = Vec::with_capacity(errors.len());
+        let mut sum: Option<(usize, u64, u64)> = None;
+        let mut add = |error: Self| {
+            if let Self::Undelivered { events, in_flight } = error {
+                let (at, left, flying) = sum.get_or_insert((flat.len(), 0, 0));
+                (*left, *flying) = (left.saturating_add(events), flying.saturating_add(in_flight));
+                let error = Self::Undelivered { events: *left, in_flight: *flying };
+                match flat.get_mut(*at) {
+                    Some(slot) => *slot = error,
+                    None => flat.push(error),
+                }
+            } else {
+                flat.push(error);
+            }
+        };
+        for error in errors {
+            match error {
+                Self::Several(several) => several.iter().cloned().for_each(&mut add),
+                error => add(error),
+            }
+        }
+        if flat.len() == 1 { flat.remove(0) } else { Self::Several(flat.into()) }
+    }
+}
+
+impl fmt::Display for CloseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Undelivered { events, in_flight: 0 } => {
+                write!(f, "the close was aborted: {} not delivered", Events(*events))
+            }
+            Self::Undelivered { events, in_flight } => {
+                write!(
+                    f,
+                    "the close was aborted: {} not delivered and {in_flight} in flight",
+                    Events(*events)
+                )
+            }
+            Self::Panicked { message, events } => {
+                write!(f, "a sink panicked ({message}): {} not delivered", Events(*events))
+            }
+            Self::DownstreamClosed { events } => {
+                write!(f, "a sink was closed by itself: {} not delivered", Events(*events))
+            }
+            Self::Missed { events } => {
+                write!(f, "one side of a tee was closed before the other: it missed {}", Events(*events))
+            }
+            Self::Sink { id, error } => write!(f, "{id}: {error}"),
+            Self::Several(errors) => separated(f, errors.iter()),
+            Self::Other(error) => error.fmt(f),
+            Self::Aborted => f.write_str("the close was aborted"),
+            Self::Abandoned => f.write_str("what was to end the close was dropped"),
+            Self::WouldDeadlock => f.write_str("this thread is inside what it would wait for"),
+        }
+    }
+}
+
+impl Error for CloseError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Sink { error, .. } => Some(&**error),
+            Self::Several(errors) => errors.first().map(|error| error as &(dyn Error + 'static)),
+            Self::Other(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
+/// What a [`Flushing`](crate::Flushing) tells when it could not see to it that everything was delivered.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use outflow::{FlushError, Sink, SinkExt, retry::Constant, sink};
+///
+/// let dead = sink::from_fn(|_: &u32| Err("no route to host"));
+/// let queue = dead.retry(Constant::new(Duration::from_secs(3600))).queued();
+/// queue.write(1).unwrap();
+///
+/// let error = queue.flush().within(Duration::from_millis(10)).unwrap_err();
+/// assert!(matches!(error, FlushError::TimedOut));
+/// # let _ = queue.close().abort();
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum FlushError {
+    /// The time given to [`Flushing::within`](crate::Flushing::within) was up. The flush goes on.
+    TimedOut,
+    /// The sink was closed, and its close did not deliver everything.
+    Closed(CloseError),
+    /// What became of one sink of a broadcaster.
+    Sink {
+        /// Which sink.
+        id: SinkId,
+        /// Its own error.
+        error: Arc<FlushError>,
+    },
+    /// More than one error.
+    Several(Arc<[FlushError]>),
+    /// An error of a sink's author: see [`FlushError::other`].
+    Other(Arc<dyn Error + Send + Sync>),
+    /// What was to end the flush was dropped before it did.
+    Abandoned,
+    /// This thread is inside what it would wait for. Other callers still get the outcome.
+    WouldDeadlock,
+}
+
+impl FlushError {
+    /// Wraps an error of your own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::FlushError;
+    ///
+    /// assert_eq!(FlushError::other("disk full").to_string(), "disk full");
+    /// ```
+    pub fn other<X>(error: X) -> Self
+    where
+        X: Into<Box<dyn Error + Send + Sync>>,
+    {
+        Self::Other(Arc::from(error.into()))
+    }
+
+    pub(crate) fn of_sink(self, id: SinkId) -> Self {
+        Self::Sink { id, error: Arc::new(self) }
+    }
+}
+
+impl LifecycleError for FlushError {
+    fn would_deadlock() -> Self {
+        Self::WouldDeadlock
+    }
+
+    fn aborted() -> Self {
+        Self::Closed(CloseError::Aborted)
+    }
+
+    fn join(mut errors: Vec<Self>) -> Self {
+        if errors.len() == 1 { errors.remove(0) } else { Self::Several(errors.into()) }
+    }
+}
+
+impl fmt::Display for FlushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut => f.write_str("the flush was not through in time"),
+            Self::Closed(error) => write!(f, "the sink was closed before the flush was through: {error}"),
+            Self::Sink { id, error } => write!(f, "{id}: {error}"),
+            Self::Several(errors) => separated(f, errors.iter()),
+            Self::Other(error) => error.fmt(f),
+            Self::Abandoned => f.write_str("what was to end the flush was dropped"),
+            Self::WouldDeadlock => f.write_str("this thread is inside what it would wait for"),
+        }
+    }
+}
+
+impl Error for FlushError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Closed(error) => Some(error),
+            Self::Sink { error, .. } => Some(&**error),
+            Self::Several(errors) => errors.first().map(|error| error as &(dyn Error + 'static)),
+            Self::Other(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
+struct Events(u64);
+
+impl fmt::Display for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            1 => f.write_str("1 event"),
+            n => write!(f, "{n} events"),
+        }
+    }
+}
+
+fn separated<T>(f: &mut fmt::Formatter<'_>, errors: impl Iterator<Item = T>) -> fmt::Result
+where
+    T: fmt::Display,
+{
+    for (i, error) in errors.enumerate() {
+        if i > 0 {
+            f.write_str("; ")?;
+        }
+        error.fmt(f)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,217 @@
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::closing::panic_message;
+use super::completion::{Completion, Waited};
+use super::{Answer, CloseError, Closing, FlushError, deadline};
+
+/// The answer of [`Sink::flush`](crate::Sink::flush): the flush has begun, and this waits for it.
+///
+/// It is through when every event that was accepted before it is delivered or accounted for, downstream
+/// sinks included. Cheap to clone. Dropped, the flush goes on by itself.
+///
+/// With the `futures` feature it can be awaited.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Sink, SinkExt, sink};
+///
+/// let delivered = sink::collector();
+/// let queue = delivered.clone().queued();
+/// queue.write(1).unwrap();
+/// queue.flush().wait()?;
+/// assert_eq!(delivered.events(), [1]);
+/// # queue.close().wait().unwrap();
+/// # Ok::<(), outflow::FlushError>(())
+/// ```
+#[must_use = "the flush has begun, but nothing waits for it"]
+#[derive(Clone)]
+pub struct Flushing(pub(crate) Answer<FlushError>);
+
+impl Flushing {
+    /// A flush that is through.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(outflow::Flushing::done().is_done());
+    /// ```
+    pub fn done() -> Self {
+        Self(Answer::Told(Ok(())))
+    }
+
+    /// A flush that failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{FlushError, Flushing};
+    ///
+    /// assert!(Flushing::failed(FlushError::other("disk full")).wait().is_err());
+    /// ```
+    pub fn failed(error: FlushError) -> Self {
+        Self(Answer::Told(Err(error)))
+    }
+
+    /// One that is through when all of `flushings` are. Their errors are put together.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::Flushing;
+    ///
+    /// assert!(Flushing::all([Flushing::done(), Flushing::done()]).is_done());
+    /// ```
+    pub fn all<I>(flushings: I) -> Self
+    where
+        I: IntoIterator<Item = Self>,
+    {
+        Self(Answer::all(flushings.into_iter().map(|flushing| flushing.0).collect()))
+    }
+
+    /// A flush that is under way, for the author of a sink that has something to flush: what waits for it,
+    /// and what ends it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (flushing, pending) = outflow::Flushing::pending();
+    /// let worker = std::thread::spawn(move || pending.finish(Ok(())));
+    /// flushing.wait()?;
+    /// # worker.join().unwrap();
+    /// # Ok::<(), outflow::FlushError>(())
+    /// ```
+    pub fn pending() -> (Self, PendingFlush) {
+        let completion = Completion::new();
+        (Self(Answer::Pending(Arc::clone(&completion))), PendingFlush { completion })
+    }
+
+    /// Waits until the flush is through, for as long as that takes.
+    ///
+    /// # Errors
+    ///
+    /// Why not everything was delivered. [`FlushError::WouldDeadlock`], at once, on a thread that is inside
+    /// what it would wait for; see [`Closing::wait`] for what that can and cannot see.
+    pub fn wait(&self) -> Result<(), FlushError> {
+        self.wait_until(None)
+    }
+
+    /// Waits as [`wait`](Flushing::wait) does, but at most `timeout`. Aborts nothing.
+    ///
+    /// # Errors
+    ///
+    /// As `wait`, and [`FlushError::TimedOut`].
+    pub fn within(&self, timeout: Duration) -> Result<(), FlushError> {
+        self.wait_until(deadline(timeout))
+    }
+
+    /// Whether the flush is through. Does not wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (flushing, pending) = outflow::Flushing::pending();
+    /// assert!(!flushing.is_done());
+    /// pending.finish(Ok(()));
+    /// assert!(flushing.is_done());
+    /// ```
+    pub fn is_done(&self) -> bool {
+        self.0.outcome().is_some()
+    }
+
+    fn wait_until(&self, deadline: Option<Instant>) -> Result<(), FlushError> {
+        match self.0.wait(deadline) {
+            Waited::Done(outcome) => outcome,
+            Waited::TimedOut => Err(FlushError::TimedOut),
+            Waited::WouldDeadlock => Err(FlushError::WouldDeadlock),
+        }
+    }
+
+    pub(crate) fn map<F>(&self, f: F) -> Self
+    where
+        F: FnOnce(Result<(), FlushError>) -> Result<(), FlushError> + Send + 'static,
+    {
+        Self(self.0.map(f))
+    }
+
+    /// What a closed sink answers: through when the close is.
+    pub(crate) fn of_close(closing: &Closing) -> Self {
+        match &closing.0 {
+            Answer::Told(outcome) => Self(Answer::Told(outcome.clone().map_err(FlushError::Closed))),
+            pending => {
+                let completion = Completion::new();
+                pending.resolve(&completion, false, |outcome| outcome.map_err(FlushError::Closed));
+                Self(Answer::Pending(completion))
+            }
+        }
+    }
+}
+
+#[cfg(feature = "futures")]
+impl std::future::Future for Flushing {
+    type Output = Result<(), FlushError>;
+
+    fn poll(
+        self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Self::Output> {
+        match &self.0 {
+            Answer::Told(outcome) => std::task::Poll::Ready(outcome.clone()),
+            Answer::Pending(completion) => completion.poll(context),
+        }
+    }
+}
+
+impl fmt::Debug for Flushing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flushing").field("outcome", &self.0.outcome()).finish()
+    }
+}
+
+/// Ends a [`Flushing`] that [`Flushing::pending`] made.
+///
+/// Dropped before it has, it ends the flush with [`FlushError::Abandoned`].
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{FlushError, Flushing};
+///
+/// let (flushing, pending) = Flushing::pending();
+/// drop(pending);
+/// assert!(matches!(flushing.wait(), Err(FlushError::Abandoned)));
+/// ```
+#[must_use = "dropping it ends the flush with `FlushError::Abandoned`"]
+pub struct PendingFlush {
+    completion: Arc<Completion<FlushError>>,
+}
+
+impl PendingFlush {
+    /// Ends the flush and wakes whoever waits for it. Only the first outcome counts.
+    pub fn finish(&self, outcome: Result<(), FlushError>) {
+        self.completion.complete(outcome);
+    }
+}
+
+impl Drop for PendingFlush {
+    fn drop(&mut self) {
+        self.completion.complete(Err(FlushError::Abandoned));
+    }
+}
+
+impl fmt::Debug for PendingFlush {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingFlush").field("outcome", &self.completion.outcome()).finish()
+    }
+}
+
+/// Begins to flush a sink of a user's, whose `flush` may panic.
+pub(crate) fn flush_caught(flush: impl FnOnce() -> Flushing) -> Flushing {
+    catch_unwind(AssertUnwindSafe(flush)).unwrap_or_else(|panic| {
+        let message = panic_message(&*panic);
+        Flushing::failed(FlushError::Closed(CloseError::Panicked { message, events: 0 }))
+    })
+}

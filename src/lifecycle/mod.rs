@@ -1,0 +1,26 @@
+//! Closing and flushing: begun at once, waited for where one likes.
+
+mod answer;
+mod closing;
+pub(crate) mod completion;
+mod error;
+mod flushing;
+mod guard;
+
+pub(crate) use self::answer::{Answer, join};
+pub use self::closing::{Closing, PendingClose};
+pub(crate) use self::closing::{close_caught, panic_message};
+pub use self::error::{CloseError, FlushError};
+pub(crate) use self::flushing::flush_caught;
+pub use self::flushing::{Flushing, PendingFlush};
+pub use self::guard::CloseGuard;
+
+use std::time::{Duration, Instant};
+
+/// How long an abort gives a write that is under way to come back.
+pub(crate) const ABORT_GRACE: Duration = Duration::from_millis(100);
+
+/// `None` is never: a timeout beyond what the clock can count.
+fn deadline(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
+}

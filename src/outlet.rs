@@ -1,0 +1,84 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::lifecycle::close_caught;
+use crate::scope::Scope;
+use crate::{Closing, SharedSink};
+
+/// Where a buffer's events go that it gives up: into the spill, if there is one, and into a count.
+pub(crate) struct Outlet<E> {
+    spill: Option<SharedSink<E>>,
+    /// This thread is in the spill: an event that comes back is not spilled again.
+    pub(crate) scope: Scope,
+    dropped: AtomicU64,
+    spilled: AtomicU64,
+    /// Taken out, not counted yet.
+    under_way: AtomicU64,
+}
+
+/// What an outlet has counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GivenUp {
+    pub(crate) dropped: u64,
+    pub(crate) spilled: u64,
+    pub(crate) under_way: u64,
+}
+
+impl<E> Outlet<E> {
+    pub(crate) fn new(spill: Option<SharedSink<E>>) -> Self {
+        Self {
+            spill,
+            scope: Scope::new(),
+            dropped: AtomicU64::new(0),
+            spilled: AtomicU64::new(0),
+            under_way: AtomicU64::new(0),
+        }
+    }
+
+    /// Spills the event, or drops it, and counts it. A panic of the spill goes no further.
+    pub(crate) fn give_up(&self, event: E) {
+        self.give_up_from(|| Some(event));
+    }
+
+    /// Gives up what `take` takes out of the buffer, counted all along; `false` if that was nothing.
+    pub(crate) fn give_up_from(&self, take: impl FnOnce() -> Option<E>) -> bool {
+        // Counted before it is taken and as long as it is on its way, so that no event is ever missing
+        // from the sum. Relaxed: counts, on which nothing else depends.
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        let Some(event) = take() else {
+            self.under_way.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        };
+        let spilled = match &self.spill {
+            Some(spill) if !self.scope.is_current() => {
+                let _inside = self.scope.enter();
+                catch_unwind(AssertUnwindSafe(|| spill.write(event).is_ok())).unwrap_or(false)
+            }
+            _ => {
+                // Even the destructor of an event is a user's code.
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(event)));
+                false
+            }
+        };
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
+        let count = if spilled { &self.spilled } else { &self.dropped };
+        count.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    pub(crate) fn counts(&self) -> GivenUp {
+        GivenUp {
+            dropped: self.dropped.load(Ordering::Relaxed),
+            spilled: self.spilled.load(Ordering::Relaxed),
+            under_way: self.under_way.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Begins to close the spill. Nothing is given up after this.
+    pub(crate) fn close(&self) -> Closing {
+        match &self.spill {
+            Some(spill) => close_caught(|| spill.close()),
+            None => Closing::done(),
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! What queues, channels and subscriptions are made of: a crossbeam channel whose sender stands behind a
+//! gate.
+//!
+//! # Why nothing is lost
+//!
+//! A write enters the gate, finds the door with the sender in it, and sends. Closing shuts the gate. When
+//! the last write that found the door has left, the door's `Pass` is dropped, and by then everything that
+//! was accepted is in the channel: what a reader has seen when it finds the channel disconnected is all
+//! there is.
+//!
+//! A reader that goes before that (dropped, panicked, aborted) sets `reader_gone`, shuts the gate, drains
+//! the channel and gives up what it finds. A write that found the door before may still send after that
+//! drain; the last one to leave sees `reader_gone` and drains again. Both accesses are sequentially
+//! consistent: if the last visitor does not see the flag, it left before the flag was set, and everything
+//! is in the channel for the reader's own drain.
+//!
+//! # Why no writer waits for ever
+//!
+//! A writer that waits for room holds the sender itself, so the channel cannot be relied on to disconnect.
+//! It selects between room and `stop`, a channel that disconnects when somebody raises it. Raising is for
+//! good, and a `select` that begins after it sees it.
+//!
+//! # Who goes last
+//!
+//! The reader, the writers and whoever aborts are *parties*. The last one to leave closes the spill, since
+//! only parties write to it, and tells the outcome of the close.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Select, Sender, TrySendError};
+use parking_lot::Mutex;
+
+use crate::buffer::{Buffer, Policy};
+use crate::gate::Gate;
+use crate::lifecycle::completion::Completion;
+use crate::lifecycle::{Answer, CloseError, FlushError};
+use crate::outlet::Outlet;
+use crate::queue::Backlog;
+use crate::{Closing, WriteError};
+
+#[allow(unreachable_pub, missing_debug_implementations)] // Named in the sealed supertrait of `Policy`.
+pub struct Pipe<E> {
+    gate: Gate<Door<E>>,
+    pub(crate) receiver: Receiver<E>,
+    capacity: Option<usize>,
+    stop: Stop,
+    pub(crate) outlet: Outlet<E>,
+    reader_gone: AtomicBool,
+    /// How many events were given up because the reader went, not because there was no room.
+    left: AtomicU64,
+    parties: AtomicUsize,
+    pub(crate) completion: Arc<Completion<CloseError>>,
+    /// Whether a worker reads it.
+    pub(crate) backlog: Option<Backlog<E>>,
+}
+
+/// What a write finds behind the gate.
+#[allow(unreachable_pub, missing_debug_implementations)] // As `Pipe`.
+pub struct Door<E> {
+    sender: Sender<E>,
+    pass: Arc<Pass<E>>,
+    /// Told when the last visitor of this door has left.
+    left: Arc<Completion<FlushError>>,
+}
+
+/// Dropped with the last door.
+struct Pass<E> {
+    pipe: Arc<Pipe<E>>,
+}
+
+/// What came of waiting for room.
+pub(crate) enum Room<E> {
+    Found,
+    Closed(E),
+    TimedOut(E),
+}
+
+impl<E> Pipe<E> {
+    pub(crate) fn new<P>(buffer: Buffer<E, P>, backlog: Option<Backlog<E>>) -> (Writer<E, P>, Arc<Self>)
+    where
+        P: Policy,
+    {
+        let Buffer { capacity, policy, spill } = buffer;
+        let (sender, receiver) = match capacity {
+            None => crossbeam_channel::unbounded(),
+            Some(capacity) => crossbeam_channel::bounded(capacity),
+        };
+        let outlet = Outlet::new(spill);
+        let mut scopes = vec![outlet.scope];
+        scopes.extend(backlog.as_ref().map(Backlog::scope));
+        let pipe = Arc::new(Self {
+            gate: Gate::empty(),
+            receiver,
+            capacity,
+            stop: Stop::new(),
+            outlet,
+            reader_gone: AtomicBool::new(false),
+            left: AtomicU64::new(0),
+            // The writers and the reader.
+            parties: AtomicUsize::new(2),
+            completion: Completion::within(scopes),
+            backlog,
+        });
+        // The pass keeps the pipe and the pipe's gate the pass, until the gate is shut: by the last
+        // writer's handle if by nobody else.
+        let pass = Arc::new(Pass { pipe: Arc::clone(&pipe) });
+        let left = Completion::within(vec![pipe.outlet.scope]);
+        pipe.gate.fill(Arc::new(Door { sender, pass, left }));
+        let handle = Arc::new(Handle { pipe: Arc::clone(&pipe) });
+        (Writer { pipe: Arc::clone(&pipe), handle, policy }, pipe)
+    }
+
+    pub(crate) fn capacity(&self) -> Option<usize> {
+        self.capacity
+    }
+
+    pub(crate) fn is_shut(&self) -> bool {
+        self.gate.is_shut()
+    }
+
+    /// Refuses writes from now on and wakes those that wait for room.
+    pub(crate) fn shut(&self) {
+        let door = self.gate.shut();
+        self.stop.raise();
+        drop(door);
+    }
+
+    /// Wakes the writes that wait for room, and lets no other wait; what finds room still gets in.
+    pub(crate) fn stop_waiting(&self) {
+        self.stop.raise();
+    }
+
+    pub(crate) fn closing(&self) -> Closing {
+        Closing(Answer::Pending(Arc::clone(&self.completion)))
+    }
+
+    pub(crate) fn close(&self) -> Closing {
+        self.shut();
+        self.closing()
+    }
+
+    pub(crate) fn left(&self) -> u64 {
+        self.left.load(Ordering::SeqCst)
+    }
+
+    /// Gives up an event that the reader had taken and could not deliver.
+    pub(crate) fn give_up_left(&self, event: E) {
+        self.left.fetch_add(1, Ordering::SeqCst);
+        self.outlet.give_up(event);
+    }
+
+    /// Gives up everything that nobody has taken.
+    pub(crate) fn drain(&self) {
+        let count = || {
+            self.left.fetch_add(1, Ordering::SeqCst);
+        };
+        while self.outlet.give_up_from(|| self.receiver.try_recv().ok().inspect(|_| count())) {}
+        if let Some(backlog) = &self.backlog {
+            while self.outlet.give_up_from(|| backlog.take_own().inspect(|_| count())) {}
+        }
+    }
+
+    /// Nobody reads any more: shuts the gate and gives up what is left, now and when the last writer leaves.
+    pub(crate) fn reader_is_gone(&self) {
+        self.reader_gone.store(true, Ordering::SeqCst);
+        self.shut();
+        self.drain();
+    }
+
+    /// Joins the parties, unless all of them have left.
+    pub(crate) fn join(&self) -> bool {
+        self.parties
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |parties| (parties > 0).then(|| parties + 1))
+            .is_ok()
+    }
+
+    /// The last party to leave closes the spill and tells the outcome.
+    pub(crate) fn leave(&self) -> bool {
+        let last = self.parties.fetch_sub(1, Ordering::SeqCst) == 1;
+        if last {
+            let spill = self.outlet.close();
+            match &self.backlog {
+                None => spill.0.resolve(&self.completion, false, |outcome| outcome),
+                Some(backlog) => backlog.conclude(self, spill),
+            }
+        }
+        last
+    }
+
+    /// A channel's close is through when its last writer is, though what it holds is still to be read.
+    fn writers_left(&self) {
+        if self.reader_gone.load(Ordering::SeqCst) {
+            self.drain();
+        }
+        if !self.leave() && self.backlog.is_none() {
+            self.completion.complete(Ok(()));
+        }
+    }
+
+    /// Waits until `event` can be sent, the pipe is stopped, or `deadline`.
+    ///
+    /// The queue's own worker, who alone can make room, does not wait: its event goes to a list.
+    pub(crate) fn wait_for_room(&self, door: &Door<E>, event: E, deadline: Option<Instant>) -> Room<E> {
+        if let Some(backlog) = &self.backlog {
+            if backlog.scope().is_current() {
+                backlog.push_own(event, self.receiver.len());
+                return Room::Found;
+            }
+        }
+        let mut select = Select::new();
+        let room = select.send(&door.sender);
+        select.recv(&self.stop.raised);
+        let operation = match deadline {
+            None => select.select(),
+            Some(deadline) => match select.select_deadline(deadline) {
+                Ok(operation) => operation,
+                Err(_) => return Room::TimedOut(event),
+            },
+        };
+        if operation.index() == room {
+            match operation.send(&door.sender, event) {
+                Ok(()) => Room::Found,
+                Err(refused) => Room::Closed(refused.into_inner()),
+            }
+        } else {
+            // Disconnected: that is how it is raised.
+            let _ = operation.recv(&self.stop.raised);
+            Room::Closed(event)
+        }
+    }
+
+    /// Sends `event` and gives up what has waited longest to make room for it.
+    ///
+    /// The event goes in before the evicted one is spilled, so that a spill that sends it back finds the
+    /// buffer full again and not an endless supply of room.
+    pub(crate) fn evict_for(&self, door: &Door<E>, event: E) -> Result<(), E> {
+        let mut unsent = Some(event);
+        while let Some(event) = unsent.take() {
+            let evicted = self.outlet.give_up_from(|| {
+                let oldest = self.receiver.try_recv().ok();
+                if let Err(full) = door.sender.try_send(event) {
+                    unsent = Some(full.into_inner());
+                }
+                oldest
+            });
+            if !evicted && unsent.is_some() {
+                // Full, yet nothing to take: another thread is in the middle of either. It goes on.
+                std::thread::yield_now();
+            }
+        }
+        Ok(())
+    }
+
+    /// Told when every write that is under way now is through: with what it evicted, that is.
+    pub(crate) fn writes_under_way(&self) -> Answer<FlushError> {
+        let renewed = self.gate.renew(|door| Door {
+            sender: door.sender.clone(),
+            pass: Arc::clone(&door.pass),
+            left: Completion::within(vec![self.outlet.scope]),
+        });
+        match renewed {
+            Some(door) => Answer::Pending(Arc::clone(&door.left)),
+            // Shut: then the close waits for them.
+            None => Answer::Told(Ok(())),
+        }
+    }
+}
+
+impl<E> Drop for Door<E> {
+    fn drop(&mut self) {
+        self.left.complete(Ok(()));
+    }
+}
+
+impl<E> Drop for Pass<E> {
+    fn drop(&mut self) {
+        self.pipe.writers_left();
+    }
+}
+
+/// Raised once and for good; wakes every `select` on it.
+struct Stop {
+    /// Dropped to raise it: `raised` then disconnects.
+    keeper: Mutex<Option<Sender<Infallible>>>,
+    raised: Receiver<Infallible>,
+}
+
+impl Stop {
+    fn new() -> Self {
+        let (keeper, raised) = crossbeam_channel::bounded(0);
+        Self { keeper: Mutex::new(Some(keeper)), raised }
+    }
+
+    fn raise(&self) {
+        let keeper = self.keeper.lock().take();
+        drop(keeper);
+    }
+}
+
+/// The writing end, as channels and queues share it. Clones share; the last one dropped shuts the gate.
+pub(crate) struct Writer<E, P> {
+    pub(crate) pipe: Arc<Pipe<E>>,
+    pub(crate) handle: Arc<Handle<E>>,
+    pub(crate) policy: P,
+}
+
+/// Shuts the gate when the last writer lets go of it.
+pub(crate) struct Handle<E> {
+    pub(crate) pipe: Arc<Pipe<E>>,
+}
+
+impl<E> Drop for Handle<E> {
+    fn drop(&mut self) {
+        self.pipe.shut();
+    }
+}
+
+impl<E, P: Clone> Clone for Writer<E, P> {
+    fn clone(&self) -> Self {
+        Self { pipe: Arc::clone(&self.pipe), handle: Arc::clone(&self.handle), policy: self.policy.clone() }
+    }
+}
+
+impl<E, P> Writer<E, P>
+where
+    P: Policy,
+{
+    #[inline]
+    pub(crate) fn write(&self, event: E) -> Result<(), WriteError<E, P::Error>> {
+        self.write_by(&self.policy, event)
+    }
+
+    /// Writes by another policy than the writer's own.
+    #[inline]
+    pub(crate) fn write_by<Q>(&self, policy: &Q, event: E) -> Result<(), WriteError<E, Q::Error>>
+    where
+        Q: Policy,
+    {
+        let visit = self.pipe.gate.enter();
+        let Some(door) = &*visit else {
+            return Err(WriteError::Closed(event));
+        };
+        match door.sender.try_send(event) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(event)) => policy.overflow(&self.pipe, door, event),
+            // The pipe itself keeps a receiver, so this cannot be; if it were, nobody would read.
+            Err(TrySendError::Disconnected(event)) => Err(WriteError::Closed(event)),
+        }
+    }
+
+    /// Clones nothing for a pipe that is shut.
+    pub(crate) fn write_ref(&self, event: &E) -> Result<(), WriteError<(), P::Error>>
+    where
+        E: Clone,
+    {
+        if self.pipe.is_shut() {
+            return Err(WriteError::Closed(()));
+        }
+        self.write(event.clone()).map_err(|refused| refused.map_event(drop))
+    }
+}

@@ -1,0 +1,356 @@
+//! What a queue's worker and everybody else know of each other.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender};
+use parking_lot::{Condvar, Mutex};
+
+use super::QueueStats;
+use crate::lifecycle::completion::{Abort, Completion, Outcome};
+use crate::lifecycle::{CloseError, FlushError, close_caught, join};
+use crate::pipe::Pipe;
+use crate::scope::Scope;
+use crate::{Closing, Flushing, SharedSink};
+
+pub(crate) struct Backlog<E> {
+    /// The worker's thread is in it all its life.
+    scope: Scope,
+    pub(super) counts: Counts,
+    own: Own<E>,
+    /// Whether the worker has to look up: at `requests` or at `aborted`.
+    pub(super) asked: AtomicBool,
+    pub(super) aborted: AtomicBool,
+    requests: Mutex<Requests>,
+    /// Wakes a worker that has nothing to do.
+    wake: Sender<()>,
+    pub(super) woken: Receiver<()>,
+    end: Mutex<End>,
+    /// The worker is through.
+    through: Mutex<bool>,
+    through_changed: Condvar,
+}
+
+/// What the worker counts. It alone writes, so it needs no read-modify-write; stores are `Release` so that
+/// a reader that sees one sees what was counted before it.
+#[derive(Default)]
+pub(super) struct Counts {
+    /// Twice the number of events taken, plus one while one is being taken: see `QueueStats`.
+    pub(super) taken: AtomicU64,
+    pub(super) delivered: AtomicU64,
+    pub(super) lost: AtomicU64,
+    /// Taken and given up.
+    pub(super) returned: AtomicU64,
+}
+
+/// The events that the worker's own writes found no room for. Written and taken on the worker's thread, and
+/// taken by an abort.
+struct Own<E> {
+    /// Each with the number of events to be taken before it: what was in front of it when it was written.
+    events: Mutex<VecDeque<(u64, E)>>,
+    len: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Requests {
+    /// Not yet seen by the worker.
+    new: Vec<Arc<Completion<FlushError>>>,
+    /// Every flush that may not be through yet.
+    outstanding: Vec<Weak<Completion<FlushError>>>,
+    /// The worker sees no more.
+    ended: bool,
+}
+
+struct End {
+    /// Until it is closed.
+    downstream: Option<Arc<dyn Downstream>>,
+    closing: Option<Closing>,
+    cause: Option<Cause>,
+}
+
+/// Why a worker ended before its time.
+#[derive(Clone, Debug)]
+pub(super) enum Cause {
+    Panicked(Arc<str>),
+    DownstreamClosed,
+}
+
+/// The sink under a queue, without its type.
+pub(super) trait Downstream: Send + Sync {
+    fn close(&self) -> Closing;
+}
+
+pub(super) struct ClosesSink<E>(pub(super) SharedSink<E>);
+
+impl<E> Downstream for ClosesSink<E> {
+    fn close(&self) -> Closing {
+        self.0.close()
+    }
+}
+
+impl<E> Backlog<E> {
+    pub(super) fn new(downstream: Arc<dyn Downstream>) -> Self {
+        let (wake, woken) = crossbeam_channel::bounded(1);
+        Self {
+            scope: Scope::new(),
+            counts: Counts::default(),
+            own: Own { events: Mutex::new(VecDeque::new()), len: AtomicUsize::new(0) },
+            asked: AtomicBool::new(false),
+            aborted: AtomicBool::new(false),
+            requests: Mutex::new(Requests::default()),
+            wake,
+            woken,
+            end: Mutex::new(End { downstream: Some(downstream), closing: None, cause: None }),
+            through: Mutex::new(false),
+            through_changed: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    pub(super) fn taken(&self) -> u64 {
+        self.counts.taken.load(Ordering::Acquire) / 2
+    }
+
+    /// Keeps an event that the worker wrote into its own queue and that found no room behind `len` others.
+    pub(crate) fn push_own(&self, event: E, len: usize) {
+        let mut events = self.own.events.lock();
+        let before = self.taken() + len as u64 + events.len() as u64;
+        events.push_back((before, event));
+        self.own.len.store(events.len(), Ordering::Release);
+    }
+
+    #[inline]
+    pub(super) fn has_own(&self) -> bool {
+        self.own.len.load(Ordering::Acquire) > 0
+    }
+
+    pub(super) fn own_len(&self) -> usize {
+        self.own.len.load(Ordering::Acquire)
+    }
+
+    /// The next of the worker's own events whose turn it is, now that `taken` were.
+    pub(super) fn take_due(&self, taken: u64) -> Option<E> {
+        let mut events = self.own.events.lock();
+        let due = events.front().is_some_and(|(before, _)| *before <= taken);
+        let event = if due { events.pop_front() } else { None };
+        self.own.len.store(events.len(), Ordering::Release);
+        event.map(|(_, event)| event)
+    }
+
+    pub(crate) fn take_own(&self) -> Option<E> {
+        self.take_due(u64::MAX)
+    }
+
+    fn ask(&self) {
+        // Release: pairs with the worker's acquire, so that it finds what it is asked for.
+        self.asked.store(true, Ordering::Release);
+        // Full: then a wake is on its way already.
+        let _ = self.wake.try_send(());
+    }
+
+    pub(super) fn request_flush(&self, closing: &Closing) -> Flushing {
+        let completion = Completion::within(vec![self.scope]);
+        let mut requests = self.requests.lock();
+        if requests.ended {
+            drop(requests);
+            return Flushing::of_close(closing);
+        }
+        requests.outstanding.retain(|outstanding| {
+            outstanding.upgrade().is_some_and(|completion| completion.outcome().is_none())
+        });
+        requests.outstanding.push(Arc::downgrade(&completion));
+        requests.new.push(Arc::clone(&completion));
+        drop(requests);
+        self.ask();
+        Flushing(crate::lifecycle::Answer::Pending(completion))
+    }
+
+    pub(super) fn take_requests(&self) -> Vec<Arc<Completion<FlushError>>> {
+        std::mem::take(&mut self.requests.lock().new)
+    }
+
+    /// The worker sees no more requests; these are the last.
+    pub(super) fn end_requests(&self) -> Vec<Arc<Completion<FlushError>>> {
+        let mut requests = self.requests.lock();
+        requests.ended = true;
+        std::mem::take(&mut requests.new)
+    }
+
+    /// Begins to close the downstream, unless somebody has, and has the queue's close await it.
+    pub(super) fn close_downstream(&self, pipe: &Pipe<E>) -> Closing {
+        let end = self.end.lock();
+        if let Some(closing) = &end.closing {
+            return closing.clone();
+        }
+        let downstream = end.downstream.clone();
+        drop(end);
+        // Two may get here at once: a sink may be closed more than once, and the answers are for the same
+        // drain. No lock is held, since this calls into a user's sink.
+        let closing = match downstream {
+            Some(downstream) => close_caught(|| downstream.close()),
+            None => Closing::done(),
+        };
+        let mut end = self.end.lock();
+        let (closing, first) = match &end.closing {
+            Some(other) => (other.clone(), false),
+            None => (end.closing.insert(closing).clone(), true),
+        };
+        let downstream = end.downstream.take();
+        drop(end);
+        drop(downstream);
+        if first {
+            closing.0.awaited_by(&pipe.completion);
+        }
+        closing
+    }
+
+    pub(super) fn set_cause(&self, cause: Cause) {
+        self.end.lock().cause = Some(cause);
+    }
+
+    fn cause(&self) -> Option<Cause> {
+        self.end.lock().cause.clone()
+    }
+
+    /// The worker is through.
+    pub(super) fn set_through(&self) {
+        *self.through.lock() = true;
+        self.through_changed.notify_all();
+    }
+
+    /// What this queue itself did not deliver.
+    fn own_outcome(&self, pipe: &Pipe<E>) -> Outcome<CloseError> {
+        let left = pipe.left();
+        let lost = self.counts.lost.load(Ordering::Acquire);
+        match self.cause() {
+            Some(Cause::Panicked(message)) => Err(CloseError::Panicked { message, events: left + lost }),
+            Some(Cause::DownstreamClosed) => Err(CloseError::DownstreamClosed { events: left }),
+            None => match (left, self.in_flight()) {
+                (0, 0) => Ok(()),
+                (events, in_flight) => Err(CloseError::Undelivered { events, in_flight }),
+            },
+        }
+    }
+
+    fn in_flight(&self) -> u64 {
+        let taken = self.taken();
+        let done = self.counts.delivered.load(Ordering::Acquire)
+            + self.counts.lost.load(Ordering::Acquire)
+            + self.counts.returned.load(Ordering::Acquire);
+        taken.saturating_sub(done)
+    }
+
+    /// Nobody is at the queue any more: its close is through when its downstream's and its spill's are.
+    pub(crate) fn conclude(&self, pipe: &Pipe<E>, spill: Closing) {
+        let downstream = self.close_downstream(pipe);
+        let own = self.own_outcome(pipe);
+        Closing::all([downstream, spill])
+            .0
+            .resolve(&pipe.completion, false, move |outcome| join([own, outcome]));
+    }
+
+    /// The terms of law 4, which add up in every answer.
+    ///
+    /// The worker makes `taken` odd before it takes an event and even after, so that an answer during which
+    /// it did not change has seen each event on one side or the other. Taking is a compare-and-swap that
+    /// releases the odd store, and `len` acquires it: an answer that misses an event in the channel sees
+    /// `taken` change.
+    pub(super) fn stats(&self, pipe: &Pipe<E>) -> QueueStats {
+        const TRIES: usize = 64;
+        let mut tries = 0;
+        loop {
+            let taken = self.counts.taken.load(Ordering::SeqCst);
+            let given_up = pipe.outlet.counts();
+            let delivered = self.counts.delivered.load(Ordering::Acquire);
+            let lost = self.counts.lost.load(Ordering::Acquire);
+            let returned = self.counts.returned.load(Ordering::Acquire);
+            let pending = pipe.receiver.len() as u64 + self.own_len() as u64;
+            let stable = taken % 2 == 0
+                && taken == self.counts.taken.load(Ordering::SeqCst)
+                && given_up == pipe.outlet.counts()
+                && returned == self.counts.returned.load(Ordering::Acquire);
+            tries += 1;
+            if !stable && tries < TRIES {
+                std::hint::spin_loop();
+                continue;
+            }
+            let in_flight = (taken / 2).saturating_sub(delivered + lost + returned) + given_up.under_way;
+            let (dropped, spilled) = (given_up.dropped, given_up.spilled);
+            return QueueStats {
+                accepted: delivered + dropped + spilled + lost + pending + in_flight,
+                delivered,
+                dropped,
+                spilled,
+                lost,
+                pending,
+                in_flight,
+            };
+        }
+    }
+
+    fn fail_flushes(&self, error: &FlushError) {
+        let outstanding = std::mem::take(&mut self.requests.lock().outstanding);
+        for flush in outstanding.iter().filter_map(Weak::upgrade) {
+            flush.complete(Err(error.clone()));
+        }
+    }
+
+    fn wait_through(&self, deadline: Instant) {
+        let mut through = self.through.lock();
+        while !*through && !self.through_changed.wait_until(&mut through, deadline).timed_out() {}
+    }
+}
+
+/// Ends a queue's drain.
+pub(super) struct AbortQueue<E> {
+    pub(super) pipe: Weak<Pipe<E>>,
+}
+
+impl<E> AbortQueue<E> {
+    fn with(&self, f: impl FnOnce(&Pipe<E>, &Backlog<E>)) {
+        if let Some(pipe) = self.pipe.upgrade() {
+            if let Some(backlog) = &pipe.backlog {
+                f(&pipe, backlog);
+            }
+        }
+    }
+}
+
+impl<E> Abort for AbortQueue<E>
+where
+    E: Send,
+{
+    fn begin(&self) {
+        self.with(|pipe, backlog| {
+            if !pipe.join() {
+                // The worker is through, and so is everything but the downstream.
+                return;
+            }
+            backlog.aborted.store(true, Ordering::Release);
+            pipe.shut();
+            backlog.ask();
+            drop(backlog.close_downstream(pipe));
+            pipe.reader_is_gone();
+            let left = CloseError::Undelivered { events: pipe.left(), in_flight: 0 };
+            backlog.fail_flushes(&FlushError::Closed(left));
+            pipe.leave();
+        });
+    }
+
+    fn settle(&self, deadline: Instant) {
+        self.with(|pipe, backlog| {
+            if !backlog.scope.is_current() {
+                backlog.wait_through(deadline);
+            }
+            let own = backlog.own_outcome(pipe);
+            let closing = backlog.close_downstream(pipe);
+            let downstream = closing.0.outcome().unwrap_or(Ok(()));
+            pipe.completion.complete(join([own, downstream]));
+        });
+    }
+}

@@ -1,0 +1,311 @@
+//! A queue with a worker thread before a sink, so that its writers do not wait for it.
+//!
+//! [`queued`](crate::SinkExt::queued) makes one without a bound,
+//! [`queued_with`](crate::SinkExt::queued_with) one as a [`Buffer`](crate::buffer::Buffer) or
+//! [`QueueOptions`] say, and [`batched`](crate::SinkExt::batched) one whose worker writes vectors.
+
+mod backlog;
+mod batch;
+mod options;
+mod worker;
+
+pub(crate) use self::backlog::Backlog;
+pub use self::batch::Batch;
+pub use self::options::QueueOptions;
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use self::backlog::{AbortQueue, ClosesSink};
+use self::worker::Worker;
+use crate::buffer::{BlockFor, Full, Policy, Reject, Unbounded};
+use crate::pipe::{Handle, Pipe, Writer};
+use crate::sink::{Never, erase};
+use crate::{Closing, Flushing, Sink, WriteError};
+
+/// A queue before a sink, and a thread of its own between them. Made by
+/// [`queued`](crate::SinkExt::queued), [`queued_with`](crate::SinkExt::queued_with) and
+/// [`batched`](crate::SinkExt::batched).
+///
+/// FIFO. Cheap to clone; clones share. A write hands the event to the worker and returns; when the buffer
+/// is bounded, the [policy](crate::buffer) says what a write into a full one does. A write from the queue's
+/// own worker never waits, since nobody else makes room: beyond capacity its event goes to a list that the
+/// worker owns.
+///
+/// [`close`](Sink::close) refuses writes, delivers what was accepted, then closes the sink and the spill.
+/// Dropping the last handle begins a close too, and does not wait. Should the sink panic or be closed by
+/// itself, the queue is closed, and what is left is spilled or counted; the close tells which.
+/// [`catch_panic`](crate::SinkExt::catch_panic) below the queue is how to go on after a panic.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Sink, SinkExt, sink};
+///
+/// let delivered = sink::collector();
+/// let queue = delivered.clone().queued();
+/// for event in 0..100 {
+///     queue.write(event).unwrap();
+/// }
+/// queue.close().wait()?;
+/// assert_eq!(delivered.len(), 100);
+/// assert_eq!(queue.stats().delivered, 100);
+/// # Ok::<(), outflow::CloseError>(())
+/// ```
+pub struct Queue<E, P = Unbounded> {
+    writer: Writer<E, P>,
+}
+
+/// Where a queue's events are: one answer adds up to
+/// `accepted = delivered + dropped + spilled + lost + pending + in_flight`.
+///
+/// While writes are under way, `accepted` lies between the number of writes that have returned and of those
+/// that have begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueStats {
+    /// Events that a write was answered `Ok` for.
+    pub accepted: u64,
+    /// Events that the sink accepted.
+    pub delivered: u64,
+    /// Events that were evicted or left over, and not spilled.
+    pub dropped: u64,
+    /// Events that the spill accepted.
+    pub spilled: u64,
+    /// Events on which the sink panicked.
+    pub lost: u64,
+    /// Events that wait in the queue.
+    pub pending: u64,
+    /// Events on their way: in a write to the sink, in a batch under assembly, or into the spill.
+    pub in_flight: u64,
+}
+
+impl<E, P> Queue<E, P>
+where
+    P: Policy,
+{
+    fn start<T, S>(
+        options: QueueOptions<E, P>,
+        sink: S,
+        run: impl FnOnce(Worker<E, Arc<S>>) + Send + 'static,
+    ) -> io::Result<Self>
+    where
+        E: Send + 'static,
+        T: 'static,
+        S: Sink<T> + Send + Sync + 'static,
+        S::Error: Never,
+    {
+        let QueueOptions { buffer, name, stack_size } = options;
+        let sink = Arc::new(sink);
+        let backlog = Backlog::new(Arc::new(ClosesSink(erase::<T, _>(Arc::clone(&sink)))));
+        let (writer, pipe) = Pipe::new(buffer, Some(backlog));
+        pipe.completion.set_aborter(Arc::new(AbortQueue { pipe: Arc::downgrade(&pipe) }));
+        let worker = Worker::new(pipe, Arc::new(sink), P::EVICTS);
+
+        let mut thread = std::thread::Builder::new();
+        if let Some(name) = name {
+            thread = thread.name(name);
+        }
+        if let Some(stack_size) = stack_size {
+            thread = thread.stack_size(stack_size);
+        }
+        // Without a thread the last handle is dropped here, and everything with it: nothing was accepted.
+        thread.spawn(move || run(worker))?;
+        Ok(Self { writer })
+    }
+
+    pub(crate) fn of_events<S>(options: QueueOptions<E, P>, sink: S) -> io::Result<Self>
+    where
+        E: Send + 'static,
+        S: Sink<E> + Send + Sync + 'static,
+        S::Error: Never,
+    {
+        Self::start::<E, S>(options, sink, Worker::run_single)
+    }
+
+    pub(crate) fn of_batches<S>(options: QueueOptions<E, P>, batch: Batch, sink: S) -> io::Result<Self>
+    where
+        E: Send + 'static,
+        S: Sink<Vec<E>> + Send + Sync + 'static,
+        S::Error: Never,
+    {
+        Self::start::<Vec<E>, S>(options, sink, move |worker| worker.run_batched(batch))
+    }
+
+    /// Writes without waiting and without evicting, whatever the buffer's policy is.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] if there is no room, `Closed` if the queue is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{SinkExt, sink};
+    ///
+    /// let queue = sink::for_each(|_: u32| {}).queued();
+    /// assert!(queue.try_write(1).is_ok());
+    /// ```
+    pub fn try_write(&self, event: E) -> Result<(), WriteError<E, Full>> {
+        self.writer.write_by(&Reject, event)
+    }
+
+    /// Writes, waiting at most `timeout` for room, whatever the buffer's policy is. On the queue's own
+    /// worker it does not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] if there was no room in time, `Closed` if the queue is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::{SinkExt, buffer::Buffer, sink};
+    ///
+    /// let queue = sink::for_each(|_: u32| {}).queued_with(Buffer::bounded(8));
+    /// assert!(queue.write_timeout(1, Duration::from_secs(1)).is_ok());
+    /// ```
+    pub fn write_timeout(&self, event: E, timeout: Duration) -> Result<(), WriteError<E, Full>> {
+        self.writer.write_by(&BlockFor::new(timeout), event)
+    }
+}
+
+impl<E, P> Queue<E, P> {
+    /// How many events wait; those that the worker has taken are not among them.
+    pub fn len(&self) -> usize {
+        self.writer.pipe.receiver.len() + self.backlog().own_len()
+    }
+
+    /// Whether no event waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many events may wait; `None` is any number.
+    pub fn capacity(&self) -> Option<usize> {
+        self.writer.pipe.capacity()
+    }
+
+    /// Where the events are. Takes no lock and does not hold up the worker.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let queue = sink::discard().queued();
+    /// queue.write(1).unwrap();
+    /// queue.close().wait().unwrap();
+    /// let stats = queue.stats();
+    /// assert_eq!((stats.accepted, stats.delivered, stats.pending), (1, 1, 0));
+    /// ```
+    pub fn stats(&self) -> QueueStats {
+        self.backlog().stats(&self.writer.pipe)
+    }
+
+    /// A handle that does not keep the queue open, for a sink that holds its own queue.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let queue = sink::for_each(|_: u32| {}).queued();
+    /// let weak = queue.downgrade();
+    /// assert!(weak.upgrade().is_some());
+    /// drop(queue);
+    /// assert!(weak.upgrade().is_none());
+    /// ```
+    pub fn downgrade(&self) -> WeakQueue<E, P>
+    where
+        P: Clone,
+    {
+        WeakQueue { handle: Arc::downgrade(&self.writer.handle), policy: self.writer.policy.clone() }
+    }
+
+    fn backlog(&self) -> &Backlog<E> {
+        match &self.writer.pipe.backlog {
+            Some(backlog) => backlog,
+            None => unreachable!("the pipe of a queue has a backlog"),
+        }
+    }
+}
+
+impl<E, P> Sink<E> for Queue<E, P>
+where
+    P: Policy,
+{
+    type Error = P::Error;
+
+    #[inline]
+    fn write(&self, event: E) -> Result<(), WriteError<E, Self::Error>> {
+        self.writer.write(event)
+    }
+
+    fn write_ref(&self, event: &E) -> Result<(), WriteError<(), Self::Error>>
+    where
+        E: Clone,
+    {
+        self.writer.write_ref(event)
+    }
+
+    /// Takes no room in the queue and displaces nothing.
+    fn flush(&self) -> Flushing {
+        self.backlog().request_flush(&self.writer.pipe.closing())
+    }
+
+    fn close(&self) -> Closing {
+        self.writer.pipe.close()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.writer.pipe.is_shut()
+    }
+}
+
+impl<E, P: Clone> Clone for Queue<E, P> {
+    fn clone(&self) -> Self {
+        Self { writer: self.writer.clone() }
+    }
+}
+
+impl<E, P: fmt::Debug> fmt::Debug for Queue<E, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("capacity", &self.capacity())
+            .field("policy", &self.writer.policy)
+            .field("stats", &self.stats())
+            .field("closed", &self.writer.pipe.is_shut())
+            .finish()
+    }
+}
+
+/// A handle of a [`Queue`] that does not keep it open. Made by [`Queue::downgrade`].
+pub struct WeakQueue<E, P = Unbounded> {
+    handle: Weak<Handle<E>>,
+    policy: P,
+}
+
+impl<E, P: Clone> WeakQueue<E, P> {
+    /// The queue, unless its last handle was dropped.
+    pub fn upgrade(&self) -> Option<Queue<E, P>> {
+        let handle = self.handle.upgrade()?;
+        let pipe = Arc::clone(&handle.pipe);
+        Some(Queue { writer: Writer { pipe, handle, policy: self.policy.clone() } })
+    }
+}
+
+impl<E, P: Clone> Clone for WeakQueue<E, P> {
+    fn clone(&self) -> Self {
+        Self { handle: Weak::clone(&self.handle), policy: self.policy.clone() }
+    }
+}
+
+impl<E, P: fmt::Debug> fmt::Debug for WeakQueue<E, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakQueue").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,142 @@
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::{Failure, RetryStrategy};
+use crate::clock::{Clock, ClockSlot, nanos};
+
+/// A circuit breaker: lets attempts through until `threshold` of them in a row have failed, then makes
+/// writers wait until `backoff` after the last failure. When that is over, *one* writer probes and the
+/// others wait for another `backoff`; a success closes the breaker at once. Never gives up.
+///
+/// The pattern is Michael Nygard's (*Release It!*); the names of the states are his. This one does not
+/// fail writes while it is open, it makes them wait, as go-events' does.
+///
+/// The clock is monotonic. The success path is two loads.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use outflow::{Sink, SinkExt, retry::{Breaker, BreakerState}, sink};
+///
+/// let dead = sink::from_fn(|_: &&str| Err("no route to host"))
+///     .retry(Breaker::new(2, Duration::from_millis(1)))
+///     .max_attempts(2);
+/// assert!(dead.write("push").is_err());
+/// ```
+#[derive(Debug)]
+pub struct Breaker {
+    threshold: u32,
+    /// Nanoseconds, as `reopen`.
+    backoff: u64,
+    /// Consecutive failures.
+    failures: AtomicU32,
+    /// When the next writer may probe, by the clock.
+    reopen: AtomicU64,
+    /// The value of `reopen` that the last probe set when it was claimed.
+    probed: AtomicU64,
+    clock: ClockSlot,
+}
+
+/// What a [`Breaker`] does: see [`Breaker::state`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerState {
+    /// Attempts go through.
+    Closed,
+    /// Writers wait.
+    Open,
+    /// The backoff is over: a writer may probe, or is at it.
+    HalfOpen,
+}
+
+impl Breaker {
+    /// Opens after `threshold` failures in a row, for `backoff`.
+    ///
+    /// A threshold of 0 is one of 1: every failure backs off. With a backoff of zero nobody ever waits.
+    pub fn new(threshold: u32, backoff: Duration) -> Self {
+        Self {
+            threshold: threshold.max(1),
+            backoff: nanos(backoff),
+            failures: AtomicU32::new(0),
+            reopen: AtomicU64::new(0),
+            probed: AtomicU64::new(u64::MAX),
+            clock: ClockSlot::default(),
+        }
+    }
+
+    /// Goes by another clock than the monotonic one: for tests.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = ClockSlot(Some(clock));
+        self
+    }
+
+    /// What it does now. By the time you look, it may do something else.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::retry::{Breaker, BreakerState};
+    ///
+    /// assert_eq!(Breaker::new(5, Duration::from_secs(1)).state(), BreakerState::Closed);
+    /// ```
+    pub fn state(&self) -> BreakerState {
+        if self.failures.load(Ordering::Acquire) < self.threshold {
+            return BreakerState::Closed;
+        }
+        let reopen = self.reopen.load(Ordering::Acquire);
+        if self.now() >= reopen || reopen == self.probed.load(Ordering::Acquire) {
+            BreakerState::HalfOpen
+        } else {
+            BreakerState::Open
+        }
+    }
+
+    fn now(&self) -> u64 {
+        nanos(self.clock.now())
+    }
+}
+
+impl<E, X> RetryStrategy<E, X> for Breaker {
+    type Stop = Infallible;
+
+    fn backoff(&self, _event: &E) -> Duration {
+        // Acquire: pairs with the release in `failure`, which sets `reopen` first.
+        if self.failures.load(Ordering::Acquire) < self.threshold {
+            return Duration::ZERO;
+        }
+        loop {
+            let reopen = self.reopen.load(Ordering::Acquire);
+            let now = self.now();
+            if now < reopen {
+                return Duration::from_nanos(reopen - now);
+            }
+            // One writer moves the time forward and is the probe; for the others it has not come yet. A
+            // probe that hangs or panics holds up nobody for longer than that.
+            let next = now.saturating_add(self.backoff);
+            if self.reopen.compare_exchange(reopen, next, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                self.probed.store(next, Ordering::Release);
+                return Duration::ZERO;
+            }
+        }
+    }
+
+    fn failure(&self, _failure: Failure<'_, E, X>) -> Result<(), Infallible> {
+        // First the time, then the count: who sees the count at the threshold sees the time. The time only
+        // moves forward, so that a failure that comes late does not undo another's.
+        self.reopen.fetch_max(self.now().saturating_add(self.backoff), Ordering::AcqRel);
+        let _ = self.failures.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |failures| {
+            (failures < u32::MAX).then(|| failures + 1)
+        });
+        Ok(())
+    }
+
+    fn success(&self) {
+        // Nothing is written while all is well, so that writers share the cache line.
+        if self.failures.load(Ordering::Relaxed) > 0 {
+            self.failures.store(0, Ordering::Release);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::{Failure, RetryStrategy};
+use crate::clock::{Clock, ClockSlot, nanos};
+
+/// Waits the same time after every failure. Never gives up. Writers that share a strategy wait after each
+/// other's failures too.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use outflow::{Sink, SinkExt, retry::Constant, sink};
+///
+/// let sink = sink::discard::<u32>().retry(Constant::new(Duration::from_millis(100)));
+/// assert!(sink.write(1).is_ok());
+/// ```
+#[derive(Debug)]
+pub struct Constant {
+    /// Nanoseconds, as `until`.
+    backoff: u64,
+    /// Until when to wait, by the clock; 0 after a success.
+    until: AtomicU64,
+    clock: ClockSlot,
+}
+
+impl Constant {
+    /// Waits `backoff` after every failure; with zero, not at all.
+    pub fn new(backoff: Duration) -> Self {
+        Self { backoff: nanos(backoff), until: AtomicU64::new(0), clock: ClockSlot::default() }
+    }
+
+    /// Goes by another clock than the monotonic one: for tests.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = ClockSlot(Some(clock));
+        self
+    }
+}
+
+impl<E, X> RetryStrategy<E, X> for Constant {
+    type Stop = Infallible;
+
+    fn backoff(&self, _event: &E) -> Duration {
+        match self.until.load(Ordering::Acquire) {
+            0 => Duration::ZERO,
+            until => Duration::from_nanos(until.saturating_sub(nanos(self.clock.now()))),
+        }
+    }
+
+    fn failure(&self, _failure: Failure<'_, E, X>) -> Result<(), Infallible> {
+        let until = nanos(self.clock.now()).saturating_add(self.backoff);
+        self.until.fetch_max(until, Ordering::AcqRel);
+        Ok(())
+    }
+
+    fn success(&self) {
+        if self.until.load(Ordering::Relaxed) > 0 {
+            self.until.store(0, Ordering::Release);
+        }
+    }
+}

@@ -1,0 +1,195 @@
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::{Failure, RetryStrategy};
+use crate::clock::{Clock, ClockSlot, nanos};
+
+/// Waits longer the more attempts in a row have failed, at random up to a bound that doubles. Never gives
+/// up.
+///
+/// After `n` failures in a row the wait is uniform in `[0, min(max, base + factor * 2^(n-1)))`: go-events'
+/// formula, which with a `base` of zero is the *full jitter* of Marc Brooker, "Exponential Backoff And
+/// Jitter", AWS Architecture Blog, 2015. There is none before the first failure. Writers that share a
+/// strategy share its count and the wait drawn last.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use outflow::{Sink, SinkExt, retry::ExponentialBackoff, sink};
+///
+/// let backoff = ExponentialBackoff::default()
+///     .base(Duration::from_millis(1))
+///     .factor(Duration::from_millis(1))
+///     .max(Duration::from_millis(5));
+/// let mut attempts = 0;
+/// let flaky = sink::from_fn_mut(move |_: &&str| {
+///     attempts += 1;
+///     if attempts < 4 { Err("overloaded") } else { Ok(()) }
+/// });
+/// assert!(flaky.retry(backoff).write("push").is_ok());
+/// ```
+#[derive(Debug)]
+pub struct ExponentialBackoff {
+    base: Duration,
+    factor: Duration,
+    max: Duration,
+    /// Consecutive failures.
+    failures: AtomicU32,
+    /// Until when to wait, by the clock.
+    until: AtomicU64,
+    /// Where the next random number comes from.
+    seed: AtomicU64,
+    clock: ClockSlot,
+}
+
+impl Default for ExponentialBackoff {
+    /// A base of 1 s, a factor of 1 s, at most 20 s.
+    fn default() -> Self {
+        Self {
+            base: Duration::from_secs(1),
+            factor: Duration::from_secs(1),
+            max: Duration::from_secs(20),
+            failures: AtomicU32::new(0),
+            until: AtomicU64::new(0),
+            seed: AtomicU64::new(fastrand::u64(..)),
+            clock: ClockSlot::default(),
+        }
+    }
+}
+
+impl ExponentialBackoff {
+    /// What every bound contains.
+    pub fn base(mut self, base: Duration) -> Self {
+        self.base = base;
+        self
+    }
+
+    /// What doubles.
+    pub fn factor(mut self, factor: Duration) -> Self {
+        self.factor = factor;
+        self
+    }
+
+    /// What no bound exceeds.
+    pub fn max(mut self, max: Duration) -> Self {
+        self.max = max;
+        self
+    }
+
+    /// Draws the same waits every time: for tests.
+    pub fn seed(self, seed: u64) -> Self {
+        self.seed.store(seed, Ordering::Relaxed);
+        self
+    }
+
+    /// Goes by another clock than the monotonic one: for tests.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = ClockSlot(Some(clock));
+        self
+    }
+
+    /// The bound of the wait after `failures` failures in a row; saturates, whatever the numbers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::retry::ExponentialBackoff;
+    ///
+    /// let backoff = ExponentialBackoff::default();
+    /// let bounds: Vec<u64> = (0..7).map(|failures| backoff.bound(failures).as_secs()).collect();
+    /// assert_eq!(bounds, [0, 2, 3, 5, 9, 17, 20]);
+    /// assert_eq!(backoff.bound(u32::MAX), Duration::from_secs(20));
+    /// ```
+    pub fn bound(&self, failures: u32) -> Duration {
+        let Some(doublings) = failures.checked_sub(1) else {
+            return Duration::ZERO;
+        };
+        let doubled = if self.factor.is_zero() {
+            Duration::ZERO
+        } else {
+            let times = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
+            // Beyond 2^31 times a nanosecond there may still be less than `max`.
+            let more = doublings.saturating_sub(31);
+            let doubled = self.factor.saturating_mul(times.max(1));
+            if more == 0 { doubled } else { double(self.factor.saturating_mul(1 << 31), more) }
+        };
+        self.base.saturating_add(doubled).min(self.max)
+    }
+
+    fn draw(&self, bound: Duration) -> u64 {
+        // A step of the golden ratio: the increment of SplitMix64 (Steele, Lea and Flood, 2014).
+        let seed = self.seed.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        match nanos(bound) {
+            0 => 0,
+            bound => fastrand::Rng::with_seed(seed).u64(0..bound),
+        }
+    }
+}
+
+fn double(mut time: Duration, times: u32) -> Duration {
+    // Any duration above zero is at its maximum after 94 doublings.
+    for _ in 0..times.min(128) {
+        time = time.saturating_mul(2);
+    }
+    time
+}
+
+impl<E, X> RetryStrategy<E, X> for ExponentialBackoff {
+    type Stop = Infallible;
+
+    fn backoff(&self, _event: &E) -> Duration {
+        // Acquire: pairs with the release in `failure`, which sets `until` first.
+        if self.failures.load(Ordering::Acquire) == 0 {
+            return Duration::ZERO;
+        }
+        let until = self.until.load(Ordering::Acquire);
+        Duration::from_nanos(until.saturating_sub(nanos(self.clock.now())))
+    }
+
+    fn failure(&self, _failure: Failure<'_, E, X>) -> Result<(), Infallible> {
+        let failures = self.failures.load(Ordering::Relaxed).saturating_add(1);
+        let wait = self.draw(self.bound(failures));
+        self.until.store(nanos(self.clock.now()).saturating_add(wait), Ordering::Release);
+        let _ = self.failures.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |failures| {
+            (failures < u32::MAX).then(|| failures + 1)
+        });
+        Ok(())
+    }
+
+    fn success(&self) {
+        if self.failures.load(Ordering::Relaxed) > 0 {
+            self.failures.store(0, Ordering::Release);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_never_shrinks_and_never_exceeds_the_maximum() {
+        let shapes = [
+            (1_u64, 1_u64, 5_u64),
+            (0, 1, u64::MAX),
+            (0, 0, 0),
+            (5, 0, 9),
+            (u64::MAX, u64::MAX, u64::MAX),
+            (9, 9, 1),
+        ];
+        for (base, factor, max) in shapes {
+            let of = Duration::from_nanos;
+            let backoff = ExponentialBackoff::default().base(of(base)).factor(of(factor)).max(of(max));
+            let bounds: Vec<_> = (0..300).chain([u32::MAX]).map(|n| backoff.bound(n)).collect();
+            assert!(bounds.is_sorted(), "{base} {factor} {max}: {bounds:?}");
+            assert!(bounds.iter().all(|bound| *bound <= of(max)));
+            if factor > 0 {
+                assert_eq!(bounds.last(), Some(&of(max)));
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+use std::fmt;
+use std::time::Duration;
+
+use super::{Failure, GiveUp, RetryStrategy};
+
+/// A strategy that gives up when a predicate holds. Made by [`give_up_when`](super::Retry::give_up_when).
+#[derive(Clone)]
+pub struct GiveUpWhen<R, F> {
+    strategy: R,
+    predicate: F,
+}
+
+/// A strategy that gives up after some attempts. Made by [`max_attempts`](super::Retry::max_attempts).
+#[derive(Clone, Debug)]
+pub struct MaxAttempts<R> {
+    strategy: R,
+    attempts: u32,
+}
+
+/// A strategy that tells of failures. Made by [`on_failure`](super::Retry::on_failure).
+#[derive(Clone)]
+pub struct OnFailure<R, F> {
+    strategy: R,
+    f: F,
+}
+
+impl<R, F> GiveUpWhen<R, F> {
+    pub(super) fn new(strategy: R, predicate: F) -> Self {
+        Self { strategy, predicate }
+    }
+}
+
+impl<R> MaxAttempts<R> {
+    pub(super) fn new(strategy: R, attempts: u32) -> Self {
+        Self { strategy, attempts }
+    }
+}
+
+impl<R, F> OnFailure<R, F> {
+    pub(super) fn new(strategy: R, f: F) -> Self {
+        Self { strategy, f }
+    }
+}
+
+impl<E, X, R, F> RetryStrategy<E, X> for GiveUpWhen<R, F>
+where
+    R: RetryStrategy<E, X>,
+    F: Fn(&Failure<'_, E, X>) -> bool,
+{
+    type Stop = GiveUp;
+
+    fn backoff(&self, event: &E) -> Duration {
+        self.strategy.backoff(event)
+    }
+
+    fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), GiveUp> {
+        self.strategy.failure(failure).map_err(|_| GiveUp)?;
+        if (self.predicate)(&failure) { Err(GiveUp) } else { Ok(()) }
+    }
+
+    fn success(&self) {
+        self.strategy.success();
+    }
+}
+
+impl<E, X, R> RetryStrategy<E, X> for MaxAttempts<R>
+where
+    R: RetryStrategy<E, X>,
+{
+    type Stop = GiveUp;
+
+    fn backoff(&self, event: &E) -> Duration {
+        self.strategy.backoff(event)
+    }
+
+    fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), GiveUp> {
+        self.strategy.failure(failure).map_err(|_| GiveUp)?;
+        if failure.attempt >= self.attempts { Err(GiveUp) } else { Ok(()) }
+    }
+
+    fn success(&self) {
+        self.strategy.success();
+    }
+}
+
+impl<E, X, R, F> RetryStrategy<E, X> for OnFailure<R, F>
+where
+    R: RetryStrategy<E, X>,
+    F: Fn(&Failure<'_, E, X>),
+{
+    type Stop = R::Stop;
+
+    fn backoff(&self, event: &E) -> Duration {
+        self.strategy.backoff(event)
+    }
+
+    fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), R::Stop> {
+        (self.f)(&failure);
+        self.strategy.failure(failure)
+    }
+
+    fn success(&self) {
+        self.strategy.success();
+    }
+}
+
+impl<R: fmt::Debug, F> fmt::Debug for GiveUpWhen<R, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GiveUpWhen").field("strategy", &self.strategy).finish_non_exhaustive()
+    }
+}
+
+impl<R: fmt::Debug, F> fmt::Debug for OnFailure<R, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnFailure").field("strategy", &self.strategy).finish_non_exhaustive()
+    }
+}

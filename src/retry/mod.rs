@@ -1,0 +1,29 @@
+//! Writing again what failed, when a strategy says so.
+//!
+//! [`sink.retry(strategy)`](crate::SinkExt::retry) writes until the sink accepts, and waits between attempts
+//! on the writer's thread; behind a queue that is the queue's worker. Which strategy?
+//!
+//! - [`Breaker`]: for an endpoint that is either up or down. It lets everything through until so many
+//!   attempts in a row have failed, then nobody for a while, then one to see. Cheap for the endpoint, at the
+//!   price of up to one backoff after it is up again.
+//! - [`ExponentialBackoff`]: for one that is overloaded. Waits longer the longer it fails, at random, so that
+//!   many clients do not come back at once.
+//! - [`Constant`]: the same wait after every failure.
+//!
+//! These never give up, so that the sink becomes reliable. [`max_attempts`](Retry::max_attempts) and
+//! [`give_up_when`](Retry::give_up_when) say when to; then the event comes back with its last error.
+
+mod breaker;
+mod constant;
+mod exponential;
+mod give_up;
+#[allow(clippy::module_inception)] // The module is named after its feature, this file after its type.
+mod retry;
+mod strategy;
+
+pub use self::breaker::{Breaker, BreakerState};
+pub use self::constant::Constant;
+pub use self::exponential::ExponentialBackoff;
+pub use self::give_up::{GiveUpWhen, MaxAttempts, OnFailure};
+pub use self::retry::Retry;
+pub use self::strategy::{Failure, GiveUp, RetryStrategy, Stop};

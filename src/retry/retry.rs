@@ -1,0 +1,234 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Failure, GiveUpWhen, MaxAttempts, OnFailure, RetryStrategy, Stop};
+use crate::clock::{Alarm, Clock, ClockSlot};
+use crate::{Closing, Flushing, Sink, WriteError};
+
+/// The longest single wait; then the strategy is asked again.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// Writes again what failed, when a strategy says so. Made by [`retry`](crate::SinkExt::retry).
+///
+/// A write waits on the caller's thread, for as long as the strategy says; `close` wakes it at once, with
+/// its event handed back as `Closed`. A sink that is closed behind its back ends it at the next attempt.
+/// Never clones an event, in `write_ref` either. When an attempt succeeds, writers that wait out a backoff
+/// of this retry ask the strategy again.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use outflow::{Sink, SinkExt, retry::Constant, sink};
+///
+/// let mut attempts = 0;
+/// let flaky = sink::from_fn_mut(move |_: &&str| {
+///     attempts += 1;
+///     if attempts < 3 { Err("service unavailable") } else { Ok(()) }
+/// });
+/// let reliable = flaky.retry(Constant::new(Duration::from_millis(1)));
+/// assert!(reliable.write("push").is_ok());
+/// ```
+#[must_use = "sinks do nothing unless written to"]
+pub struct Retry<S, R> {
+    sink: S,
+    strategy: R,
+    alarm: Arc<Alarm>,
+    clock: ClockSlot,
+}
+
+impl<S, R> Retry<S, R> {
+    pub(crate) fn new(sink: S, strategy: R) -> Self {
+        Self { sink, strategy, alarm: Arc::new(Alarm::new()), clock: ClockSlot::default() }
+    }
+
+    /// Waits by another clock than the monotonic one: for tests. A strategy has one of its own.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = ClockSlot(Some(clock));
+        self
+    }
+
+    /// The strategy.
+    pub fn strategy(&self) -> &R {
+        &self.strategy
+    }
+
+    /// Gives up when `predicate` holds for a failure; the event comes back with that error. The strategy
+    /// counts the failure first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::{Sink, SinkExt, retry::Breaker, sink};
+    ///
+    /// let http = sink::from_fn(|_: &&str| Err(400))
+    ///     .retry(Breaker::new(5, Duration::from_secs(1)))
+    ///     .give_up_when(|failure| (400..500).contains(failure.error));
+    /// assert_eq!(http.write("malformed").unwrap_err().error(), Some(&400));
+    /// ```
+    pub fn give_up_when<E, F>(self, predicate: F) -> Retry<S, GiveUpWhen<R, F>>
+    where
+        S: Sink<E>,
+        F: Fn(&Failure<'_, E, S::Error>) -> bool,
+    {
+        self.with(|strategy| GiveUpWhen::new(strategy, predicate))
+    }
+
+    /// Gives up when `attempts` attempts for an event have failed; it comes back with the last error.
+    ///
+    /// # Panics
+    ///
+    /// If `attempts` is 0: there is always a first one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::{DeadLetter, Sink, SinkExt, retry::Constant, sink};
+    ///
+    /// let dead = sink::collector();
+    /// let http = sink::from_fn(|_: &&str| Err("no route to host"))
+    ///     .retry(Constant::new(Duration::from_millis(1)))
+    ///     .max_attempts(3)
+    ///     .dead_letter(dead.clone());
+    /// http.write("push").unwrap();
+    /// assert_eq!(dead.take(), [DeadLetter { event: "push", error: "no route to host" }]);
+    /// ```
+    #[track_caller]
+    pub fn max_attempts(self, attempts: u32) -> Retry<S, MaxAttempts<R>> {
+        assert!(attempts > 0, "a retry of 0 attempts would write nothing: allow at least 1");
+        self.with(|strategy| MaxAttempts::new(strategy, attempts))
+    }
+
+    /// Calls `f` for every failure, on the writer's thread: to log, or to count.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::{Sink, SinkExt, retry::Constant, sink};
+    ///
+    /// let failures = sink::collector();
+    /// let seen = failures.clone();
+    /// let http = sink::from_fn(|_: &&str| Err("no route to host"))
+    ///     .retry(Constant::new(Duration::ZERO))
+    ///     .max_attempts(2)
+    ///     .on_failure(move |failure| seen.write(failure.attempt).unwrap());
+    /// assert!(http.write("push").is_err());
+    /// assert_eq!(failures.take(), [1, 2]);
+    /// ```
+    pub fn on_failure<E, F>(self, f: F) -> Retry<S, OnFailure<R, F>>
+    where
+        S: Sink<E>,
+        F: Fn(&Failure<'_, E, S::Error>),
+    {
+        self.with(|strategy| OnFailure::new(strategy, f))
+    }
+
+    fn with<Q>(self, f: impl FnOnce(R) -> Q) -> Retry<S, Q> {
+        Retry { sink: self.sink, strategy: f(self.strategy), alarm: self.alarm, clock: self.clock }
+    }
+}
+
+type Handed<T, R, E, X> = WriteError<T, <<R as RetryStrategy<E, X>>::Stop as Stop>::Error<X>>;
+
+impl<S, R> Retry<S, R> {
+    /// Attempts until one succeeds. `T` is what goes in and comes back: an event, or nothing of it where the
+    /// caller keeps it.
+    #[inline]
+    fn attempt<E, T>(
+        &self,
+        mut event: T,
+        look: impl for<'a> Fn(&'a T) -> &'a E,
+        write: impl Fn(T) -> Result<(), WriteError<T, S::Error>>,
+    ) -> Result<(), Handed<T, R, E, S::Error>>
+    where
+        S: Sink<E>,
+        R: RetryStrategy<E, S::Error>,
+    {
+        let mut attempt = 0_u32;
+        let mut first = Duration::ZERO;
+        loop {
+            loop {
+                if self.alarm.is_raised() {
+                    return Err(WriteError::Closed(event));
+                }
+                let backoff = self.strategy.backoff(look(&event));
+                if backoff.is_zero() {
+                    break;
+                }
+                self.clock.wait(&self.alarm, backoff.min(LONGEST_WAIT));
+            }
+            match write(event) {
+                Ok(()) => {
+                    self.strategy.success();
+                    self.alarm.nudge_sleepers();
+                    return Ok(());
+                }
+                Err(WriteError::Closed(event)) => return Err(WriteError::Closed(event)),
+                Err(WriteError::Failed { event: back, error }) => {
+                    let now = self.clock.now();
+                    if attempt == 0 {
+                        first = now;
+                    }
+                    attempt = attempt.saturating_add(1);
+                    let elapsed = now.saturating_sub(first);
+                    let failure = Failure { event: look(&back), error: &error, attempt, elapsed };
+                    if let Err(stop) = self.strategy.failure(failure) {
+                        return Err(WriteError::failed(back, stop.with(error)));
+                    }
+                    event = back;
+                }
+            }
+        }
+    }
+}
+
+impl<E, S, R> Sink<E> for Retry<S, R>
+where
+    S: Sink<E>,
+    R: RetryStrategy<E, S::Error>,
+{
+    type Error = <R::Stop as Stop>::Error<S::Error>;
+
+    fn write(&self, event: E) -> Result<(), WriteError<E, Self::Error>> {
+        self.attempt(event, |event| event, |event| self.sink.write(event))
+    }
+
+    fn write_ref(&self, event: &E) -> Result<(), WriteError<(), Self::Error>>
+    where
+        E: Clone,
+    {
+        self.attempt(
+            event,
+            |event| event,
+            |event| self.sink.write_ref(event).map_err(|refused| refused.map_event(|()| event)),
+        )
+        .map_err(|refused| refused.map_event(|_| ()))
+    }
+
+    fn flush(&self) -> Flushing {
+        self.sink.flush()
+    }
+
+    fn close(&self) -> Closing {
+        self.alarm.raise();
+        self.sink.close()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.alarm.is_raised() || self.sink.is_closed()
+    }
+}
+
+impl<S: fmt::Debug, R: fmt::Debug> fmt::Debug for Retry<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retry")
+            .field("sink", &self.sink)
+            .field("strategy", &self.strategy)
+            .field("closed", &self.alarm.is_raised())
+            .finish_non_exhaustive()
+    }
+}

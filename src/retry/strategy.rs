@@ -1,0 +1,143 @@
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Says when to write again, and whether.
+///
+/// One strategy may serve many writers at once, and, through `Arc<R>` or `&R`, many sinks.
+///
+/// # Examples
+///
+/// ```
+/// use std::convert::Infallible;
+/// use std::time::Duration;
+/// use outflow::retry::{Failure, RetryStrategy};
+///
+/// /// Tries again at once, for ever.
+/// struct Eager;
+///
+/// impl<E, X> RetryStrategy<E, X> for Eager {
+///     type Stop = Infallible;
+///
+///     fn backoff(&self, _event: &E) -> Duration {
+///         Duration::ZERO
+///     }
+///
+///     fn failure(&self, _failure: Failure<'_, E, X>) -> Result<(), Infallible> {
+///         Ok(())
+///     }
+///
+///     fn success(&self) {}
+/// }
+/// ```
+pub trait RetryStrategy<E, X> {
+    /// [`Infallible`] if it never gives up, [`GiveUp`] if it may.
+    type Stop: Stop;
+
+    /// What is left to wait before the next attempt. Asked before every attempt, the first one too, and
+    /// again after every wait, until it is zero.
+    fn backoff(&self, event: &E) -> Duration;
+
+    /// An attempt failed.
+    ///
+    /// # Errors
+    ///
+    /// To give up: the event goes back to the writer, with this error.
+    fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), Self::Stop>;
+
+    /// An attempt succeeded.
+    fn success(&self);
+}
+
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        impl<E, X, R> RetryStrategy<E, X> for $pointer
+        where
+            R: RetryStrategy<E, X> + ?Sized,
+        {
+            type Stop = R::Stop;
+
+            fn backoff(&self, event: &E) -> Duration {
+                (**self).backoff(event)
+            }
+
+            fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), R::Stop> {
+                (**self).failure(failure)
+            }
+
+            fn success(&self) {
+                (**self).success();
+            }
+        }
+    )*};
+}
+
+forward!(&R, Arc<R>);
+
+/// Whether a strategy gives up: sealed, implemented by [`Infallible`] and [`GiveUp`].
+pub trait Stop: sealed::Stop {
+    /// The error of a retry over a sink that fails with `X`.
+    type Error<X>;
+
+    /// The error to hand back.
+    fn with<X>(self, error: X) -> Self::Error<X>;
+}
+
+/// A strategy gave up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("given up")]
+pub struct GiveUp;
+
+impl Stop for Infallible {
+    type Error<X> = Infallible;
+
+    fn with<X>(self, _error: X) -> Infallible {
+        self
+    }
+}
+
+impl Stop for GiveUp {
+    type Error<X> = X;
+
+    fn with<X>(self, error: X) -> X {
+        error
+    }
+}
+
+mod sealed {
+    pub trait Stop {}
+
+    impl Stop for std::convert::Infallible {}
+    impl Stop for super::GiveUp {}
+}
+
+/// One failed attempt.
+pub struct Failure<'a, E, X> {
+    /// The event that was to be written.
+    pub event: &'a E,
+    /// Why it was not.
+    pub error: &'a X,
+    /// How many attempts for this event have failed, this one included.
+    pub attempt: u32,
+    /// The time since the first of them failed.
+    pub elapsed: Duration,
+}
+
+impl<E, X> Clone for Failure<'_, E, X> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E, X> Copy for Failure<'_, E, X> {}
+
+impl<E, X: fmt::Debug> fmt::Debug for Failure<'_, E, X> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failure")
+            .field("error", &self.error)
+            .field("attempt", &self.attempt)
+            .field("elapsed", &self.elapsed)
+            .finish_non_exhaustive()
+    }
+}

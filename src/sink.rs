@@ -1,0 +1,276 @@
+//! The trait, and the leaves: sinks that wrap no other.
+//!
+//! | function | closure | error |
+//! | --- | --- | --- |
+//! | [`from_fn(f)`](from_fn) | `Fn(&E) -> Result<(), X>` | `X` |
+//! | [`from_fn_mut(f)`](from_fn_mut) | `FnMut(&E) -> Result<(), X>`, behind a mutex | `X` |
+//! | [`for_each(f)`](for_each) | `Fn(E)` | `Infallible` |
+//! | [`discard()`](discard) | | `Infallible` |
+//! | [`collector()`](collector) | keeps the events, for tests | `Infallible` |
+//!
+//! Each refuses writes once closed.
+
+pub use crate::leaf::{
+    Collector, Discard, ForEach, FromFn, FromFnMut, collector, discard, for_each, from_fn, from_fn_mut,
+};
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::{Closing, Flushing, WriteError};
+
+/// Accepts events of type `E`.
+///
+/// Every method takes `&self`: a sink is shared by its writers. What a sink of this crate promises beyond
+/// the signatures are the laws in [`docs::guarantees`](crate::docs::guarantees); what an implementation of
+/// your own must do to keep them is little:
+///
+/// - a write that fails hands back the event that was passed in;
+/// - once `close` has returned, every write answers [`WriteError::Closed`];
+/// - `flush` and `close` begin something and return; waiting is the caller's business.
+///
+/// # Examples
+///
+/// A sink that posts to a connection that may fail:
+///
+/// ```
+/// use outflow::{Closing, Flushing, Sink, WriteError};
+/// # struct Connection;
+/// # impl Connection { fn send(&self, _: &str) -> std::io::Result<()> { Ok(()) } }
+///
+/// struct Post {
+///     connection: Connection,
+/// }
+///
+/// impl Sink<String> for Post {
+///     type Error = std::io::Error;
+///
+///     fn write(&self, event: String) -> Result<(), WriteError<String, Self::Error>> {
+///         match self.connection.send(&event) {
+///             Ok(()) => Ok(()),
+///             Err(error) => Err(WriteError::failed(event, error)),
+///         }
+///     }
+///
+///     fn flush(&self) -> Flushing {
+///         Flushing::done()
+///     }
+///
+///     fn close(&self) -> Closing {
+///         Closing::done()
+///     }
+/// }
+///
+/// let sink = Post { connection: Connection };
+/// assert!(sink.write("pushed".to_string()).is_ok());
+/// ```
+///
+/// That one stays open whatever is asked of it; [`closeable`](crate::SinkExt::closeable) gives it a closed
+/// state.
+pub trait Sink<E> {
+    /// Why a write can fail while the sink is open. [`Infallible`] marks a *reliable* sink: the only way
+    /// it refuses an event is by being closed.
+    type Error;
+
+    /// Writes an event, or hands it back with the reason.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Closed`] once the sink is closed, [`WriteError::Failed`] when this write failed. Both
+    /// carry the event.
+    fn write(&self, event: E) -> Result<(), WriteError<E, Self::Error>>;
+
+    /// Writes an event that the caller keeps.
+    ///
+    /// The provided method clones the event and calls [`write`](Sink::write). Sinks that only look at an
+    /// event, and combinators, override it, so that nothing is cloned until something must own the event.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Sink::write), with nothing to hand back.
+    fn write_ref(&self, event: &E) -> Result<(), WriteError<(), Self::Error>>
+    where
+        E: Clone,
+    {
+        self.write(event.clone()).map_err(|refused| refused.map_event(drop))
+    }
+
+    /// Begins to deliver everything accepted so far; the answer waits for it.
+    fn flush(&self) -> Flushing;
+
+    /// Refuses writes from now on and begins to deliver what was accepted, then to close what is
+    /// downstream; the answer waits for it. Never waits itself, and may be called any number of times.
+    fn close(&self) -> Closing;
+
+    /// Whether writes are refused. Provided: `false`.
+    fn is_closed(&self) -> bool {
+        false
+    }
+}
+
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        impl<E, S> Sink<E> for $pointer
+        where
+            S: Sink<E> + ?Sized,
+        {
+            type Error = S::Error;
+
+            fn write(&self, event: E) -> Result<(), WriteError<E, Self::Error>> {
+                (**self).write(event)
+            }
+
+            fn write_ref(&self, event: &E) -> Result<(), WriteError<(), Self::Error>>
+            where
+                E: Clone,
+            {
+                (**self).write_ref(event)
+            }
+
+            fn flush(&self) -> Flushing {
+                (**self).flush()
+            }
+
+            fn close(&self) -> Closing {
+                (**self).close()
+            }
+
+            fn is_closed(&self) -> bool {
+                (**self).is_closed()
+            }
+        }
+    )*};
+}
+
+forward!(&S, Box<S>, Arc<S>);
+
+/// A sink whose type is erased: cheap to clone, clones share. Made by [`shared`](crate::SinkExt::shared).
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{SharedSink, Sink, SinkExt, sink};
+///
+/// let sinks: Vec<SharedSink<u32>> = vec![sink::discard().shared(), sink::collector().shared()];
+/// for sink in &sinks {
+///     sink.write(1).unwrap();
+/// }
+/// ```
+pub type SharedSink<E, X = Infallible> = Arc<dyn Sink<E, Error = X> + Send + Sync>;
+
+/// The error of a sink that cannot fail: implemented for [`Infallible`] alone.
+///
+/// Combinators that have no way to report a failure (a queue, a broadcaster, a tee) ask for `S::Error:
+/// Never`. A sink that can fail is made reliable by saying what happens to what fails:
+///
+/// - [`retry`](crate::SinkExt::retry): it is tried again;
+/// - [`dead_letter`](crate::SinkExt::dead_letter): it goes elsewhere, with the error;
+/// - [`fallback`](crate::SinkExt::fallback): it goes elsewhere;
+/// - [`lossy`](crate::SinkExt::lossy): it is dropped, and counted.
+///
+/// # Examples
+///
+/// ```compile_fail,E0277
+/// use outflow::{SinkExt, sink};
+///
+/// let fallible = sink::from_fn(|_: &u32| Err("no route to host"));
+/// let queue = fallible.queued(); // error: this sink can fail
+/// ```
+///
+/// ```
+/// use outflow::{Sink, SinkExt, sink};
+///
+/// let fallible = sink::from_fn(|_: &u32| Err("no route to host"));
+/// let queue = fallible.lossy().queued();
+/// assert!(queue.write(1).is_ok());
+/// # queue.close().wait().unwrap();
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "this sink can fail with `{Self}`, and nothing says what happens to an event that does",
+    label = "needs a sink that cannot fail",
+    note = "try again: `.retry(Breaker::new(5, Duration::from_secs(1)))`",
+    note = "or send what fails elsewhere: `.dead_letter(sink)`, `.fallback(sink)`",
+    note = "or drop what fails, counted: `.lossy()`"
+)]
+pub trait Never: sealed::Never {}
+
+impl Never for Infallible {}
+
+mod sealed {
+    use std::convert::Infallible;
+
+    pub trait Never {
+        #[doc(hidden)]
+        fn absurd<T>(self) -> T;
+    }
+
+    impl Never for Infallible {
+        fn absurd<T>(self) -> T {
+            match self {}
+        }
+    }
+}
+
+/// Turns the error of a reliable sink into [`Infallible`] itself, so that its type can be erased.
+pub(crate) struct Reliable<S>(pub(crate) S);
+
+impl<S> fmt::Debug for Reliable<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reliable(..)")
+    }
+}
+
+/// `WriteError<E, Infallible>` has one variant that can be: the event of a closed sink.
+pub(crate) fn refused<E, X>(error: WriteError<E, X>) -> E
+where
+    X: Never,
+{
+    match error {
+        WriteError::Closed(event) => event,
+        WriteError::Failed { error, .. } => error.absurd(),
+    }
+}
+
+impl<E, S> Sink<E> for Reliable<S>
+where
+    S: Sink<E>,
+    S::Error: Never,
+{
+    type Error = Infallible;
+
+    fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
+        self.0.write(event).map_err(|error| WriteError::Closed(refused(error)))
+    }
+
+    fn write_ref(&self, event: &E) -> Result<(), WriteError<(), Infallible>>
+    where
+        E: Clone,
+    {
+        self.0.write_ref(event).map_err(|error| {
+            refused(error);
+            WriteError::Closed(())
+        })
+    }
+
+    fn flush(&self) -> Flushing {
+        self.0.flush()
+    }
+
+    fn close(&self) -> Closing {
+        self.0.close()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+}
+
+/// Erases a reliable sink.
+pub(crate) fn erase<E, S>(sink: S) -> SharedSink<E>
+where
+    S: Sink<E> + Send + Sync + 'static,
+    S::Error: Never,
+{
+    Arc::new(Reliable(sink))
+}
