@@ -26,6 +26,7 @@ pub(crate) type Outcome<X> = Result<(), X>;
 
 /// What the two lifecycle errors have in common.
 pub(crate) trait LifecycleError: Clone + Send + Sync + 'static {
+    #[cfg(feature = "futures")]
     fn would_deadlock() -> Self;
     /// It was aborted and does not know what was left.
     fn aborted() -> Self;

@@ -157,6 +157,7 @@ impl CloseError {
 }
 
 impl LifecycleError for CloseError {
+    #[cfg(feature = "futures")]
     fn would_deadlock() -> Self {
         Self::WouldDeadlock
     }
@@ -297,6 +298,7 @@ impl FlushError {
 }
 
 impl LifecycleError for FlushError {
+    #[cfg(feature = "futures")]
     fn would_deadlock() -> Self {
         Self::WouldDeadlock
     }

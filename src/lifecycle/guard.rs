@@ -36,7 +36,7 @@ where
 {
     sink: S,
     timeout: Duration,
-    on_error: Option<Box<dyn FnOnce(CloseError) + Send>>,
+    on_error: Option<Box<dyn FnOnce(CloseError) + Send + Sync>>,
     closed: bool,
     event: PhantomData<fn(E)>,
 }
@@ -52,7 +52,7 @@ where
     /// Sets what is called when the drop could not deliver everything. Without it nobody is told.
     pub fn on_error<F>(mut self, f: F) -> Self
     where
-        F: FnOnce(CloseError) + Send + 'static,
+        F: FnOnce(CloseError) + Send + Sync + 'static,
     {
         self.on_error = Some(Box::new(f));
         self

@@ -1,0 +1,81 @@
+//! Every public type is `Send` and `Sync` as far as what it holds is.
+
+use std::convert::Infallible;
+
+use outflow::adapter::{
+    CatchPanic, Closeable, DeadLettered, Fallback, Filter, FilterMap, Inspect, KeepOpen, Lossy, Map,
+    MapOwned, Metered, Tee,
+};
+use outflow::buffer::{Block, BlockFor, DropNewest, DropOldest, Full, Reject, Unbounded};
+use outflow::channel::{ChannelSink, Events};
+use outflow::queue::{Batch, QueueOptions, QueueStats, WeakQueue};
+use outflow::retry::{
+    Breaker, BreakerState, Constant, ExponentialBackoff, Failure, GiveUp, GiveUpWhen, MaxAttempts, OnFailure,
+    Retry,
+};
+use outflow::sink::{Collector, Discard, ForEach, FromFn, FromFnMut};
+use outflow::{
+    AddError, Broadcaster, Buffer, CatchPanicError, CloseError, CloseGuard, Closing, Counter, DeadLetter,
+    Ended, EndedSink, FlushError, Flushing, Meter, MeterSnapshot, PendingClose, PendingFlush, Queue,
+    SharedSink, SinkId, Subscription, WriteAllError, WriteError,
+};
+
+fn send_sync<T: Send + Sync>() {}
+
+/// `Send` and not `Sync`, as an event may be.
+type Event = std::cell::Cell<u32>;
+type F = fn(&Event) -> bool;
+type Leaf = Discard<Event>;
+
+#[test]
+fn every_sink_is_send_and_sync_even_if_its_events_are_only_send() {
+    send_sync::<Collector<Event>>();
+    send_sync::<Leaf>();
+    send_sync::<ForEach<Event, F>>();
+    send_sync::<FromFn<Event, F>>();
+    send_sync::<FromFnMut<Event, F>>();
+    send_sync::<Filter<Leaf, F>>();
+    send_sync::<Map<Leaf, Event, Event, F>>();
+    send_sync::<MapOwned<Leaf, Event, Event, F, F>>();
+    send_sync::<FilterMap<Leaf, Event, Event, F>>();
+    send_sync::<Inspect<Leaf, F>>();
+    send_sync::<Tee<Leaf, Leaf>>();
+    send_sync::<Fallback<Leaf, Leaf>>();
+    send_sync::<DeadLettered<Leaf, Leaf>>();
+    send_sync::<Lossy<Leaf>>();
+    send_sync::<CatchPanic<Leaf>>();
+    send_sync::<Metered<Leaf>>();
+    send_sync::<KeepOpen<Leaf>>();
+    send_sync::<Closeable<Leaf>>();
+    send_sync::<Retry<Leaf, Breaker>>();
+    send_sync::<Retry<Leaf, GiveUpWhen<MaxAttempts<OnFailure<Breaker, F>>, F>>>();
+    send_sync::<Queue<Event>>();
+    send_sync::<Queue<Event, DropOldest>>();
+    send_sync::<WeakQueue<Event>>();
+    send_sync::<ChannelSink<Event, Block>>();
+    send_sync::<Events<Event>>();
+    send_sync::<Broadcaster<Event>>();
+    send_sync::<Subscription<Event>>();
+    send_sync::<SharedSink<Event>>();
+    send_sync::<CloseGuard<Leaf, Event>>();
+    send_sync::<Buffer<Event, DropNewest>>();
+    send_sync::<QueueOptions<Event, Unbounded>>();
+}
+
+#[test]
+fn every_other_type_is_send_and_sync() {
+    send_sync::<(Closing, Flushing, PendingClose, PendingFlush)>();
+    send_sync::<(CloseError, FlushError, WriteError<u32, Infallible>, WriteAllError<u32, Infallible, ()>)>();
+    send_sync::<(AddError, Ended, EndedSink, SinkId, Full, CatchPanicError<u32>, DeadLetter<u32, u32>)>();
+    send_sync::<(Counter, Meter, MeterSnapshot, Batch, QueueStats)>();
+    send_sync::<(Unbounded, Block, BlockFor, Reject, DropOldest, DropNewest)>();
+    send_sync::<(Breaker, BreakerState, Constant, ExponentialBackoff, GiveUp, Failure<'static, u32, u32>)>();
+}
+
+#[test]
+fn what_can_be_waited_for_can_be_handed_to_another_thread_and_survives_a_panic() {
+    fn unpin<T: Unpin>() {}
+    unpin::<(Closing, Flushing)>();
+    let closing = Closing::done();
+    std::thread::spawn(move || closing.wait()).join().unwrap().unwrap();
+}

@@ -1,0 +1,67 @@
+//! `Closing` and `Flushing` can be awaited, and wake whoever awaits them.
+#![cfg(feature = "futures")]
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use outflow::{CloseError, Closing, Sink, SinkExt, sink};
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+#[test]
+fn a_close_that_is_awaited_is_through_when_everything_is_delivered() {
+    for events in 0..500 {
+        let delivered = sink::collector();
+        let queue = delivered.clone().queued();
+        queue.write_all(0..events).unwrap();
+        block_on(queue.close()).unwrap();
+        assert_eq!(delivered.len(), events);
+    }
+}
+
+#[test]
+fn a_flush_that_is_awaited_is_a_barrier() {
+    let delivered = sink::collector();
+    let queue = delivered.clone().queued();
+    for event in 0..500 {
+        queue.write(event).unwrap();
+        block_on(queue.flush()).unwrap();
+        assert_eq!(delivered.len(), event + 1);
+    }
+    block_on(queue.close()).unwrap();
+}
+
+#[test]
+fn every_task_that_awaits_the_same_close_is_woken() {
+    let (closing, pending) = Closing::pending();
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let closing = closing.clone();
+            thread::spawn(move || block_on(closing))
+        })
+        .collect();
+    pending.finish(Err(CloseError::other("told to all")));
+    for task in tasks {
+        assert_eq!(task.join().unwrap().unwrap_err().to_string(), "told to all");
+    }
+}
