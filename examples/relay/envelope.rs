@@ -1,0 +1,83 @@
+//! What a registry posts to a webhook: an envelope of events.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// The content type of an envelope.
+pub(crate) const MEDIA_TYPE: &str = "application/vnd.docker.distribution.events.v1+json";
+
+/// One notification. Queues share it, so that its clone is a count.
+pub(crate) type Event = Arc<Notification>;
+
+pub(crate) struct Notification {
+    pub(crate) id: String,
+    pub(crate) action: String,
+    /// An envelope with this event alone: its text as it came in, fields that nobody here knows included.
+    pub(crate) envelope: String,
+}
+
+/// What is wrong with an envelope, and at which byte of it, counted from 1.
+#[derive(Debug)]
+pub(crate) struct Malformed {
+    pub(crate) column: usize,
+    pub(crate) reason: String,
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    events: Vec<&'a RawValue>,
+}
+
+/// What is read of an event; the rest of it passes as it is.
+#[derive(Deserialize)]
+struct Head {
+    id: String,
+    action: String,
+}
+
+/// The events of an envelope: all of them, or what is wrong with the first that is not one.
+pub(crate) fn parse(text: &str) -> Result<Vec<Event>, Malformed> {
+    let envelope: Envelope<'_> = object("an envelope", text)?;
+    envelope.events.into_iter().map(|event| notification(text, event.get())).collect()
+}
+
+/// `event` is the part of `envelope` that is one.
+fn notification(envelope: &str, event: &str) -> Result<Event, Malformed> {
+    let begins_at = event.as_ptr().addr() - envelope.as_ptr().addr();
+    let located = |malformed: Malformed| Malformed { column: begins_at + malformed.column, ..malformed };
+
+    let Head { id, action } = object("an event", event).map_err(located)?;
+    for (name, value) in [("id", &id), ("action", &action)] {
+        if value.is_empty() {
+            return Err(located(Malformed {
+                column: 1,
+                reason: format!("the `{name}` of this event is empty"),
+            }));
+        }
+    }
+    Ok(Arc::new(Notification { id, action, envelope: format!(r#"{{"events":[{event}]}}"#) }))
+}
+
+/// Serde takes an array for a struct, too; a registry never writes one.
+fn object<'a, T>(what: &str, text: &'a str) -> Result<T, Malformed>
+where
+    T: Deserialize<'a>,
+{
+    let begins_at = text.len() - text.trim_ascii_start().len();
+    if !text[begins_at..].starts_with('{') {
+        return Err(Malformed { column: begins_at + 1, reason: format!("{what} is a JSON object") });
+    }
+    serde_json::from_str(text).map_err(|error| Malformed { column: error.column(), reason: reason(&error) })
+}
+
+/// Serde's own words, less its line and column: those are of the text that it was given.
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" at line ") {
+        Some(end) => text[..end].to_string(),
+        None => text,
+    }
+}

@@ -1,0 +1,102 @@
+//! What is told at the end.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use outflow::CloseError;
+
+use crate::check::Check;
+use crate::ending::{Ending, INTERRUPTED};
+use crate::progress::Notes;
+use crate::receiver::Receiver;
+use crate::{Leg, Reading};
+
+/// Prints the table and what its own receivers got, and says how it went.
+pub(crate) fn conclude(ending: &Ending, legs: &[Leg], receivers: &[Receiver], notes: &Notes) -> ExitCode {
+    let mut report = Table(legs).to_string();
+    let mut good = true;
+    let mut complain = |what: String| {
+        notes.say(what);
+        good = false;
+    };
+    match &ending.reading {
+        Some(Reading { whole: true, errors: 0, .. }) => {}
+        Some(Reading { whole: true, errors, .. }) => complain(format!("malformed and not relayed: {errors}")),
+        _ => complain("the input was not read to its end".to_string()),
+    }
+    if let Err(error) = &ending.outcome {
+        complain(undelivered(error, legs));
+    } else if let Some(Reading { whole: true, relayed, .. }) = &ending.reading {
+        for (receiver, leg) in receivers.iter().zip(legs) {
+            let arrivals = receiver.arrivals();
+            let check = Check::new(relayed, &arrivals);
+            good &= check.passed();
+            report += &format!("{}: {check}\n", leg.endpoint);
+        }
+    }
+    // Nobody may be reading, as behind `head`; how it went stands in the exit status, too.
+    let _ = io::stdout().write_all(report.as_bytes());
+    match (ending.interrupted, good) {
+        (true, _) => ExitCode::from(INTERRUPTED),
+        (false, true) => ExitCode::SUCCESS,
+        (false, false) => ExitCode::FAILURE,
+    }
+}
+
+/// How many events were not delivered, and to whom.
+fn undelivered(error: &CloseError, legs: &[Leg]) -> String {
+    let mut text = format!("not delivered: {}", error.undelivered());
+    for (id, error) in error.sinks() {
+        let Some(leg) = legs.iter().find(|leg| leg.id == id) else { continue };
+        text += &format!("\n  {} to {}", error.undelivered(), leg.endpoint);
+        match error {
+            CloseError::Undelivered { in_flight: 0, .. } => {}
+            CloseError::Undelivered { in_flight, .. } => {
+                text += &format!(", {in_flight} of them on the way and not acknowledged");
+            }
+            error => text += &format!(": {error}"),
+        }
+    }
+    text
+}
+
+/// What became of the events of one endpoint.
+#[derive(Clone, Copy)]
+pub(crate) struct Tally {
+    /// Taken into its queue.
+    pub(crate) accepted: u64,
+    /// Requests, repeated ones included.
+    pub(crate) posted: u64,
+    /// Requests that were not answered with a 2xx.
+    pub(crate) failed: u64,
+    /// Events that are not acknowledged.
+    pub(crate) pending: u64,
+    /// Events answered with a 2xx.
+    pub(crate) acknowledged: u64,
+}
+
+/// One row for each endpoint.
+struct Table<'a>(&'a [Leg]);
+
+const COLUMNS: [&str; 5] = ["accepted", "posted", "failed attempts", "pending", "acknowledged"];
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.0.iter().map(|leg| leg.endpoint.to_string()).collect();
+        let width = names.iter().map(String::len).max().unwrap_or(0).max("endpoint".len());
+
+        write!(f, "{:width$}", "endpoint")?;
+        COLUMNS.iter().try_for_each(|column| write!(f, "  {column}"))?;
+        writeln!(f)?;
+        for (name, leg) in names.iter().zip(self.0) {
+            let Tally { accepted, posted, failed, pending, acknowledged } = leg.tally();
+            write!(f, "{name:width$}")?;
+            for (column, count) in COLUMNS.iter().zip([accepted, posted, failed, pending, acknowledged]) {
+                write!(f, "  {count:>width$}", width = column.len())?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
