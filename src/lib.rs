@@ -121,7 +121,6 @@
 //! None is on by default.
 //!
 //! - `futures`: [`Closing`] and [`Flushing`] can be awaited. Brings no dependency.
-//! - `testing`: the test kit, for sinks of your own.
 
 pub mod adapter;
 mod broadcast;

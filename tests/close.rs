@@ -106,7 +106,7 @@ fn twice_and_write_after_it_for_every_sink() {
 fn a_write_into_a_closed_channel_is_refused_though_there_is_room() {
     let (sink, events) = channel::bounded(8);
     sink.write(1).unwrap();
-    let _ = sink.close();
+    drop(sink.close());
     assert_eq!(sink.write(2).unwrap_err().into_event(), 2);
     assert_eq!(events.into_iter().collect::<Vec<_>>(), [1]);
 }
@@ -408,7 +408,7 @@ fn a_dead_sink_on_a_broadcaster_keeps_no_healthy_one_from_being_drained() {
 fn a_queue_whose_downstream_has_closed_accepts_no_events_for_ever() {
     let downstream = sink::collector();
     let queue = downstream.clone().queued();
-    let _ = downstream.close();
+    drop(downstream.close());
     wait_until("the queue is closed", || queue.write(1).is_err());
     assert!(matches!(queue.close().wait(), Err(CloseError::DownstreamClosed { events: 1.. })));
     assert_eq!(queue.stats().accepted, queue.stats().dropped);
@@ -419,7 +419,7 @@ fn a_filter_that_rejects_everything_notices_that_its_downstream_is_closed() {
     let downstream = sink::collector::<u64>();
     let filter = downstream.clone().filter(|_| false);
     assert!(filter.write(1).is_ok());
-    let _ = downstream.close();
+    drop(downstream.close());
     assert_eq!(filter.write(2).unwrap_err().into_event(), 2);
 }
 

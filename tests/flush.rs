@@ -225,7 +225,7 @@ fn a_closed_downstream_ends_it_with_an_error() {
         for _ in 0..500 {
             let dest = sink::collector();
             let queue = dest.clone().queued();
-            let _ = dest.close();
+            drop(dest.close());
             queue.write(1).unwrap();
             let flushing = queue.flush();
             assert!(matches!(flushing.wait(), Err(FlushError::Closed(_))));

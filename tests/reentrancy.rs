@@ -85,7 +85,7 @@ fn a_worker_may_close_its_queue_amid_its_own_events() {
                 if *event == 0 {
                     let queue = inside.wait().upgrade().unwrap();
                     (1..20).for_each(|event| queue.write(event).unwrap());
-                    let _ = queue.close();
+                    drop(queue.close());
                     assert!(queue.write(99).is_err());
                 }
             })

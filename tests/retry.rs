@@ -75,7 +75,7 @@ fn a_close_closes_what_is_under_it() {
 fn a_downstream_closed_behind_its_back_ends_it_at_the_next_attempt() {
     let below = sink::collector::<u64>();
     let retry = below.clone().retry(Constant::new(HOUR));
-    let _ = below.close();
+    drop(below.close());
     assert_eq!(retry.write(3).unwrap_err().into_event(), 3);
     assert!(retry.is_closed());
 }

@@ -1,0 +1,428 @@
+//! Throughput, against the same written by hand.
+//!
+//! ```text
+//! cargo bench --bench throughput                  # criterion
+//! cargo bench --bench throughput -- --ratios      # ours against the twin, in turn
+//! ```
+//!
+//! Criterion runs one benchmark after another, so a ratio of two of its figures has the noise of the machine
+//! in it. `--ratios` runs ours and the twin in turn and takes the median of the pairwise ratios.
+
+use std::convert::Infallible;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, Throughput};
+use outflow::queue::Batch;
+use outflow::retry::{Breaker, Constant, ExponentialBackoff};
+use outflow::{Broadcaster, Closing, Flushing, Sink, SinkExt, WriteError, channel, sink};
+
+/// Runs so many events and answers how long that took.
+type Run = Box<dyn FnMut(u64) -> Duration>;
+
+/// A benchmark, its twin written by hand, and what it is held to.
+struct Case {
+    name: &'static str,
+    ours: Run,
+    twin: Option<Run>,
+    /// The ratio that it must not exceed.
+    bar: Option<f64>,
+    /// What go-events takes on such a machine, in nanoseconds an event.
+    go_events: Option<f64>,
+    /// Events in a sample.
+    events: u64,
+}
+
+fn timed(f: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    f();
+    start.elapsed()
+}
+
+/// Writes to a sink whose type the optimiser knows, as a caller would.
+#[inline(never)]
+fn write_all<S: Sink<u64>>(sink: &S, events: u64) {
+    for event in 0..events {
+        let _ = black_box(sink.write(black_box(event)));
+    }
+}
+
+fn through<S: Sink<u64> + 'static>(sink: S) -> Run {
+    Box::new(move |events| timed(|| write_all(&sink, events)))
+}
+
+/// Counts what it is written; what every chain below ends in.
+#[derive(Default)]
+struct Count(AtomicU64);
+
+impl Sink<u64> for Count {
+    type Error = Infallible;
+
+    #[inline]
+    fn write(&self, event: u64) -> Result<(), WriteError<u64, Infallible>> {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(event), Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn flush(&self) -> Flushing {
+        Flushing::done()
+    }
+
+    fn close(&self) -> Closing {
+        Closing::done()
+    }
+}
+
+/// A chain written by hand: the same closures, the same signature, and the event goes back on an error.
+struct ByHand<F>(F);
+
+impl<F> Sink<u64> for ByHand<F>
+where
+    F: Fn(u64) -> Result<(), WriteError<u64, Infallible>>,
+{
+    type Error = Infallible;
+
+    #[inline]
+    fn write(&self, event: u64) -> Result<(), WriteError<u64, Infallible>> {
+        (self.0)(event)
+    }
+
+    fn flush(&self) -> Flushing {
+        Flushing::done()
+    }
+
+    fn close(&self) -> Closing {
+        Closing::done()
+    }
+}
+
+fn keep(event: &u64) -> bool {
+    *event != u64::MAX
+}
+
+fn bump(event: &u64) -> u64 {
+    event.wrapping_mul(3)
+}
+
+fn chains() -> Vec<Case> {
+    let one = Count::default();
+    let four = Count::default();
+    let eight = Count::default();
+    let case = |name, ours, twin, bar| Case {
+        name,
+        ours,
+        twin: Some(twin),
+        bar,
+        go_events: None,
+        events: 1_000_000,
+    };
+    vec![
+        case(
+            "chain of 1 combinator",
+            through(Count::default().filter(keep)),
+            through(ByHand(move |event| if keep(&event) { one.write(event) } else { Ok(()) })),
+            None,
+        ),
+        case(
+            "chain of 4 combinators",
+            through(Count::default().map(bump).filter(keep).map(bump).filter(keep)),
+            through(ByHand(move |event| {
+                if !keep(&event) {
+                    return Ok(());
+                }
+                let bumped = bump(&event);
+                if !keep(&bumped) {
+                    return Ok(());
+                }
+                four.write(bump(&bumped)).map_err(|refused| refused.map_event(|_| event))
+            })),
+            Some(1.10),
+        ),
+        case(
+            "chain of 8 combinators",
+            through(
+                Count::default()
+                    .map(bump)
+                    .filter(keep)
+                    .map(bump)
+                    .filter(keep)
+                    .map(bump)
+                    .filter(keep)
+                    .map(bump)
+                    .filter(keep),
+            ),
+            through(ByHand(move |event| {
+                let mut passed = event;
+                for _ in 0..4 {
+                    if !keep(&passed) {
+                        return Ok(());
+                    }
+                    passed = bump(&passed);
+                }
+                eight.write(passed).map_err(|refused| refused.map_event(|_| event))
+            })),
+            None,
+        ),
+    ]
+}
+
+fn retries() -> Vec<Case> {
+    let second = Duration::from_secs(1);
+    let case =
+        |name, ours| Case { name, ours, twin: None, bar: None, go_events: Some(401.0), events: 1_000_000 };
+    vec![
+        case("retry that succeeds, breaker", through(Count::default().retry(Breaker::new(5, second)))),
+        case(
+            "retry that succeeds, exponential",
+            through(Count::default().retry(ExponentialBackoff::default())),
+        ),
+        case("retry that succeeds, constant", through(Count::default().retry(Constant::new(second)))),
+    ]
+}
+
+/// Has each of `producers` threads write its share, and waits until `drain` says that all is delivered.
+fn produce<W>(producers: u64, events: u64, write: &W, drain: impl FnOnce())
+where
+    W: Fn(u64) + Sync,
+{
+    if producers == 1 {
+        (0..events).for_each(write);
+    } else {
+        thread::scope(|scope| {
+            for _ in 0..producers {
+                scope.spawn(|| (0..events / producers).for_each(write));
+            }
+        });
+    }
+    drain();
+}
+
+fn queue_of(producers: u64) -> Run {
+    Box::new(move |events| {
+        let queue = Count::default().queued();
+        timed(|| {
+            produce(producers, events, &|event| drop(black_box(queue.write(event))), || {
+                queue.close().wait().expect("nothing is aborted");
+            });
+        })
+    })
+}
+
+fn bare_channel(producers: u64) -> Run {
+    Box::new(move |events| {
+        let (sender, receiver) = crossbeam_channel::unbounded::<u64>();
+        let count = Count::default();
+        let worker = thread::spawn(move || {
+            for event in receiver {
+                let _ = black_box(count.write(event));
+            }
+        });
+        timed(|| {
+            produce(producers, events, &|event| drop(black_box(sender.send(event))), || {});
+            drop(sender);
+            worker.join().expect("the worker does not panic");
+        })
+    })
+}
+
+fn queues() -> Vec<Case> {
+    let case = |name, ours, producers, bar, go_events| Case {
+        name,
+        ours,
+        twin: Some(bare_channel(producers)),
+        bar,
+        go_events,
+        events: 400_000,
+    };
+    vec![
+        case("queue, 1 producer", queue_of(1), 1, Some(1.35), Some(122.0)),
+        case("queue, 2 producers", queue_of(2), 2, Some(1.2), None),
+        case("queue, 4 producers", queue_of(4), 4, None, Some(231.0)),
+        case(
+            "queue, batches of 100",
+            Box::new(|events| {
+                let queue = sink::for_each(|batch: Vec<u64>| drop(black_box(batch))).batched(Batch::of(100));
+                timed(|| {
+                    produce(1, events, &|event| drop(black_box(queue.write(event))), || {
+                        queue.close().wait().expect("nothing is aborted");
+                    });
+                })
+            }),
+            1,
+            None,
+            None,
+        ),
+        case(
+            "channel",
+            Box::new(|events| {
+                let (sink, received) = channel::unbounded::<u64>();
+                let count = Count::default();
+                let worker = thread::spawn(move || {
+                    for event in received {
+                        let _ = black_box(count.write(event));
+                    }
+                });
+                timed(|| {
+                    produce(1, events, &|event| drop(black_box(sink.write(event))), || {
+                        sink.close().wait().expect("nothing is aborted");
+                        worker.join().expect("the reader does not panic");
+                    });
+                })
+            }),
+            1,
+            None,
+            None,
+        ),
+    ]
+}
+
+/// A loop over boxed closures, which is what a broadcaster without adds, removes and closes would be.
+fn closures(sinks: usize) -> Run {
+    let closures: Vec<Arc<dyn Fn(&u64) + Send + Sync>> = (0..sinks)
+        .map(|_| {
+            let count = Count::default();
+            Arc::new(move |event: &u64| drop(count.write(*event))) as Arc<dyn Fn(&u64) + Send + Sync>
+        })
+        .collect();
+    Box::new(move |events| {
+        timed(|| {
+            for event in 0..events {
+                let event = black_box(event);
+                for closure in &closures {
+                    closure(&event);
+                }
+            }
+        })
+    })
+}
+
+fn broadcast(sinks: usize) -> Run {
+    let broadcaster = Broadcaster::new();
+    broadcaster.extend((0..sinks).map(|_| Count::default())).expect("it is open");
+    through(broadcaster)
+}
+
+fn broadcast_to_queues(queues: usize, retry: bool) -> Run {
+    Box::new(move |events| {
+        let broadcaster = Broadcaster::new();
+        for _ in 0..queues {
+            let added = if retry {
+                broadcaster.add(Count::default().retry(Breaker::new(5, Duration::from_secs(1))).queued())
+            } else {
+                broadcaster.add(Count::default().queued())
+            };
+            added.expect("it is open");
+        }
+        timed(|| {
+            write_all(&broadcaster, events);
+            broadcaster.close().wait().expect("nothing is aborted");
+        })
+    })
+}
+
+fn broadcasts() -> Vec<Case> {
+    let direct = |name, sinks, bar, go_events, events| Case {
+        name,
+        ours: broadcast(sinks),
+        twin: Some(closures(sinks)),
+        bar,
+        go_events: Some(go_events),
+        events,
+    };
+    let queued = |name, queues, retry, go_events| Case {
+        name,
+        ours: broadcast_to_queues(queues, retry),
+        twin: None,
+        bar: None,
+        go_events,
+        events: 100_000,
+    };
+    vec![
+        direct("broadcast to 1", 1, None, 487.0, 1_000_000),
+        direct("broadcast to 10", 10, Some(1.5), 544.0, 500_000),
+        direct("broadcast to 100", 100, None, 740.0, 50_000),
+        direct("broadcast to 1,000", 1000, Some(1.3), 3894.0, 5_000),
+        queued("broadcast to 1 queue", 1, false, None),
+        queued("broadcast to 2 queues", 2, false, None),
+        queued("broadcast to 10 queues", 10, false, None),
+        queued("broadcast to 2 queued retries", 2, true, Some(1208.0)),
+    ]
+}
+
+fn cases() -> Vec<Case> {
+    chains().into_iter().chain(retries()).chain(queues()).chain(broadcasts()).collect()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn ratios(quick: bool) {
+    let rounds = if quick { 5 } else { 41 };
+    println!(
+        "{:<34} {:>9} {:>9} {:>6} {:>6} {:>10} {:>6}",
+        "ns an event, medians", "outflow", "by hand", "ratio", "bar", "go-events", "times"
+    );
+    for mut case in cases() {
+        let events = if quick { case.events / 10 } else { case.events };
+        let per_event = |time: Duration| time.as_nanos() as f64 / events as f64;
+        let (mut ours, mut theirs, mut pairwise) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..=rounds {
+            let a = per_event((case.ours)(events));
+            let b = case.twin.as_mut().map(|twin| per_event(twin(events)));
+            if round == 0 {
+                continue; // To warm up.
+            }
+            ours.push(a);
+            if let Some(b) = b {
+                theirs.push(b);
+                pairwise.push(a / b);
+            }
+        }
+        let ours = median(ours);
+        let or_dash = |values: Vec<f64>, digits| match values[..] {
+            [] => "-".to_string(),
+            _ => format!("{:.digits$}", median(values)),
+        };
+        println!(
+            "{:<34} {ours:>9.1} {:>9} {:>6} {:>6} {:>10} {:>6}",
+            case.name,
+            or_dash(theirs, 1),
+            or_dash(pairwise, 2),
+            case.bar.map_or("-".to_string(), |bar| format!("{bar:.2}")),
+            case.go_events.map_or("-".to_string(), |go| format!("{go:.0}")),
+            case.go_events.map_or("-".to_string(), |go| format!("{:.0}", go / ours)),
+        );
+    }
+}
+
+fn measure(criterion: &mut Criterion) {
+    for case in cases() {
+        let mut group = criterion.benchmark_group(case.name);
+        group.sample_size(10).throughput(Throughput::Elements(case.events));
+        let runs = [("outflow", Some(case.ours)), ("by hand", case.twin)];
+        for (name, run) in runs {
+            if let Some(mut run) = run {
+                group.bench_function(name, |bencher| {
+                    bencher.iter_custom(|samples| (0..samples).map(|_| run(case.events)).sum());
+                });
+            }
+        }
+        group.finish();
+    }
+}
+
+fn main() {
+    let asks = |flag: &str| std::env::args().any(|argument| argument == flag);
+    if asks("--ratios") {
+        ratios(asks("--quick"));
+    } else {
+        let mut criterion = Criterion::default().configure_from_args();
+        measure(&mut criterion);
+        criterion.final_summary();
+    }
+}
