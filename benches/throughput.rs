@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench throughput                  # criterion
-//! cargo bench --bench throughput -- --ratios      # ours against the twin, in turn
+//! cargo bench --bench throughput -- --ratios      # ours against the twin, in turn; `--only=queue` for some
 //! ```
 //!
 //! Criterion runs one benchmark after another, so a ratio of two of its figures has the noise of the machine
@@ -204,7 +204,7 @@ fn queue_of(producers: u64) -> Run {
     Box::new(move |events| {
         let queue = Count::default().queued();
         timed(|| {
-            produce(producers, events, &|event| drop(black_box(queue.write(event))), || {
+            produce(producers, events, &|event| _ = black_box(queue.write(event)), || {
                 queue.close().wait().expect("nothing is aborted");
             });
         })
@@ -221,7 +221,7 @@ fn bare_channel(producers: u64) -> Run {
             }
         });
         timed(|| {
-            produce(producers, events, &|event| drop(black_box(sender.send(event))), || {});
+            produce(producers, events, &|event| _ = black_box(sender.send(event)), || {});
             drop(sender);
             worker.join().expect("the worker does not panic");
         })
@@ -246,7 +246,7 @@ fn queues() -> Vec<Case> {
             Box::new(|events| {
                 let queue = sink::for_each(|batch: Vec<u64>| drop(black_box(batch))).batched(Batch::of(100));
                 timed(|| {
-                    produce(1, events, &|event| drop(black_box(queue.write(event))), || {
+                    produce(1, events, &|event| _ = black_box(queue.write(event)), || {
                         queue.close().wait().expect("nothing is aborted");
                     });
                 })
@@ -266,7 +266,7 @@ fn queues() -> Vec<Case> {
                     }
                 });
                 timed(|| {
-                    produce(1, events, &|event| drop(black_box(sink.write(event))), || {
+                    produce(1, events, &|event| _ = black_box(sink.write(event)), || {
                         sink.close().wait().expect("nothing is aborted");
                         worker.join().expect("the reader does not panic");
                     });
@@ -284,7 +284,7 @@ fn closures(sinks: usize) -> Run {
     let closures: Vec<Arc<dyn Fn(&u64) + Send + Sync>> = (0..sinks)
         .map(|_| {
             let count = Count::default();
-            Arc::new(move |event: &u64| drop(count.write(*event))) as Arc<dyn Fn(&u64) + Send + Sync>
+            Arc::new(move |event: &u64| _ = count.write(*event)) as Arc<dyn Fn(&u64) + Send + Sync>
         })
         .collect();
     Box::new(move |events| {
@@ -367,7 +367,11 @@ fn ratios(quick: bool) {
         "{:<34} {:>9} {:>9} {:>6} {:>6} {:>10} {:>6}",
         "ns an event, medians", "outflow", "by hand", "ratio", "bar", "go-events", "times"
     );
+    let only = std::env::args().find_map(|argument| argument.strip_prefix("--only=").map(str::to_owned));
     for mut case in cases() {
+        if only.as_ref().is_some_and(|only| !case.name.contains(&**only)) {
+            continue;
+        }
         let events = if quick { case.events / 10 } else { case.events };
         let per_event = |time: Duration| time.as_nanos() as f64 / events as f64;
         let (mut ours, mut theirs, mut pairwise) = (Vec::new(), Vec::new(), Vec::new());

@@ -264,6 +264,23 @@ where
     /// # Errors
     ///
     /// The broadcaster is closed. The sink's close is begun then.
+    ///
+    /// # Examples
+    ///
+    /// A sink that can fail has to say first what happens to what fails:
+    ///
+    /// ```compile_fail,E0277
+    /// use outflow::{Broadcaster, sink};
+    ///
+    /// Broadcaster::new().add(sink::from_fn(|_: &u32| Err("no route to host")));
+    /// ```
+    ///
+    /// ```
+    /// use outflow::{Broadcaster, SinkExt, sink};
+    ///
+    /// Broadcaster::new().add(sink::from_fn(|_: &u32| Err("no route to host")).lossy())?;
+    /// # Ok::<(), outflow::AddError>(())
+    /// ```
     pub fn add<S>(&self, sink: S) -> Result<SinkId, AddError>
     where
         S: Sink<E> + Send + Sync + 'static,
@@ -615,25 +632,30 @@ impl<E> Shared<E>
 where
     E: Clone,
 {
-    /// Offers the event to each of `rest` by reference and then has `last` written by `write`.
+    /// Offers the event to each of `rest` by reference, and calls `last` when they have had it.
     ///
-    /// A panic ends neither: the walk goes on behind the sink that panicked.
-    fn offer<'a>(
-        &self,
-        event: &E,
+    /// A panic ends neither: the walk goes on behind the sink that panicked. Answers the first one.
+    #[inline]
+    fn offer<'a, T>(
+        event: &mut T,
+        look: impl Fn(&T) -> Option<&E>,
         rest: &'a [Entry<E>],
         closed: &mut Vec<&'a Entry<E>>,
+        mut last: impl FnMut(&mut T, &mut Vec<&'a Entry<E>>),
     ) -> Option<Box<dyn std::any::Any + Send>> {
         let mut panic = None;
         let at = Cell::new(0);
         loop {
             let walk = catch_unwind(AssertUnwindSafe(|| {
-                while let Some(entry) = rest.get(at.get()) {
-                    at.set(at.get() + 1);
-                    if entry.sink.write_ref(event).is_err() {
-                        closed.push(entry);
+                if let Some(event) = look(event) {
+                    while let Some(entry) = rest.get(at.get()) {
+                        at.set(at.get() + 1);
+                        if entry.sink.write_ref(event).is_err() {
+                            closed.push(entry);
+                        }
                     }
                 }
+                last(event, closed);
             }));
             match walk {
                 Ok(()) => return panic,
@@ -642,6 +664,7 @@ where
         }
     }
 
+    #[cold]
     fn finish(
         &self,
         closed: &[&Entry<E>],
@@ -677,12 +700,13 @@ where
         };
         let _inside = self.shared.scope.enter();
         let mut closed = Vec::new();
-        let mut panic = self.shared.offer(&event, rest, &mut closed);
-        match catch_unwind(AssertUnwindSafe(|| last.sink.write(event).is_err())) {
-            Ok(false) => {}
-            Ok(true) => closed.push(last),
-            Err(other) => _ = panic.get_or_insert(other),
-        }
+        let panic = Shared::offer(&mut Some(event), Option::as_ref, rest, &mut closed, |event, closed| {
+            if let Some(event) = event.take() {
+                if last.sink.write(event).is_err() {
+                    closed.push(last);
+                }
+            }
+        });
         if closed.is_empty() && panic.is_none() {
             return Ok(());
         }
@@ -700,7 +724,7 @@ where
         }
         let _inside = self.shared.scope.enter();
         let mut closed = Vec::new();
-        let panic = self.shared.offer(event, &list.entries, &mut closed);
+        let panic = Shared::offer(&mut &*event, |event| Some(*event), &list.entries, &mut closed, |_, _| {});
         if closed.is_empty() && panic.is_none() {
             return Ok(());
         }

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
 use clap::builder::NonEmptyStringValueParser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 /// Relays Docker Registry notifications to webhooks, losing none of them.
 ///
@@ -25,7 +26,7 @@ pub(crate) struct Args {
     only: Vec<String>,
 
     /// How long a request may take [default: 1s, with receivers of its own 250ms]
-    #[arg(long, value_parser = timeout)]
+    #[arg(long, value_name = "DURATION", value_parser = timeout)]
     timeout: Option<Duration>,
 
     /// After how many failures in a row to back off [default: 10, with receivers of its own 3]
@@ -42,6 +43,19 @@ pub(crate) struct Args {
 }
 
 impl Args {
+    /// As [`Parser::parse`], which would show a URL that stands in the wrong place.
+    pub(crate) fn of_command_line() -> Self {
+        let is_url = |text: &str| text.contains("://");
+        match Self::try_parse() {
+            Ok(args) if !args.file.as_ref().is_some_and(|file| is_url(&file.to_string_lossy())) => args,
+            Err(error) if !error.use_stderr() || !is_url(&error.to_string()) => error.exit(),
+            _ => {
+                let what = "a URL where none belongs: each endpoint is given with a --to of its own";
+                Self::command().error(ErrorKind::UnknownArgument, what).exit()
+            }
+        }
+    }
+
     pub(crate) fn settings(&self) -> Settings {
         let usual = if self.to.is_empty() { Settings::OF_OWN_RECEIVERS } else { Settings::OF_THE_REGISTRY };
         Settings {

@@ -62,7 +62,7 @@ fn list(f: &mut fmt::Formatter<'_>, what: &str, ids: &[&str]) -> fmt::Result {
     if ids.is_empty() {
         return Ok(());
     }
-    write!(f, "; {} {what}:", ids.len())?;
+    write!(f, "\n  {} {what}:", ids.len())?;
     ids.iter().try_for_each(|id| write!(f, "\n    {id}"))
 }
 

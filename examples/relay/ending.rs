@@ -79,9 +79,9 @@ impl Watch {
                 Ok(Happening::Interrupted) => {
                     interrupted = true;
                     let longest = humantime::format_duration(grace);
-                    progress
-                        .notes()
-                        .say(format_args!("closing, in {longest} at most; Ctrl-C again leaves at once"));
+                    progress.notes().say(format_args!(
+                        "closing; what is not delivered in {longest} is given up (Ctrl-C again: at once)"
+                    ));
                     let closing = broadcaster.close();
                     self.tell_outcome(move || closing.within(grace));
                 }

@@ -44,7 +44,7 @@ impl Endpoint {
         let host = url.host().filter(|host| !host.is_empty()).ok_or_else(|| refuse("it has no host"))?;
         let port = match port_of(&url) {
             None | Some("") => default_port,
-            Some(port) => match port.parse() {
+            Some(port) => match port.parse::<u16>() {
                 Ok(port @ 1..) => port,
                 _ => return Err(refuse("its port is not between 1 and 65535")),
             },

@@ -27,9 +27,6 @@ impl Input {
             return Ok(Self { name: "standard input".to_string(), lines, line: 0 });
         }
         let name = file.display().to_string();
-        if name.contains("://") {
-            return Err(InputError::Endpoint);
-        }
         match File::open(file) {
             Ok(file) => Ok(Self { name, lines: Box::new(BufReader::new(file)), line: 0 }),
             Err(error) => Err(InputError::Unreadable { name, error }),
@@ -80,23 +77,13 @@ impl Iterator for Input {
 /// What is wrong with the input, and where.
 #[derive(Debug)]
 pub(crate) enum InputError {
-    /// An endpoint in the place of a file, which is not to be shown.
-    Endpoint,
-    Unreadable {
-        name: String,
-        error: io::Error,
-    },
-    Malformed {
-        name: String,
-        line: usize,
-        malformed: Malformed,
-    },
+    Unreadable { name: String, error: io::Error },
+    Malformed { name: String, line: usize, malformed: Malformed },
 }
 
 impl fmt::Display for InputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Endpoint => f.write_str("a URL is no file to read from: endpoints are given with --to"),
             Self::Unreadable { name, error } => write!(f, "{name}: {error}"),
             Self::Malformed { name, line, malformed: Malformed { column, reason } } => {
                 write!(f, "{name}:{line}:{column}: {reason}")

@@ -31,7 +31,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use clap::Parser;
 use outflow::retry::Breaker;
 use outflow::{AddError, Broadcaster, Closing, Flushing, Meter, Queue, Sink, SinkExt, SinkId, WriteError};
 use parking_lot::Mutex;
@@ -137,7 +136,7 @@ impl Leg {
 }
 
 fn main() -> ExitCode {
-    relay(Args::parse()).unwrap_or_else(|error| {
+    relay(Args::of_command_line()).unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "relay: {error}");
         ExitCode::FAILURE
     })

@@ -21,7 +21,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn new(legs: &[Leg]) -> Self {
-        let style = ProgressStyle::with_template("{prefix}  {bar:30}  {pos}/{len} acknowledged{msg}")
+        let style = ProgressStyle::with_template("{prefix}  {bar:20}  {pos}/{len} acknowledged{wide_msg}")
             .expect("the template is a literal, and a good one");
         let width = legs.iter().map(|leg| leg.endpoint.to_string().len()).max().unwrap_or(0);
         let notes = Notes(MultiProgress::new());
@@ -73,7 +73,7 @@ impl Progress {
 
 fn failures(leg: &Leg, tally: Tally) -> String {
     match leg.last_failure() {
-        Some(last) => format!(", {} failed attempts, the last: {last}", tally.failed),
+        Some(last) => format!(", {} failed ({last})", tally.failed),
         None => String::new(),
     }
 }

@@ -53,7 +53,7 @@ fn undelivered(error: &CloseError, legs: &[Leg]) -> String {
         match error {
             CloseError::Undelivered { in_flight: 0, .. } => {}
             CloseError::Undelivered { in_flight, .. } => {
-                text += &format!(", {in_flight} of them on the way and not acknowledged");
+                text += &format!(", {in_flight} of them posted and not answered");
             }
             error => text += &format!(": {error}"),
         }

@@ -26,6 +26,21 @@ use crate::{CloseError, Closing, Flushing, Sink, WriteError};
 /// both.write("pull").unwrap();
 /// assert_eq!((left.len(), right.len(), both.missed()), (1, 2, 1));
 /// ```
+///
+/// A side that can fail has to say first what happens to what fails:
+///
+/// ```compile_fail,E0277
+/// use outflow::{SinkExt, sink};
+///
+/// sink::discard().tee(sink::from_fn(|_: &u32| Err("full")));
+/// ```
+///
+/// ```
+/// use outflow::{SinkExt, sink};
+///
+/// let both = sink::discard().tee(sink::from_fn(|_: &u32| Err("full")).lossy());
+/// # let _: &dyn outflow::Sink<u32, Error = std::convert::Infallible> = &both;
+/// ```
 #[must_use = "sinks do nothing unless written to"]
 pub struct Tee<S, T> {
     sink: S,

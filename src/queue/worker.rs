@@ -19,6 +19,9 @@ use crate::{Flushing, Sink};
 /// saves a system call.
 const YIELDS: usize = 8;
 
+/// How often it spins before each look at the channel.
+const SPINS: usize = 256;
+
 pub(super) struct Worker<E, S> {
     pipe: Arc<Pipe<E>>,
     sink: Arc<S>,
@@ -127,6 +130,10 @@ impl<E, S> Worker<E, S> {
     fn rest(&self, deadline: Option<Instant>) {
         let backlog = self.backlog();
         for _ in 0..YIELDS {
+            // Not looked at while it fills up: every look takes the writers' cache line away from them.
+            for _ in 0..SPINS {
+                std::hint::spin_loop();
+            }
             std::thread::yield_now();
             if !self.pipe.receiver.is_empty() || backlog.asked.load(Ordering::Acquire) {
                 return;

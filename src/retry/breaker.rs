@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::{Failure, RetryStrategy};
 use crate::clock::{Clock, ClockSlot, nanos};
 
+/// The bit of [`Breaker::reopen`] that a failure sets.
+const FAILED: u64 = 1;
+
 /// A circuit breaker: lets attempts through until `threshold` of them in a row have failed, then makes
 /// writers wait until `backoff` after the last failure. When that is over, *one* writer probes and the
 /// others wait for another `backoff`; a success closes the breaker at once. Never gives up.
@@ -33,10 +36,10 @@ pub struct Breaker {
     backoff: u64,
     /// Consecutive failures.
     failures: AtomicU32,
-    /// When the next writer may probe, by the clock.
+    /// When the next writer may probe, by the clock, to an even nanosecond. The lowest bit tells who set it:
+    /// a failure (1) or the claim of a probe (0). Of the two at one time the failure is the greater, so that
+    /// `fetch_max` lets it win.
     reopen: AtomicU64,
-    /// The value of `reopen` that the last probe set when it was claimed.
-    probed: AtomicU64,
     clock: ClockSlot,
 }
 
@@ -61,7 +64,6 @@ impl Breaker {
             backoff: nanos(backoff),
             failures: AtomicU32::new(0),
             reopen: AtomicU64::new(0),
-            probed: AtomicU64::new(u64::MAX),
             clock: ClockSlot::default(),
         }
     }
@@ -87,7 +89,7 @@ impl Breaker {
             return BreakerState::Closed;
         }
         let reopen = self.reopen.load(Ordering::Acquire);
-        if self.now() >= reopen || reopen == self.probed.load(Ordering::Acquire) {
+        if reopen & FAILED == 0 || self.now() >= reopen & !FAILED {
             BreakerState::HalfOpen
         } else {
             BreakerState::Open
@@ -110,14 +112,14 @@ impl<E, X> RetryStrategy<E, X> for Breaker {
         loop {
             let reopen = self.reopen.load(Ordering::Acquire);
             let now = self.now();
-            if now < reopen {
-                return Duration::from_nanos(reopen - now);
+            let due = reopen & !FAILED;
+            if now < due {
+                return Duration::from_nanos(due - now);
             }
             // One writer moves the time forward and is the probe; for the others it has not come yet. A
             // probe that hangs or panics holds up nobody for longer than that.
-            let next = now.saturating_add(self.backoff);
+            let next = now.saturating_add(self.backoff) & !FAILED;
             if self.reopen.compare_exchange(reopen, next, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-                self.probed.store(next, Ordering::Release);
                 return Duration::ZERO;
             }
         }
@@ -126,7 +128,7 @@ impl<E, X> RetryStrategy<E, X> for Breaker {
     fn failure(&self, _failure: Failure<'_, E, X>) -> Result<(), Infallible> {
         // First the time, then the count: who sees the count at the threshold sees the time. The time only
         // moves forward, so that a failure that comes late does not undo another's.
-        self.reopen.fetch_max(self.now().saturating_add(self.backoff), Ordering::AcqRel);
+        self.reopen.fetch_max(self.now().saturating_add(self.backoff) | FAILED, Ordering::AcqRel);
         let _ = self.failures.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |failures| {
             (failures < u32::MAX).then(|| failures + 1)
         });

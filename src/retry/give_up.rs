@@ -95,8 +95,10 @@ where
     }
 
     fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), R::Stop> {
+        // The strategy first: a failure counts even if `f` panics.
+        let verdict = self.strategy.failure(failure);
         (self.f)(&failure);
-        self.strategy.failure(failure)
+        verdict
     }
 
     fn success(&self) {
