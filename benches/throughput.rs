@@ -279,12 +279,14 @@ fn queues() -> Vec<Case> {
     ]
 }
 
+type Closure = Arc<dyn Fn(&u64) + Send + Sync>;
+
 /// A loop over boxed closures, which is what a broadcaster without adds, removes and closes would be.
 fn closures(sinks: usize) -> Run {
-    let closures: Vec<Arc<dyn Fn(&u64) + Send + Sync>> = (0..sinks)
+    let closures: Vec<Closure> = (0..sinks)
         .map(|_| {
             let count = Count::default();
-            Arc::new(move |event: &u64| _ = count.write(*event)) as Arc<dyn Fn(&u64) + Send + Sync>
+            Arc::new(move |event: &u64| _ = count.write(*event)) as Closure
         })
         .collect();
     Box::new(move |events| {

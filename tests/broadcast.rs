@@ -19,7 +19,7 @@ fn a_closed_sink_among_many_makes_no_neighbour_miss_or_repeat_an_event() {
         let ids: Vec<_> = sinks.iter().map(|sink| broadcaster.add(sink.clone()).unwrap()).collect();
         for event in 0..10 {
             if event == 5 {
-                let _ = sinks[position].close();
+                drop(sinks[position].close());
             }
             broadcaster.write(event).unwrap();
         }
@@ -158,7 +158,7 @@ fn a_sink_may_call_back_into_its_broadcaster() {
                 1 => inside.write(100).unwrap(),
                 2 => drop(inside.add(later.clone()).unwrap()),
                 3 => drop(inside.subscribe(Buffer::bounded(1))),
-                4 => assert!(inside.flush().is_done() || true),
+                4 => drop(inside.flush()),
                 5 => drop(inside.remove(*own_id.get().unwrap()).unwrap()),
                 _ => {}
             }))

@@ -109,7 +109,7 @@ where
     let counted = Arc::clone(&spills);
     let spill = sink::for_each(move |event: u64| {
         counted.fetch_add(1, Ordering::SeqCst);
-        if let Some(queue) = inside.wait().upgrade() {
+        if let Some(queue) = inside.get().and_then(outflow::queue::WeakQueue::upgrade) {
             let _ = queue.write(event);
         }
     });
@@ -152,7 +152,7 @@ fn two_buffers_that_spill_into_each_other_come_to_an_end() {
         let back: Arc<OnceLock<WeakQueue<u64, outflow::buffer::DropOldest>>> = Arc::default();
         let inside = Arc::clone(&back);
         let spill = sink::for_each(move |event: u64| {
-            if let Some(queue) = inside.wait().upgrade() {
+            if let Some(queue) = inside.get().and_then(outflow::queue::WeakQueue::upgrade) {
                 let _ = queue.write(event);
             }
         });
