@@ -3,6 +3,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use crate::lifecycle::join;
 use crate::sink::{Never, refused};
@@ -59,6 +60,23 @@ impl<S, T> Tee<S, T> {
         self.missed.load(Ordering::Relaxed)
     }
 
+    /// The first panic goes on to the writer.
+    fn settle<E>(
+        &self,
+        left: thread::Result<bool>,
+        right: thread::Result<Result<(), E>>,
+    ) -> Result<(), WriteError<E, Infallible>> {
+        match (left, right) {
+            (Ok(left), Ok(right)) => self.outcome(left, right),
+            (Err(first), Err(second)) => {
+                // What a user panics with may panic when dropped.
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(second)));
+                resume_unwind(first)
+            }
+            (Err(panic), Ok(_)) | (Ok(_), Err(panic)) => resume_unwind(panic),
+        }
+    }
+
     fn outcome<E>(&self, left: bool, right: Result<(), E>) -> Result<(), WriteError<E, Infallible>> {
         match (left, right) {
             (true, Ok(())) => Ok(()),
@@ -83,14 +101,14 @@ where
 
     fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
         let left = catch_unwind(AssertUnwindSafe(|| self.sink.write_ref(&event).is_ok()));
-        let right = self.other.write(event).map_err(refused);
-        self.outcome(left.unwrap_or_else(|panic| resume_unwind(panic)), right)
+        let right = catch_unwind(AssertUnwindSafe(|| self.other.write(event).map_err(refused)));
+        self.settle(left, right)
     }
 
     fn write_ref(&self, event: &E) -> Result<(), WriteError<(), Infallible>> {
         let left = catch_unwind(AssertUnwindSafe(|| self.sink.write_ref(event).is_ok()));
-        let right = self.other.write_ref(event).map_err(refused);
-        self.outcome(left.unwrap_or_else(|panic| resume_unwind(panic)), right)
+        let right = catch_unwind(AssertUnwindSafe(|| self.other.write_ref(event).map_err(refused)));
+        self.settle(left, right)
     }
 
     fn flush(&self) -> Flushing {

@@ -46,8 +46,12 @@ where
     F: FnMut(&E) -> Result<(), X>,
 {
     fn write_ref_any(&self, event: &E) -> Result<(), WriteError<(), X>> {
+        // Before the lock, so that a closed sink refuses at once, even while a write is stuck in the closure.
+        if self.closed.load(Ordering::Acquire) {
+            return Err(WriteError::Closed(()));
+        }
         let f = self.f.lock();
-        // Under the lock, so that a write that waited for its turn sees a close meanwhile.
+        // And under it, so that a write that waited for its turn sees a close meanwhile.
         if self.closed.load(Ordering::Acquire) {
             return Err(WriteError::Closed(()));
         }
