@@ -6,21 +6,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A stretch of code that a drain cannot get past while it runs: a queue's worker, a broadcaster's write, a
 /// spill. Each thread knows which ones it is in, so that one that would wait for itself is told so.
 ///
-/// A broadcaster enters its scope on every write, which is why this is an array of cells without a
-/// destructor and no vector.
+/// A broadcaster enters its scope on every write, so the innermost one is a cell of its own: the first on a
+/// thread costs one load and two stores. Those around it are an array of cells without a destructor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Scope(NonZeroU64);
 
 const SHALLOW: usize = 16;
 
 struct Inside {
+    /// 0 is none.
+    innermost: Cell<u64>,
+    /// How many there are around it.
     depth: Cell<usize>,
-    scopes: [Cell<u64>; SHALLOW],
+    around: [Cell<u64>; SHALLOW],
 }
 
 thread_local! {
     static INSIDE: Inside = const {
-        Inside { depth: Cell::new(0), scopes: [const { Cell::new(0) }; SHALLOW] }
+        Inside { innermost: Cell::new(0), depth: Cell::new(0), around: [const { Cell::new(0) }; SHALLOW] }
     };
     /// What is nested deeper than `SHALLOW`.
     static DEEP: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
@@ -39,61 +42,64 @@ impl Scope {
     #[inline]
     pub(crate) fn enter(self) -> Entered {
         INSIDE.with(|inside| {
-            let depth = inside.depth.get();
-            match inside.scopes.get(depth) {
-                Some(slot) => slot.set(self.0.get()),
-                None => push_deep(self.0.get()),
+            let around = inside.innermost.replace(self.0.get());
+            if around != 0 {
+                inside.push(around);
             }
-            inside.depth.set(depth + 1);
-        });
-        Entered(PhantomData)
+            Entered { nested: around != 0, thread: PhantomData }
+        })
     }
 
     /// Whether this thread is inside.
     #[inline]
     pub(crate) fn is_current(self) -> bool {
-        INSIDE.with(|inside| {
-            let depth = inside.depth.get();
-            inside.scopes.iter().take(depth).any(|slot| slot.get() == self.0.get())
-                || (depth > SHALLOW && is_deep(self.0.get()))
-        })
+        let id = self.0.get();
+        INSIDE.with(|inside| inside.innermost.get() == id || inside.is_around(id))
     }
 
     /// Whether this thread is inside any scope at all.
     pub(crate) fn any_is_current() -> bool {
-        INSIDE.with(|inside| inside.depth.get() > 0)
+        INSIDE.with(|inside| inside.innermost.get() != 0)
     }
 }
 
-#[cold]
-fn push_deep(id: u64) {
-    let _ = DEEP.try_with(|deep| deep.borrow_mut().push(id));
-}
+impl Inside {
+    fn push(&self, id: u64) {
+        let depth = self.depth.get();
+        match self.around.get(depth) {
+            Some(slot) => slot.set(id),
+            None => _ = DEEP.try_with(|deep| deep.borrow_mut().push(id)),
+        }
+        self.depth.set(depth + 1);
+    }
 
-#[cold]
-fn pop_deep() {
-    let _ = DEEP.try_with(|deep| deep.borrow_mut().pop());
-}
+    fn pop(&self) -> u64 {
+        let depth = self.depth.get() - 1;
+        self.depth.set(depth);
+        match self.around.get(depth) {
+            Some(slot) => slot.get(),
+            None => DEEP.try_with(|deep| deep.borrow_mut().pop()).ok().flatten().unwrap_or(0),
+        }
+    }
 
-#[cold]
-fn is_deep(id: u64) -> bool {
-    DEEP.try_with(|deep| deep.borrow().contains(&id)).unwrap_or(false)
+    fn is_around(&self, id: u64) -> bool {
+        let depth = self.depth.get();
+        self.around.iter().take(depth).any(|slot| slot.get() == id)
+            || (depth > SHALLOW && DEEP.try_with(|deep| deep.borrow().contains(&id)).unwrap_or(false))
+    }
 }
 
 /// Leaves the scope when dropped. Not `Send`: it must be dropped on the thread that entered.
 #[must_use]
-pub(crate) struct Entered(PhantomData<*const ()>);
+pub(crate) struct Entered {
+    nested: bool,
+    thread: PhantomData<*const ()>,
+}
 
 impl Drop for Entered {
     #[inline]
     fn drop(&mut self) {
-        INSIDE.with(|inside| {
-            let depth = inside.depth.get();
-            if depth > SHALLOW {
-                pop_deep();
-            }
-            inside.depth.set(depth - 1);
-        });
+        INSIDE.with(|inside| inside.innermost.set(if self.nested { inside.pop() } else { 0 }));
     }
 }
 
