@@ -195,6 +195,9 @@ impl<E> Pipe<E> {
         if self.reader_gone.load(Ordering::SeqCst) {
             self.drain();
         }
+        if let Some(backlog) = &self.backlog {
+            backlog.writers_are_through();
+        }
         if !self.leave() && self.backlog.is_none() {
             self.completion.complete(Ok(()));
         }

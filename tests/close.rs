@@ -559,3 +559,31 @@ fn an_abort_tells_of_what_is_in_doubt_what_the_stats_tell() {
         assert_eq!(stats.delivered + stats.dropped, round % 50);
     }
 }
+
+#[test]
+fn an_abort_beside_live_writers_tells_what_the_stats_tell() {
+    for round in 0..1000_u64 {
+        let queue = Dest::new(Fault::None).queued_with(Buffer::bounded(2));
+        let census = Census::new();
+        let accepted = AtomicU64::new(0);
+        let outcome = thread::scope(|scope| {
+            for writer in 0..3 {
+                let (queue, census, accepted) = (queue.clone(), &census, &accepted);
+                scope.spawn(move || {
+                    for n in 0..50 {
+                        match queue.write(Event::new(writer * 50 + n, census)) {
+                            Ok(()) => _ = accepted.fetch_add(1, Ordering::SeqCst),
+                            Err(_) => break,
+                        }
+                    }
+                });
+            }
+            (0..(round % 20) * 50).for_each(|_| std::hint::spin_loop());
+            queue.close().abort()
+        });
+        let told = outcome.as_ref().err().map_or(0, CloseError::undelivered);
+        let stats = queue.stats();
+        assert_eq!(told, stats.dropped, "{outcome:?} {stats:?}");
+        assert_eq!(stats.accepted, accepted.load(Ordering::SeqCst), "{stats:?}");
+    }
+}

@@ -28,14 +28,21 @@ pub(crate) struct Backlog<E> {
     wake: Sender<()>,
     pub(super) woken: Receiver<()>,
     end: Mutex<End>,
-    /// The worker is through.
-    through: Mutex<bool>,
+    through: Mutex<Through>,
     through_changed: Condvar,
+}
+
+/// Who will count no more.
+#[derive(Default)]
+struct Through {
+    worker: bool,
+    writers: bool,
 }
 
 /// What the worker counts. It alone writes, so it needs no read-modify-write; stores are `Release` so that
 /// a reader that sees one sees what was counted before it.
 #[derive(Default)]
+#[repr(align(128))] // Away from what writers read: a store here would take that cache line from them.
 pub(super) struct Counts {
     /// Twice the number of events taken, plus one while one is being taken: see `QueueStats`.
     pub(super) taken: AtomicU64,
@@ -103,7 +110,7 @@ impl<E> Backlog<E> {
             wake,
             woken,
             end: Mutex::new(End { downstream: Some(downstream), closing: None, cause: None }),
-            through: Mutex::new(false),
+            through: Mutex::default(),
             through_changed: Condvar::new(),
         }
     }
@@ -218,8 +225,14 @@ impl<E> Backlog<E> {
     }
 
     /// The worker is through.
-    pub(super) fn set_through(&self) {
-        *self.through.lock() = true;
+    pub(super) fn worker_is_through(&self) {
+        self.through.lock().worker = true;
+        self.through_changed.notify_all();
+    }
+
+    /// The last write is through, and what it left over is given up.
+    pub(crate) fn writers_are_through(&self) {
+        self.through.lock().writers = true;
         self.through_changed.notify_all();
     }
 
@@ -300,9 +313,16 @@ impl<E> Backlog<E> {
         }
     }
 
-    fn wait_through(&self, deadline: Instant) {
+    /// Waits until the worker and the writers are through, as far as this thread is neither.
+    fn wait_through(&self, pipe: &Pipe<E>, deadline: Instant) {
+        let worker = self.scope.is_current();
+        let writer = pipe.outlet.scope.is_current();
         let mut through = self.through.lock();
-        while !*through && !self.through_changed.wait_until(&mut through, deadline).timed_out() {}
+        while !((worker || through.worker) && (writer || through.writers)) {
+            if self.through_changed.wait_until(&mut through, deadline).timed_out() {
+                return;
+            }
+        }
     }
 }
 
@@ -344,9 +364,7 @@ where
 
     fn settle(&self, deadline: Instant) {
         self.with(|pipe, backlog| {
-            if !backlog.scope.is_current() {
-                backlog.wait_through(deadline);
-            }
+            backlog.wait_through(pipe, deadline);
             let own = backlog.own_outcome(pipe);
             let closing = backlog.close_downstream(pipe);
             let downstream = closing.0.outcome().unwrap_or(Ok(()));

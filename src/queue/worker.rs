@@ -227,7 +227,7 @@ impl<E, S> Worker<E, S> {
         // The sink is dropped before the close is told, as far as this worker holds it.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(self)));
         if let Some(backlog) = &pipe.backlog {
-            backlog.set_through();
+            backlog.worker_is_through();
         }
         pipe.leave();
     }
