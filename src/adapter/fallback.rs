@@ -5,8 +5,9 @@ use crate::{Closing, Flushing, Sink, WriteError};
 /// Writes to another sink what one fails or refuses. Made by [`fallback`](crate::SinkExt::fallback).
 ///
 /// A close closes the other first, so that a shutdown diverts nothing: a write under way that fails then
-/// comes back as `Closed`. It is closed when both are. The event handed back is the other's to hand back;
-/// the first error is dropped.
+/// comes back as `Closed`. It is closed when both are: an other that is [kept open](crate::SinkExt::keep_open)
+/// goes on taking events, unless the whole is made [`closeable`](crate::SinkExt::closeable). The event handed
+/// back is the other's to hand back; the first error is dropped.
 ///
 /// # Examples
 ///

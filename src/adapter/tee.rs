@@ -13,7 +13,9 @@ use crate::{CloseError, Closing, Flushing, Sink, WriteError};
 ///
 /// Both are always tried, on the writer's thread; if one panics, the other still gets the event, and the
 /// panic goes on. The first gets the event by reference, so that nothing is cloned that need not be. It is
-/// closed when both are; while only one is, the events that it misses are counted, and the close tells.
+/// closed when both are; while only one is, the events that it misses are counted, and the close tells. A
+/// write that is under way when the tee is closed is counted when it comes back, which may be after the close
+/// was told: a tee passes a close on at once, so that it can wake that write.
 ///
 /// # Examples
 ///
