@@ -251,13 +251,13 @@ fn a_blocked_sink_blocks_no_add_and_no_remove() {
 }
 
 #[test]
-fn many_alternating_adds_and_removes() {
+fn a_million_alternating_adds_and_removes() {
     let broadcaster = Broadcaster::new();
     let kept = sink::collector();
     broadcaster.add(kept.clone()).unwrap();
     thread::scope(|scope| {
         let changer = scope.spawn(|| {
-            for _ in 0..50_000 {
+            for _ in 0..1_000_000 {
                 let id = broadcaster.add(sink::discard()).unwrap();
                 assert!(broadcaster.remove(id).is_some());
             }
