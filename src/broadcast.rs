@@ -135,6 +135,19 @@ struct EndedSinks {
 }
 
 /// Names a sink of a broadcaster; unique in the process.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Broadcaster, sink};
+///
+/// let broadcaster = Broadcaster::<u32>::new();
+/// let first = broadcaster.add(sink::discard())?;
+/// let second = broadcaster.add(sink::discard())?;
+/// assert_ne!(first, second);
+/// assert!(first.to_string().starts_with("sink "));
+/// # Ok::<(), outflow::AddError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SinkId(u64);
 
@@ -174,12 +187,41 @@ pub struct AddError {
 
 impl AddError {
     /// Waits for the close of the sink that came too late.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Broadcaster, Sink, SinkExt, sink};
+    ///
+    /// let broadcaster = Broadcaster::<u32>::new();
+    /// broadcaster.close();
+    /// let refused = broadcaster.add(sink::discard().queued()).unwrap_err();
+    /// refused.closing().wait()?;
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
     pub fn closing(&self) -> &Closing {
         &self.closing
     }
 }
 
 /// A sink that was removed because it answered `Closed`: see [`Broadcaster::ended`].
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Broadcaster, CloseError, Sink, sink};
+///
+/// let broadcaster = Broadcaster::new();
+/// let log = sink::collector();
+/// let id = broadcaster.add(log.clone())?;
+/// log.close();
+/// broadcaster.write("refused").unwrap();
+///
+/// let ended = &broadcaster.ended().recent[0];
+/// assert_eq!(ended.id, id);
+/// assert!(matches!(ended.error, Some(CloseError::DownstreamClosed { events: 1 })));
+/// # Ok::<(), outflow::AddError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EndedSink {
@@ -190,6 +232,22 @@ pub struct EndedSink {
 }
 
 /// The sinks of a broadcaster that were removed because they answered `Closed`.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Broadcaster, Sink, sink};
+///
+/// let broadcaster = Broadcaster::new();
+/// let log = sink::collector();
+/// broadcaster.add(log.clone())?;
+/// log.close();
+/// broadcaster.write("refused").unwrap();
+///
+/// let ended = broadcaster.ended();
+/// assert_eq!((ended.count, ended.undelivered, ended.recent.len()), (1, 1, 1));
+/// # Ok::<(), outflow::AddError>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Ended {
@@ -206,6 +264,14 @@ where
     E: Clone + 'static,
 {
     /// A broadcaster with no sinks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::Broadcaster;
+    ///
+    /// assert!(Broadcaster::<u32>::new().is_empty());
+    /// ```
     pub fn new() -> Self {
         Self::with(None)
     }
@@ -412,21 +478,68 @@ where
     }
 
     /// Whether there is such a sink.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Broadcaster, sink};
+    ///
+    /// let broadcaster = Broadcaster::<u32>::new();
+    /// let ids = broadcaster.extend([sink::discard(), sink::discard()])?;
+    /// assert!(broadcaster.contains(ids[0]));
+    /// broadcaster.remove(ids[0]);
+    /// assert!(!broadcaster.contains(ids[0]));
+    /// # Ok::<(), outflow::AddError>(())
+    /// ```
     pub fn contains(&self, id: SinkId) -> bool {
         self.shared.look(|entries| entries.iter().any(|entry| entry.id == id))
     }
 
     /// The ids of the sinks, in the order in which they were added.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Broadcaster, sink};
+    ///
+    /// let broadcaster = Broadcaster::<u32>::new();
+    /// let ids = broadcaster.extend([sink::discard(), sink::discard()])?;
+    /// assert_eq!(broadcaster.ids(), ids);
+    /// # Ok::<(), outflow::AddError>(())
+    /// ```
     pub fn ids(&self) -> Vec<SinkId> {
         self.shared.look(|entries| entries.iter().map(|entry| entry.id).collect())
     }
 
     /// How many sinks there are; none once it is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Broadcaster, sink};
+    ///
+    /// let broadcaster = Broadcaster::<u32>::new();
+    /// let ids = broadcaster.extend([sink::discard(), sink::discard()])?;
+    /// assert_eq!(broadcaster.len(), ids.len());
+    /// # Ok::<(), outflow::AddError>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.shared.look(<[_]>::len)
     }
 
     /// Whether there is no sink.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Broadcaster, sink};
+    ///
+    /// let broadcaster = Broadcaster::<u32>::new();
+    /// assert!(broadcaster.is_empty());
+    /// broadcaster.add(sink::discard())?;
+    /// assert!(!broadcaster.is_empty());
+    /// # Ok::<(), outflow::AddError>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -853,6 +966,19 @@ where
 
 /// The receiving end of a subscription: [`Events`] that unsubscribe when dropped. Made by
 /// [`Broadcaster::subscribe`].
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Broadcaster, Buffer, Sink};
+///
+/// let broadcaster = Broadcaster::new();
+/// let watcher = broadcaster.subscribe(Buffer::unbounded());
+/// broadcaster.write("pushed").unwrap();
+/// assert_eq!(watcher.recv(), Ok("pushed"));
+/// drop(watcher);
+/// assert!(broadcaster.is_empty());
+/// ```
 pub struct Subscription<E> {
     id: SinkId,
     unsubscribe: Arc<dyn RemoveSink>,
@@ -878,6 +1004,16 @@ where
 
 impl<E> Subscription<E> {
     /// The id under which the broadcaster has it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Broadcaster, Buffer};
+    ///
+    /// let broadcaster = Broadcaster::<u32>::new();
+    /// let watcher = broadcaster.subscribe(Buffer::unbounded());
+    /// assert_eq!(broadcaster.ids(), [watcher.id()]);
+    /// ```
     pub fn id(&self) -> SinkId {
         self.id
     }

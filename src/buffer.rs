@@ -171,6 +171,19 @@ impl<E, P> Buffer<E, P> {
     /// on the thread that evicts, or ends the drain, and that thread waits for it. What `sink` refuses or
     /// panics on is counted as dropped. An event that it sends back to this buffer, on the same thread and
     /// through however many other sinks, while there is no room, is counted as dropped, not spilled again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Buffer, Sink, SinkExt, channel, sink};
+    ///
+    /// let saved = sink::collector();
+    /// let (sink, events) = channel::with(Buffer::bounded(8).spill(saved.clone()));
+    /// sink.write_all(0..3).unwrap();
+    /// assert_eq!(events.recv(), Ok(0));
+    /// drop(events); // Nobody reads the others any more.
+    /// assert_eq!(saved.events(), [1, 2]);
+    /// ```
     pub fn spill<S>(mut self, sink: S) -> Self
     where
         S: Sink<E> + Send + Sync + 'static,
@@ -217,40 +230,111 @@ pub struct Full {
 
 impl Full {
     /// How many events the buffer holds; 0 for a rendezvous, at which no reader was waiting.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Buffer, Sink, channel};
+    ///
+    /// let (sink, _events) = channel::with(Buffer::bounded(1).reject());
+    /// sink.write("first").unwrap();
+    /// assert_eq!(sink.write("second").unwrap_err().error().unwrap().capacity(), 1);
+    /// ```
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 }
 
 /// What a full [`Buffer`] does: sealed, implemented by the types of this module.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::buffer::{Buffer, Policy};
+/// use outflow::{Queue, SinkExt, sink};
+///
+/// /// Whatever is to happen when it is full.
+/// fn audit_log<P: Policy>(buffer: Buffer<String, P>) -> Queue<String, P> {
+///     sink::for_each(|line| println!("{line}")).queued_with(buffer)
+/// }
+/// assert_eq!(audit_log(Buffer::bounded(16).drop_oldest()).capacity(), Some(16));
+/// ```
 pub trait Policy: sealed::Policy + Clone + fmt::Debug + Send + Sync + 'static {
     /// What a write to a full buffer fails with.
     type Error;
 }
 
 /// A write never waits. The policy of [`Buffer::unbounded`].
+///
+/// # Examples
+///
+/// ```
+/// use outflow::buffer::{Buffer, Unbounded};
+///
+/// let _: Buffer<u32, Unbounded> = Buffer::unbounded();
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unbounded;
 
 /// A write waits for room. The policy of [`Buffer::bounded`].
+///
+/// # Examples
+///
+/// ```
+/// use outflow::buffer::{Buffer, Block};
+///
+/// let _: Buffer<u32, Block> = Buffer::bounded(8);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Block;
 
 /// A write waits for room for some time. The policy of [`Buffer::block_for`].
+///
+/// # Examples
+///
+/// ```
+/// use outflow::buffer::{Buffer, BlockFor};
+///
+/// let _: Buffer<u32, BlockFor> = Buffer::bounded(8).block_for(std::time::Duration::from_secs(1));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct BlockFor {
     timeout: Duration,
 }
 
 /// A write into a full buffer fails. The policy of [`Buffer::reject`].
+///
+/// # Examples
+///
+/// ```
+/// use outflow::buffer::{Buffer, Reject};
+///
+/// let _: Buffer<u32, Reject> = Buffer::bounded(8).reject();
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Reject;
 
 /// The oldest event makes room. The policy of [`Buffer::drop_oldest`].
+///
+/// # Examples
+///
+/// ```
+/// use outflow::buffer::{Buffer, DropOldest};
+///
+/// let _: Buffer<u32, DropOldest> = Buffer::bounded(8).drop_oldest();
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct DropOldest;
 
 /// The newest event is given up. The policy of [`Buffer::drop_newest`].
+///
+/// # Examples
+///
+/// ```
+/// use outflow::buffer::{Buffer, DropNewest};
+///
+/// let _: Buffer<u32, DropNewest> = Buffer::bounded(8).drop_newest();
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct DropNewest;
 

@@ -112,6 +112,19 @@ where
 /// A close is through when the last write under way is; what is in the channel then is still to be read.
 /// A flush is through at once: what is accepted is where it was to go. What blocks is a write, as the
 /// buffer's policy says.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Sink, channel};
+///
+/// let (sink, events) = channel::bounded(8);
+/// let other = sink.clone();
+/// sink.write(1).unwrap();
+/// other.write(2).unwrap();
+/// drop((sink, other)); // The last of them: the events end.
+/// assert_eq!(events.iter().collect::<Vec<_>>(), [1, 2]);
+/// ```
 pub struct ChannelSink<E, P = Unbounded> {
     writer: Writer<E, P>,
 }
@@ -160,6 +173,16 @@ where
     }
 
     /// How many events were evicted or left unread, and not spilled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Buffer, Sink, SinkExt, channel};
+    ///
+    /// let (sink, _events) = channel::with(Buffer::bounded(2).drop_oldest());
+    /// sink.write_all(0..5).unwrap();
+    /// assert_eq!(sink.dropped(), 3);
+    /// ```
     pub fn dropped(&self) -> u64 {
         self.writer.pipe.outlet.counts().dropped
     }
@@ -246,6 +269,18 @@ impl<E> Events<E> {
     /// # Errors
     ///
     /// [`RecvError`] when the sink is closed and everything is read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, channel};
+    ///
+    /// let (sink, events) = channel::unbounded();
+    /// sink.write(1).unwrap();
+    /// sink.close();
+    /// assert_eq!(events.recv(), Ok(1));
+    /// assert!(events.recv().is_err());
+    /// ```
     pub fn recv(&self) -> Result<E, RecvError> {
         self.receiver.recv()
     }
@@ -277,11 +312,32 @@ impl<E> Events<E> {
     /// # Errors
     ///
     /// Whether the time was up or there will be no event any more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::channel::{self, RecvTimeoutError};
+    ///
+    /// let (_sink, events) = channel::unbounded::<u32>();
+    /// assert_eq!(events.recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout));
+    /// ```
     pub fn recv_timeout(&self, timeout: Duration) -> Result<E, RecvTimeoutError> {
         self.receiver.recv_timeout(timeout)
     }
 
     /// Iterates over the events, waiting for each.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, channel};
+    ///
+    /// let (sink, events) = channel::unbounded();
+    /// sink.write(1).unwrap();
+    /// sink.close();
+    /// assert_eq!(events.iter().sum::<u32>(), 1);
+    /// ```
     pub fn iter(&self) -> Iter<'_, E> {
         Iter { events: self }
     }
@@ -302,16 +358,46 @@ impl<E> Events<E> {
     }
 
     /// How many events are waiting to be read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, channel};
+    ///
+    /// let (sink, events) = channel::unbounded();
+    /// sink.write(1).unwrap();
+    /// assert_eq!(events.len(), 1);
+    /// ```
     pub fn len(&self) -> usize {
         self.receiver.len()
     }
 
     /// Whether no event is waiting to be read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, channel};
+    ///
+    /// let (sink, events) = channel::unbounded();
+    /// sink.write(1).unwrap();
+    /// assert!(!events.is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.receiver.is_empty()
     }
 
     /// How many events were evicted or left unread, and not spilled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Buffer, Sink, SinkExt, channel};
+    ///
+    /// let (sink, events) = channel::with(Buffer::bounded(2).drop_newest());
+    /// sink.write_all(0..5).unwrap();
+    /// assert_eq!(events.dropped(), 3);
+    /// ```
     pub fn dropped(&self) -> u64 {
         self.pipe.outlet.counts().dropped
     }
@@ -354,6 +440,19 @@ impl<E> fmt::Debug for Events<E> {
 }
 
 /// Iterates over [`Events`], waiting for each. Made by [`Events::iter`].
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Sink, channel};
+///
+/// let (sink, events) = channel::unbounded();
+/// sink.write(1).unwrap();
+/// sink.close();
+/// for event in &events {
+///     assert_eq!(event, 1);
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "iterators are lazy"]
 pub struct Iter<'a, E> {
@@ -369,6 +468,17 @@ impl<E> Iterator for Iter<'_, E> {
 }
 
 /// Iterates over the [`Events`] that are there now. Made by [`Events::try_iter`].
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Sink, channel};
+///
+/// let (sink, events) = channel::unbounded();
+/// sink.write(1).unwrap();
+/// assert_eq!(events.try_iter().next(), Some(1));
+/// assert_eq!(events.try_iter().next(), None);
+/// ```
 #[derive(Debug)]
 #[must_use = "iterators are lazy"]
 pub struct TryIter<'a, E> {
@@ -384,6 +494,17 @@ impl<E> Iterator for TryIter<'_, E> {
 }
 
 /// Iterates over [`Events`] and drops them at the end.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Sink, channel};
+///
+/// let (sink, events) = channel::unbounded();
+/// sink.write(1).unwrap();
+/// drop(sink);
+/// assert_eq!(events.into_iter().collect::<Vec<_>>(), [1]);
+/// ```
 #[derive(Debug)]
 #[must_use = "iterators are lazy"]
 pub struct IntoIter<E> {

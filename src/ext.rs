@@ -39,6 +39,17 @@ use crate::{CloseGuard, SharedSink, Sink, WriteError};
 /// ```
 pub trait SinkExt<E>: Sink<E> + Sized {
     /// Writes the events that `predicate` holds for; the others are dropped, as asked. See [`Filter`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let pushes = sink::collector();
+    /// let sink = pushes.clone().filter(|event: &&str| event.starts_with("push"));
+    /// sink.write_all(["push alpine", "pull alpine"]).unwrap();
+    /// assert_eq!(pushes.events(), ["push alpine"]);
+    /// ```
     fn filter<P>(self, predicate: P) -> Filter<Self, P>
     where
         P: Fn(&E) -> bool,
@@ -48,6 +59,17 @@ pub trait SinkExt<E>: Sink<E> + Sized {
 
     /// Makes a sink of `T` that writes what `f` makes of each event. `f` borrows, so that the original can
     /// be handed back. See [`Map`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let lengths = sink::collector();
+    /// let sink = lengths.clone().map(|event: &String| event.len());
+    /// sink.write("push".to_string()).unwrap();
+    /// assert_eq!(lengths.events(), [4]);
+    /// ```
     fn map<T, F>(self, f: F) -> Map<Self, T, E, F>
     where
         F: Fn(&T) -> E,
@@ -57,6 +79,17 @@ pub trait SinkExt<E>: Sink<E> + Sized {
 
     /// As [`map`](SinkExt::map), for events too large to copy: `into` takes the event, and `back` turns
     /// what is handed back into one. See [`MapOwned`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let boxes = sink::collector();
+    /// let sink = boxes.clone().map_owned(|event: [u8; 4096]| Box::new(event), |event| *event);
+    /// sink.write([0; 4096]).unwrap();
+    /// assert_eq!(boxes.len(), 1);
+    /// ```
     fn map_owned<T, I, B>(self, into: I, back: B) -> MapOwned<Self, T, E, I, B>
     where
         I: Fn(T) -> E,
@@ -67,6 +100,17 @@ pub trait SinkExt<E>: Sink<E> + Sized {
 
     /// Makes a sink of `T` that writes what `f` makes of an event, if it makes something. See
     /// [`FilterMap`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let tags = sink::collector();
+    /// let sink = tags.clone().filter_map(|event: &&str| event.split_once(':').map(|(_, tag)| tag.to_string()));
+    /// sink.write_all(["alpine:3.20", "alpine"]).unwrap();
+    /// assert_eq!(tags.events(), ["3.20"]);
+    /// ```
     fn filter_map<T, F>(self, f: F) -> FilterMap<Self, T, E, F>
     where
         F: Fn(&T) -> Option<E>,
@@ -75,6 +119,15 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     }
 
     /// Calls `f` before each write. See [`Inspect`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let sink = sink::discard().inspect(|event: &u32| println!("writing {event}"));
+    /// sink.write(1).unwrap();
+    /// ```
     fn inspect<F>(self, f: F) -> Inspect<Self, F>
     where
         F: Fn(&E),
@@ -83,6 +136,16 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     }
 
     /// Writes every event to `other` too. Both must be reliable. See [`Tee`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let (log, audit) = (sink::collector(), sink::collector());
+    /// log.clone().tee(audit.clone()).write("push").unwrap();
+    /// assert_eq!(log.events(), audit.events());
+    /// ```
     fn tee<T>(self, other: T) -> Tee<Self, T>
     where
         E: Clone,
@@ -94,6 +157,17 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     }
 
     /// Writes to `other` what this sink fails or refuses. See [`Fallback`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Buffer, Sink, SinkExt, channel, sink};
+    ///
+    /// let overflow = sink::collector();
+    /// let (fast, _events) = channel::with(Buffer::bounded(2).reject());
+    /// fast.fallback(overflow.clone()).write_all(0..4).unwrap();
+    /// assert_eq!(overflow.events(), [2, 3]);
+    /// ```
     fn fallback<T>(self, other: T) -> Fallback<Self, T>
     where
         T: Sink<E>,
@@ -102,6 +176,24 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     }
 
     /// Writes to `other` what fails, with the error. See [`DeadLettered`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::{Sink, SinkExt, retry::Breaker, sink};
+    ///
+    /// let dead = sink::collector();
+    /// let queue = sink::from_fn(|_: &u32| Err("no route to host"))
+    ///     .retry(Breaker::new(5, Duration::from_secs(1)))
+    ///     .max_attempts(3)
+    ///     .dead_letter(dead.clone())
+    ///     .queued();
+    /// queue.write(1).unwrap();
+    /// queue.close().wait()?;
+    /// assert_eq!((dead.events()[0].event, dead.events()[0].error), (1, "no route to host"));
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
     fn dead_letter<T>(self, other: T) -> DeadLettered<Self, T>
     where
         T: Sink<DeadLetter<E, Self::Error>>,
@@ -110,17 +202,53 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     }
 
     /// Drops what fails, as asked, and counts it. See [`Lossy`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let best_effort = sink::from_fn(|_: &u32| Err("full")).lossy();
+    /// best_effort.write(1).unwrap();
+    /// assert_eq!(best_effort.dropped(), 1);
+    /// ```
     fn lossy(self) -> Lossy<Self> {
         self.lossy_counted(&Counter::new())
     }
 
     /// Drops what fails, as asked, and counts it where it can be read once the sink is out of reach. See
     /// [`Lossy`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Broadcaster, Counter, Sink, SinkExt, sink};
+    ///
+    /// let dropped = Counter::new();
+    /// let broadcaster = Broadcaster::new();
+    /// broadcaster.add(sink::from_fn(|_: &u32| Err("full")).lossy_counted(&dropped))?;
+    /// broadcaster.write(1).unwrap();
+    /// assert_eq!(dropped.get(), 1);
+    /// # Ok::<(), outflow::AddError>(())
+    /// ```
     fn lossy_counted(self, counter: &Counter) -> Lossy<Self> {
         assert_sink::<E, std::convert::Infallible, _>(Lossy::new(self, counter.clone()))
     }
 
     /// Turns a panic of this sink into an error, with the event. See [`CatchPanic`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// // The queue goes on after the panic, and the event is counted by `lossy`.
+    /// let queue = sink::for_each(|event: u32| assert!(event < 10)).catch_panic().lossy().queued();
+    /// queue.write_all([10, 1]).unwrap();
+    /// queue.close().wait()?;
+    /// assert_eq!(queue.stats().delivered, 2);
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
     fn catch_panic(self) -> CatchPanic<Self>
     where
         E: Clone,
@@ -129,21 +257,79 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     }
 
     /// Counts writes and their outcomes into `meter`. See [`Metered`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Meter, Sink, SinkExt, sink};
+    ///
+    /// let posts = Meter::new();
+    /// let queue = sink::discard().metered(&posts).queued();
+    /// queue.write(1).unwrap();
+    /// queue.close().wait()?;
+    /// assert_eq!(posts.snapshot().successes, 1);
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
     fn metered(self, meter: &Meter) -> Metered<Self> {
         assert_sink::<E, Self::Error, _>(Metered::new(self, meter.clone()))
     }
 
     /// Passes everything on but `close`: for a sink that several chains share. See [`KeepOpen`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let log = sink::collector();
+    /// let (pushes, pulls) = (log.clone().keep_open().queued(), log.clone().keep_open().queued());
+    /// pushes.write("push").unwrap();
+    /// pushes.close().wait()?;
+    /// pulls.write("pull").unwrap();
+    /// pulls.close().wait()?;
+    /// assert_eq!(log.events(), ["push", "pull"]);
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
     fn keep_open(self) -> KeepOpen<Self> {
         assert_sink::<E, Self::Error, _>(KeepOpen::new(self))
     }
 
     /// Refuses writes once it was closed, whatever this sink does. See [`Closeable`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let log = sink::collector();
+    /// let mine = log.clone().keep_open().closeable();
+    /// mine.close();
+    /// assert!(mine.write("refused").is_err() && log.write("accepted").is_ok());
+    /// ```
     fn closeable(self) -> Closeable<Self> {
         assert_sink::<E, Self::Error, _>(Closeable::new(self))
     }
 
     /// Writes again what fails, when `strategy` says so. See [`Retry`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::{Sink, SinkExt, retry::Breaker, sink};
+    ///
+    /// let mut attempts = 0;
+    /// let flaky = sink::from_fn_mut(move |_: &&str| {
+    ///     attempts += 1;
+    ///     if attempts < 3 { Err("service unavailable") } else { Ok(()) }
+    /// });
+    /// // Reliable now, so it can be queued.
+    /// let queue = flaky.retry(Breaker::new(5, Duration::from_secs(1))).queued();
+    /// queue.write("push").unwrap();
+    /// queue.close().wait()?;
+    /// assert_eq!(queue.stats().delivered, 1);
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
     fn retry<R>(self, strategy: R) -> Retry<Self, R>
     where
         R: RetryStrategy<E, Self::Error>,
@@ -157,6 +343,19 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     /// # Panics
     ///
     /// If no thread can be started, as [`std::thread::spawn`] does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let delivered = sink::collector();
+    /// let queue = delivered.clone().queued();
+    /// queue.write_all(0..3).unwrap();
+    /// queue.close().wait()?;
+    /// assert_eq!(delivered.events(), [0, 1, 2]);
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
     #[track_caller]
     fn queued(self) -> Queue<E, Unbounded>
     where
@@ -199,6 +398,16 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     /// # Errors
     ///
     /// No thread could be started. This sink is dropped then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Buffer, Sink, SinkExt, sink};
+    ///
+    /// let queue = sink::discard::<u32>().try_queued_with(Buffer::bounded(1024))?;
+    /// assert!(queue.write(1).is_ok());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     fn try_queued_with<P, O>(self, options: O) -> io::Result<Queue<E, P>>
     where
         E: Send + 'static,
@@ -216,6 +425,20 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     /// # Panics
     ///
     /// If no thread can be started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::{Sink, SinkExt, queue::Batch, sink};
+    ///
+    /// let requests = sink::collector();
+    /// let queue = requests.clone().batched(Batch::of(2).within(Duration::from_secs(60)));
+    /// queue.write_all(0..5).unwrap();
+    /// queue.close().wait()?;
+    /// assert_eq!(requests.events(), [vec![0, 1], vec![2, 3], vec![4]]);
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
     #[track_caller]
     fn batched<T>(self, batch: Batch) -> Queue<T, Unbounded>
     where
@@ -301,6 +524,19 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     }
 
     /// Closes this sink when dropped, and waits at most `timeout`: for `main`. See [`CloseGuard`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let delivered = sink::collector();
+    /// let queue = delivered.clone().queued().close_on_drop(Duration::from_secs(5));
+    /// queue.write(1).unwrap();
+    /// drop(queue);
+    /// assert_eq!(delivered.events(), [1]);
+    /// ```
     fn close_on_drop(self, timeout: Duration) -> CloseGuard<Self, E> {
         CloseGuard::new(self, timeout)
     }
@@ -309,6 +545,16 @@ pub trait SinkExt<E>: Sink<E> + Sized {
 impl<E, S: Sink<E>> SinkExt<E> for S {}
 
 /// Where [`write_all`](SinkExt::write_all) stopped.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Sink, SinkExt, sink};
+///
+/// let sink = sink::from_fn(|event: &u32| if *event < 2 { Ok(()) } else { Err("full") });
+/// let stopped = sink.write_all(0..5).unwrap_err();
+/// assert_eq!((stopped.refused.error(), stopped.rest), (Some(&"full"), 3..5));
+/// ```
 pub struct WriteAllError<E, X, I> {
     /// The event that was refused, and why.
     pub refused: WriteError<E, X>,

@@ -79,6 +79,18 @@ pub trait Sink<E> {
     ///
     /// [`WriteError::Closed`] once the sink is closed, [`WriteError::Failed`] when this write failed. Both
     /// carry the event.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, WriteError, sink};
+    ///
+    /// let sink = sink::from_fn(|event: &u32| if *event < 2 { Ok(()) } else { Err("too large") });
+    /// assert!(sink.write(1).is_ok());
+    /// assert_eq!(sink.write(2), Err(WriteError::Failed { event: 2, error: "too large" }));
+    /// sink.close();
+    /// assert_eq!(sink.write(3), Err(WriteError::Closed(3)));
+    /// ```
     fn write(&self, event: E) -> Result<(), WriteError<E, Self::Error>>;
 
     /// Writes an event that the caller keeps.
@@ -89,6 +101,21 @@ pub trait Sink<E> {
     /// # Errors
     ///
     /// As [`write`](Sink::write), with nothing to hand back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// struct Large;
+    /// impl Clone for Large {
+    ///     fn clone(&self) -> Self {
+    ///         panic!("a filter that rejects clones nothing")
+    ///     }
+    /// }
+    /// let sink = sink::discard().filter(|_: &Large| false);
+    /// assert!(sink.write_ref(&Large).is_ok());
+    /// ```
     fn write_ref(&self, event: &E) -> Result<(), WriteError<(), Self::Error>>
     where
         E: Clone,
@@ -97,13 +124,53 @@ pub trait Sink<E> {
     }
 
     /// Begins to deliver everything accepted so far; the answer waits for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let delivered = sink::collector();
+    /// let queue = delivered.clone().queued();
+    /// queue.write(1).unwrap();
+    /// queue.flush().wait()?;
+    /// assert_eq!(delivered.events(), [1]);
+    /// # queue.close().wait().unwrap();
+    /// # Ok::<(), outflow::FlushError>(())
+    /// ```
     fn flush(&self) -> Flushing;
 
     /// Refuses writes from now on and begins to deliver what was accepted, then to close what is
     /// downstream; the answer waits for it. Never waits itself, and may be called any number of times.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let delivered = sink::collector();
+    /// let queue = delivered.clone().queued();
+    /// queue.write(1).unwrap();
+    /// let closing = queue.close(); // Refuses writes from here on.
+    /// assert!(queue.write(2).is_err());
+    /// closing.wait()?;
+    /// assert_eq!(delivered.events(), [1]);
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
     fn close(&self) -> Closing;
 
     /// Whether writes are refused. Provided: `false`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, sink};
+    ///
+    /// let sink = sink::discard::<u32>();
+    /// assert!(!sink.is_closed());
+    /// sink.close();
+    /// assert!(sink.is_closed());
+    /// ```
     fn is_closed(&self) -> bool {
         false
     }

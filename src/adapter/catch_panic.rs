@@ -28,6 +28,17 @@ pub struct CatchPanic<S> {
 }
 
 /// Why a write through [`CatchPanic`] failed.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{CatchPanicError, Sink, SinkExt, sink};
+///
+/// let sink = sink::from_fn(|event: &u32| if *event < 10 { Err("refused") } else { panic!("too large") })
+///     .catch_panic();
+/// assert_eq!(sink.write(1).unwrap_err().error(), Some(&CatchPanicError::Sink("refused")));
+/// assert_eq!(sink.write(10).unwrap_err().error().unwrap().to_string(), "the sink panicked: too large");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CatchPanicError<X> {
     /// The sink panicked with this message.

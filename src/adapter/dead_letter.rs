@@ -3,6 +3,17 @@ use std::fmt;
 use crate::{Closing, Flushing, Sink, WriteError};
 
 /// An event that could not be delivered, and why: what a dead letter sink is written.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{DeadLetter, Sink, SinkExt, sink};
+///
+/// let report = sink::collector();
+/// let lines = report.clone().map(|letter: &DeadLetter<u32, &str>| format!("{}: {}", letter.event, letter.error));
+/// sink::from_fn(|_: &u32| Err("malformed")).dead_letter(lines).write(7).unwrap();
+/// assert_eq!(report.events(), ["7: malformed"]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeadLetter<E, X> {
     /// The event.

@@ -23,11 +23,28 @@ pub struct Counter(Arc<AtomicU64>);
 
 impl Counter {
     /// A count of zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(outflow::Counter::new().get(), 0);
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// The count now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Counter, Sink, SinkExt, sink};
+    ///
+    /// let dropped = Counter::new();
+    /// let sink = sink::from_fn(|_: &u32| Err("full")).lossy_counted(&dropped);
+    /// sink.write_all(0..3).unwrap();
+    /// assert_eq!(dropped.get(), 3);
+    /// ```
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -62,6 +79,16 @@ impl<S> Lossy<S> {
     }
 
     /// How many events failed and were dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let sink = sink::from_fn(|event: &u32| if *event < 2 { Ok(()) } else { Err("full") }).lossy();
+    /// sink.write_all(0..5).unwrap();
+    /// assert_eq!(sink.dropped(), 3);
+    /// ```
     pub fn dropped(&self) -> u64 {
         self.counter.get()
     }

@@ -35,6 +35,20 @@ struct Counts {
 }
 
 /// What a [`Meter`] had counted at a moment.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Meter, Sink, SinkExt, sink};
+///
+/// let meter = Meter::new();
+/// let sink = sink::discard().metered(&meter);
+/// sink.write(1).unwrap();
+/// sink.close();
+/// assert!(sink.write(2).is_err());
+/// let snapshot = meter.snapshot();
+/// assert_eq!((snapshot.events, snapshot.successes, snapshot.refused, snapshot.in_flight), (2, 1, 1, 0));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MeterSnapshot {
@@ -54,11 +68,31 @@ pub struct MeterSnapshot {
 
 impl Meter {
     /// One that has counted nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Meter, MeterSnapshot};
+    ///
+    /// assert_eq!(Meter::new().snapshot(), MeterSnapshot::default());
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// The counts now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Meter, Sink, SinkExt, sink};
+    ///
+    /// let meter = Meter::new();
+    /// let inside = meter.clone();
+    /// let sink = sink::for_each(move |_: u32| assert_eq!(inside.snapshot().in_flight, 1)).metered(&meter);
+    /// sink.write(1).unwrap();
+    /// assert_eq!(meter.snapshot().in_flight, 0);
+    /// ```
     pub fn snapshot(&self) -> MeterSnapshot {
         // Outcomes first, each acquiring what was counted before it: no outcome without its event.
         let successes = self.counts.successes.load(Ordering::Acquire);
@@ -101,6 +135,20 @@ impl Drop for Outcome<'_> {
 
 /// Counts writes and their outcomes. Made by [`metered`](crate::SinkExt::metered). Above a queue it counts
 /// what the queue accepts, not what is delivered.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Meter, Sink, SinkExt, sink};
+///
+/// let (accepted, delivered) = (Meter::new(), Meter::new());
+/// let chain = sink::discard().metered(&delivered).queued().metered(&accepted);
+/// chain.write_all(0..3).unwrap();
+/// assert_eq!(accepted.snapshot().successes, 3);
+/// chain.close().wait()?;
+/// assert_eq!(delivered.snapshot().successes, 3);
+/// # Ok::<(), outflow::CloseError>(())
+/// ```
 #[derive(Clone)]
 #[must_use = "sinks do nothing unless written to"]
 pub struct Metered<S> {

@@ -58,6 +58,19 @@ impl<S, T> Tee<S, T> {
     }
 
     /// How many events reached only one of the two.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let left = sink::collector();
+    /// let both = left.clone().tee(sink::discard());
+    /// left.close();
+    /// both.write("push").unwrap();
+    /// assert_eq!(both.missed(), 1);
+    /// assert_eq!(both.close().wait().unwrap_err().undelivered(), 1);
+    /// ```
     pub fn missed(&self) -> u64 {
         self.missed.load(Ordering::Relaxed)
     }

@@ -7,6 +7,18 @@ use parking_lot::Mutex;
 use crate::{Closing, Flushing, Sink, WriteError};
 
 /// A sink that keeps every event. Made by [`collector`]; clones share the events.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Sink, sink};
+///
+/// let collector = sink::collector();
+/// collector.write(1).unwrap();
+/// let same = collector.clone();
+/// assert_eq!(same.take(), [1]);
+/// assert!(collector.is_empty());
+/// ```
 pub struct Collector<E> {
     kept: Arc<Mutex<Kept<E>>>,
 }
@@ -36,6 +48,17 @@ pub fn collector<E>() -> Collector<E> {
 
 impl<E> Collector<E> {
     /// A copy of the events, in the order in which they were written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, sink};
+    ///
+    /// let collector = sink::collector();
+    /// collector.write(1).unwrap();
+    /// assert_eq!(collector.events(), [1]);
+    /// assert_eq!(collector.events(), [1], "they stay where they are");
+    /// ```
     pub fn events(&self) -> Vec<E>
     where
         E: Clone,
@@ -44,16 +67,47 @@ impl<E> Collector<E> {
     }
 
     /// Takes the events out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, sink};
+    ///
+    /// let collector = sink::collector();
+    /// collector.write(1).unwrap();
+    /// assert_eq!(collector.take(), [1]);
+    /// assert_eq!(collector.take(), []);
+    /// ```
     pub fn take(&self) -> Vec<E> {
         std::mem::take(&mut self.kept.lock().events)
     }
 
     /// How many events there are.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, sink};
+    ///
+    /// let collector = sink::collector();
+    /// collector.write(1).unwrap();
+    /// assert_eq!(collector.len(), 1);
+    /// ```
     pub fn len(&self) -> usize {
         self.kept.lock().events.len()
     }
 
     /// Whether there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, sink};
+    ///
+    /// let collector = sink::collector();
+    /// collector.write(1).unwrap();
+    /// assert!(!collector.is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -6,6 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::{Closing, Flushing, Sink, WriteError};
 
 /// A sink that drops every event, as asked. Made by [`discard`].
+///
+/// # Examples
+///
+/// ```
+/// use outflow::sink::{self, Discard};
+///
+/// let nowhere: Discard<u32> = sink::discard();
+/// # let _ = nowhere;
+/// ```
 pub struct Discard<E> {
     closed: AtomicBool,
     event: PhantomData<fn(E)>,

@@ -6,6 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::{Closing, Flushing, Sink, WriteError};
 
 /// A sink that gives each event to a closure. Made by [`for_each`].
+///
+/// # Examples
+///
+/// ```
+/// use outflow::sink::{self, ForEach};
+///
+/// fn print(event: u32) {
+///     println!("{event}");
+/// }
+/// let sink: ForEach<u32, fn(u32)> = sink::for_each(print);
+/// # let _ = sink;
+/// ```
 pub struct ForEach<E, F> {
     f: F,
     closed: AtomicBool,

@@ -8,6 +8,19 @@ use parking_lot::ReentrantMutex;
 use crate::{Closing, Flushing, Sink, WriteError};
 
 /// A sink that calls a closure that changes something, one event at a time. Made by [`from_fn_mut`].
+///
+/// # Examples
+///
+/// ```
+/// use outflow::sink::{self, FromFnMut};
+///
+/// type Check = Box<dyn FnMut(&u32) -> Result<(), &'static str> + Send>;
+/// let mut last = 0;
+/// let rising: FromFnMut<u32, Check> = sink::from_fn_mut(Box::new(move |event: &u32| {
+///     if *event > last { Ok(last = *event) } else { Err("not greater") }
+/// }));
+/// # let _ = rising;
+/// ```
 pub struct FromFnMut<E, F> {
     f: ReentrantMutex<RefCell<F>>,
     closed: AtomicBool,

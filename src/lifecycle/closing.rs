@@ -109,6 +109,18 @@ impl Closing {
     /// would wait for: a queue's worker, a broadcaster's write, a spill. Waiting there for a sink further
     /// *up* the chain can hang all the same when a bounded buffer lies between, since the drain cannot get
     /// as far as here; [`within`](Closing::within) ends that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let queue = sink::discard().queued();
+    /// queue.write(1).unwrap();
+    /// queue.close().wait()?;
+    /// assert_eq!(queue.stats().delivered, 1);
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
     pub fn wait(&self) -> Result<(), CloseError> {
         self.wait_until(None).unwrap_or_else(|| Err(CloseError::Aborted))
     }
@@ -119,6 +131,19 @@ impl Closing {
     /// # Errors
     ///
     /// As `wait` and `abort`. `WouldDeadlock` aborts nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::{CloseError, Sink, SinkExt, retry::Constant, sink};
+    ///
+    /// let dead = sink::from_fn(|_: &u32| Err("no route to host"));
+    /// let queue = dead.retry(Constant::new(Duration::from_secs(3600))).queued();
+    /// queue.write(1).unwrap();
+    /// let error = queue.close().within(Duration::from_millis(10)).unwrap_err();
+    /// assert!(matches!(error, CloseError::Undelivered { events: 1, in_flight: 0 }));
+    /// ```
     pub fn within(&self, timeout: Duration) -> Result<(), CloseError> {
         match self.wait_until(deadline(timeout)) {
             Some(outcome) => outcome,
@@ -231,6 +256,16 @@ pub struct PendingClose {
 
 impl PendingClose {
     /// Ends the close and wakes whoever waits for it. Only the first outcome counts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{CloseError, Closing};
+    ///
+    /// let (closing, pending) = Closing::pending();
+    /// pending.finish(Err(CloseError::other("the file could not be synced")));
+    /// assert_eq!(closing.wait().unwrap_err().to_string(), "the file could not be synced");
+    /// ```
     pub fn finish(&self, outcome: Result<(), CloseError>) {
         self.completion.complete(outcome);
     }

@@ -95,6 +95,18 @@ impl Flushing {
     ///
     /// Why not everything was delivered. [`FlushError::WouldDeadlock`], at once, on a thread that is inside
     /// what it would wait for; see [`Closing::wait`] for what that can and cannot see.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let queue = sink::discard().queued();
+    /// queue.write(1).unwrap();
+    /// queue.flush().wait()?;
+    /// assert_eq!(queue.stats().delivered, 1);
+    /// # Ok::<(), outflow::FlushError>(())
+    /// ```
     pub fn wait(&self) -> Result<(), FlushError> {
         self.wait_until(None)
     }
@@ -104,6 +116,18 @@ impl Flushing {
     /// # Errors
     ///
     /// As `wait`, and [`FlushError::TimedOut`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::{FlushError, Flushing};
+    ///
+    /// let (flushing, pending) = Flushing::pending();
+    /// assert!(matches!(flushing.within(Duration::from_millis(1)), Err(FlushError::TimedOut)));
+    /// pending.finish(Ok(()));
+    /// assert!(flushing.within(Duration::from_millis(1)).is_ok());
+    /// ```
     pub fn within(&self, timeout: Duration) -> Result<(), FlushError> {
         self.wait_until(deadline(timeout))
     }
@@ -191,6 +215,16 @@ pub struct PendingFlush {
 
 impl PendingFlush {
     /// Ends the flush and wakes whoever waits for it. Only the first outcome counts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{FlushError, Flushing};
+    ///
+    /// let (flushing, pending) = Flushing::pending();
+    /// pending.finish(Err(FlushError::other("disk full")));
+    /// assert_eq!(flushing.wait().unwrap_err().to_string(), "disk full");
+    /// ```
     pub fn finish(&self, outcome: Result<(), FlushError>) {
         self.completion.complete(outcome);
     }

@@ -50,6 +50,25 @@ where
     }
 
     /// Sets what is called when the drop could not deliver everything. Without it nobody is told.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::{Sink, SinkExt, retry::Constant, sink};
+    ///
+    /// let told = sink::collector();
+    /// let report = told.clone();
+    /// let dead = sink::from_fn(|_: &u32| Err("no route to host"));
+    /// let queue = dead
+    ///     .retry(Constant::new(Duration::from_secs(3600)))
+    ///     .queued()
+    ///     .close_on_drop(Duration::from_millis(10))
+    ///     .on_error(move |error| report.write(error.undelivered()).unwrap());
+    /// queue.write(1).unwrap();
+    /// drop(queue);
+    /// assert_eq!(told.events(), [1]);
+    /// ```
     pub fn on_error<F>(mut self, f: F) -> Self
     where
         F: FnOnce(CloseError) + Send + Sync + 'static,

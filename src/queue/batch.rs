@@ -29,6 +29,19 @@ impl Batch {
     /// # Panics
     ///
     /// If `size` is 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, queue::Batch, sink};
+    ///
+    /// let batches = sink::collector();
+    /// let queue = batches.clone().batched(Batch::of(100));
+    /// queue.write(1).unwrap();
+    /// queue.close().wait()?;
+    /// assert_eq!(batches.events(), [[1]]);
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
     #[track_caller]
     pub fn of(size: usize) -> Self {
         assert!(size > 0, "a batch of 0 events would never be written: give it a size of at least 1");
@@ -37,6 +50,21 @@ impl Batch {
 
     /// Waits for a batch to fill up, but holds no event at the worker longer than `time`. A flush, and a
     /// close, have what there is written at once. A time of zero is the same as none given: no waiting.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::{Sink, SinkExt, queue::Batch, sink};
+    ///
+    /// let batches = sink::collector();
+    /// let queue = batches.clone().batched(Batch::of(100).within(Duration::from_secs(60)));
+    /// queue.write_all([1, 2]).unwrap();
+    /// queue.flush().wait()?; // Does not wait for the other 98.
+    /// assert_eq!(batches.events(), [[1, 2]]);
+    /// # queue.close().wait().unwrap();
+    /// # Ok::<(), outflow::FlushError>(())
+    /// ```
     pub fn within(mut self, time: Duration) -> Self {
         self.time = time;
         self

@@ -63,6 +63,21 @@ pub struct Queue<E, P = Unbounded> {
 ///
 /// While writes are under way, `accepted` lies between the number of writes that have returned and of those
 /// that have begun.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Buffer, Sink, SinkExt, sink};
+///
+/// let saved = sink::collector();
+/// let queue = sink::for_each(|event: u32| assert_ne!(event, 0))
+///     .queued_with(Buffer::unbounded().spill(saved.clone()));
+/// queue.write(0).unwrap();
+/// assert!(queue.close().wait().is_err());
+/// let stats = queue.stats();
+/// assert_eq!((stats.accepted, stats.lost), (1, 1), "the sink panicked on it");
+/// assert_eq!(stats.accepted, stats.delivered + stats.dropped + stats.spilled + stats.lost);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueStats {
@@ -175,16 +190,45 @@ where
 
 impl<E, P> Queue<E, P> {
     /// How many events wait; those that the worker has taken are not among them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let queue = sink::discard().queued();
+    /// queue.write_all(0..3).unwrap();
+    /// queue.close().wait()?;
+    /// assert_eq!(queue.len(), 0);
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.writer.pipe.receiver.len() + self.backlog().own_len()
     }
 
     /// Whether no event waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{SinkExt, sink};
+    ///
+    /// assert!(sink::discard::<u32>().queued().is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// How many events may wait; `None` is any number.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Buffer, SinkExt, sink};
+    ///
+    /// assert_eq!(sink::discard::<u32>().queued_with(Buffer::bounded(8)).capacity(), Some(8));
+    /// assert_eq!(sink::discard::<u32>().queued().capacity(), None);
+    /// ```
     pub fn capacity(&self) -> Option<usize> {
         self.writer.pipe.capacity()
     }
@@ -284,6 +328,32 @@ impl<E, P: fmt::Debug> fmt::Debug for Queue<E, P> {
 }
 
 /// A handle of a [`Queue`] that does not keep it open. Made by [`Queue::downgrade`].
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::{Arc, OnceLock};
+/// use outflow::{Sink, SinkExt, queue::WeakQueue, sink};
+///
+/// // A sink that writes into its own queue; with a `Queue` in its place, the queue would never end by itself.
+/// let own: Arc<OnceLock<WeakQueue<u32>>> = Arc::default();
+/// let inside = Arc::clone(&own);
+/// let seen = sink::collector();
+/// let queue = seen
+///     .clone()
+///     .inspect(move |event: &u32| {
+///         if let (0, Some(queue)) = (*event, inside.get().expect("set before the first write").upgrade()) {
+///             queue.write(1).unwrap();
+///         }
+///     })
+///     .queued();
+/// assert!(own.set(queue.downgrade()).is_ok());
+/// queue.write(0).unwrap();
+/// queue.flush().wait()?;
+/// queue.close().wait().unwrap();
+/// assert_eq!(seen.events(), [0, 1]);
+/// # Ok::<(), outflow::FlushError>(())
+/// ```
 pub struct WeakQueue<E, P = Unbounded> {
     handle: Weak<Handle<E>>,
     policy: P,
@@ -291,6 +361,18 @@ pub struct WeakQueue<E, P = Unbounded> {
 
 impl<E, P: Clone> WeakQueue<E, P> {
     /// The queue, unless its last handle was dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{SinkExt, sink};
+    ///
+    /// let queue = sink::discard::<u32>().queued();
+    /// let weak = queue.downgrade();
+    /// assert!(weak.upgrade().is_some());
+    /// drop(queue);
+    /// assert!(weak.upgrade().is_none());
+    /// ```
     pub fn upgrade(&self) -> Option<Queue<E, P>> {
         let handle = self.handle.upgrade()?;
         let pipe = Arc::clone(&handle.pipe);
