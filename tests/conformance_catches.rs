@@ -250,7 +250,7 @@ fn law_3_a_close_is_never_through() {
     breaks(Law::CloseIsShared, "not through", |end| {
         let mut broken = Broken::new(end, Downstream::write);
         broken.close = |end| {
-            let _ = end.close();
+            drop(end.close());
             let (closing, pending) = Closing::pending();
             std::mem::forget(pending);
             closing
@@ -606,7 +606,7 @@ fn law_9_a_worker_dies_and_its_close_hangs() {
             while let Ok(event) = events.recv() {
                 let _ = below.write(event);
             }
-            let _ = below.close();
+            drop(below.close());
             pending.finish(Ok(()));
         });
         Dies { sender: Mutex::new(Some(sender)), closing, end }

@@ -100,7 +100,7 @@ pub struct Conformance<E = Probe> {
 
 struct Plan<E> {
     make: Box<dyn Fn(Downstream<E>) -> Subject<E> + Send + Sync>,
-    event: Box<dyn Fn(Stamp, &Census) -> E + Send + Sync>,
+    event: EventOf<E>,
     stamp: StampOf<E>,
     is_copy: fn(&E) -> bool,
     laws: BTreeSet<Law>,
@@ -109,6 +109,8 @@ struct Plan<E> {
     rounds: u32,
     limit: Duration,
 }
+
+type EventOf<E> = Box<dyn Fn(Stamp, &Census) -> E + Send + Sync>;
 
 impl Conformance<Probe> {
     /// Checks the sinks that `make` makes, with [`Probe`]s: every law, 4 writers of 60 events each, 30 races,
@@ -147,12 +149,7 @@ where
         Self::with(make, Box::new(move |stamp, _| event(stamp)), Arc::new(stamp), |_| false)
     }
 
-    fn with<F>(
-        make: F,
-        event: Box<dyn Fn(Stamp, &Census) -> E + Send + Sync>,
-        stamp: StampOf<E>,
-        is_copy: fn(&E) -> bool,
-    ) -> Self
+    fn with<F>(make: F, event: EventOf<E>, stamp: StampOf<E>, is_copy: fn(&E) -> bool) -> Self
     where
         F: Fn(Downstream<E>) -> Subject<E> + Send + Sync + 'static,
     {
