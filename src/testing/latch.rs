@@ -70,6 +70,15 @@ impl Latch {
     }
 
     /// How many have come to pass so far; those that have passed are counted too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let latch = outflow::testing::Latch::new();
+    /// latch.open();
+    /// latch.pass();
+    /// assert_eq!(latch.arrivals(), 1);
+    /// ```
     pub fn arrivals(&self) -> usize {
         self.shared.0.lock().arrivals
     }

@@ -115,6 +115,25 @@ impl VirtualClock {
     }
 
     /// What is left until the first sleeper wakes; `None` if nobody sleeps.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::testing::{Slow, VirtualClock};
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let clock = VirtualClock::new();
+    /// let slow = Slow::new(sink::discard(), Duration::from_secs(5)).clock(clock.clone());
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| slow.write("push").unwrap());
+    ///     clock.until_sleeping(1);
+    ///     clock.advance(Duration::from_secs(2));
+    ///     assert_eq!(clock.next_wake(), Some(Duration::from_secs(3)));
+    ///     clock.advance_to_next();
+    ///     assert_eq!(clock.sleeping(), 0);
+    /// });
+    /// ```
     pub fn next_wake(&self) -> Option<Duration> {
         self.shared.state.lock().next_wake()
     }

@@ -12,7 +12,18 @@ use crate::{Closing, Flushing, Sink, WriteError};
 /// end of the chain. Clones are the same sink.
 ///
 /// It keeps the stamps of what it is written, and does what a check asks for: waits, closes by itself, panics,
-/// calls the sink above.
+/// calls the sink above. It refuses writes once it is closed. A chain that needs a sink that can fail puts a
+/// [`Flaky`](crate::testing::Flaky) before it.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::SinkExt;
+/// use outflow::testing::{Conformance, Downstream, Flaky};
+///
+/// Conformance::new(|end: Downstream| Flaky::at_random(end.clone(), 0.5, 1).fallback(end)).run()?;
+/// # Ok::<(), outflow::testing::Violation>(())
+/// ```
 pub struct Downstream<E = Probe> {
     shared: Arc<Shared<E>>,
 }

@@ -83,6 +83,22 @@ impl<E> Subject<E> {
     }
 
     /// The stamps of what it gave up into another sink, in any order: a spill, a dead letter, a fallback.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::testing::{Conformance, Downstream, Flaky, Probe, Subject};
+    /// use outflow::{DeadLetter, SinkExt, sink};
+    ///
+    /// Conformance::of_subjects(|end: Downstream| {
+    ///     let dead = sink::collector::<DeadLetter<Probe, _>>();
+    ///     let reads = dead.clone();
+    ///     Subject::new(Flaky::at_random(end, 0.3, 7).dead_letter(dead))
+    ///         .spilled(move || reads.events().iter().map(|letter| letter.event.stamp()).collect())
+    /// })
+    /// .run()?;
+    /// # Ok::<(), outflow::testing::Violation>(())
+    /// ```
     pub fn spilled<F>(mut self, read: F) -> Self
     where
         F: Fn() -> Vec<Stamp> + Send + Sync + 'static,
@@ -91,7 +107,8 @@ impl<E> Subject<E> {
         self
     }
 
-    /// How many events it accepted, did not deliver, and counted: dropped, lost. Without this it is what the
+    /// How many events it accepted, neither delivered nor [`spilled`](Subject::spilled), and counted: dropped,
+    /// lost. See the example of the type. Without this it is what the
     /// close tells as [`undelivered`](crate::CloseError::undelivered), and aborts are not checked.
     pub fn counted<F>(mut self, read: F) -> Self
     where
