@@ -50,6 +50,12 @@ fn stamps(kept: &Collector<Probe>) -> Vec<Stamp> {
     kept.events().iter().map(Probe::stamp).collect()
 }
 
+/// Spills into a collector, which is closed with it.
+fn spilling(subject: Subject, kept: Collector<Probe>) -> Subject {
+    let closed = kept.clone();
+    subject.spilled(move || stamps(&kept)).closes(move || closed.is_closed())
+}
+
 #[test]
 fn from_fn() {
     let make = |end: Downstream| {
@@ -164,8 +170,8 @@ fn tee_of<S, T>(tee: Tee<S, T>, end: Downstream, other: Recorder<Probe>) -> Subj
 where
     Tee<S, T>: Sink<Probe> + Send + Sync + 'static,
 {
-    let tee = Arc::new(tee);
-    Subject::new(Arc::clone(&tee)).counted(move || {
+    let (tee, closed) = (Arc::new(tee), other.clone());
+    Subject::new(Arc::clone(&tee)).closes(move || closed.is_closed()).counted(move || {
         let there: BTreeSet<Stamp> = other.stamps().into_iter().collect();
         let missed_there = end.delivered().iter().filter(|stamp| !there.contains(stamp)).count();
         tee.missed().saturating_sub(missed_there as u64)
@@ -177,7 +183,7 @@ fn fallback() {
     keeps_all(|end| flaky(end.clone()).fallback(end));
     Conformance::of_subjects(|end| {
         let kept = sink::collector();
-        Subject::new(flaky(end).fallback(kept.clone())).spilled(move || stamps(&kept))
+        spilling(Subject::new(flaky(end).fallback(kept.clone())), kept)
     })
     // It is closed when both are.
     .without([Law::ClosedBelow])
@@ -188,9 +194,10 @@ fn fallback() {
 fn dead_letter() {
     Conformance::of_subjects(|end| {
         let dead = sink::collector::<DeadLetter<Probe, _>>();
-        let kept = dead.clone();
+        let (kept, closed) = (dead.clone(), dead.clone());
         Subject::new(flaky(end).dead_letter(dead))
             .spilled(move || kept.events().iter().map(|letter| letter.event.stamp()).collect())
+            .closes(move || closed.is_closed())
     })
     .assert();
 }
@@ -250,7 +257,7 @@ fn queue_over<P, S>(
     Conformance::of_subjects(move |end| {
         let kept = sink::collector();
         let queue = over(end).queued_with(buffer().spill(kept.clone()));
-        counted(queue).spilled(move || stamps(&kept))
+        spilling(counted(queue), kept)
     })
     .assert();
 }

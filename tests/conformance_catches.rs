@@ -401,6 +401,20 @@ fn law_5_the_downstream_is_closed_before_the_last_write() {
 }
 
 #[test]
+fn law_5_another_sink_that_it_holds_is_not_closed() {
+    let violation = Conformance::of_subjects(|end: Downstream| {
+        let dead = sink::collector();
+        let held = dead.clone();
+        Subject::new(end.dead_letter(dead.keep_open())).closes(move || held.is_closed())
+    })
+    .limit(Duration::from_secs(2))
+    .run()
+    .unwrap_err();
+    assert_eq!(violation.law, Law::ClosesDownstream, "{violation}");
+    assert!(violation.what.contains("another sink"), "{violation}");
+}
+
+#[test]
 fn law_6_events_change_places() {
     // Keeps one back and writes it after the next.
     breaks(Law::InOrder, "came after", |end| {

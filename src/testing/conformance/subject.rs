@@ -34,6 +34,7 @@ pub struct Subject<E = Probe> {
     pub(super) spilled: Option<Read>,
     pub(super) counted: Option<Box<dyn Fn() -> u64 + Send + Sync>>,
     pub(super) drained: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    pub(super) closes: Vec<Box<dyn Fn() -> bool + Send + Sync>>,
     pub(super) delivers: Box<dyn Fn(Stamp) -> bool + Send + Sync>,
 }
 
@@ -52,6 +53,7 @@ impl<E> Subject<E> {
             spilled: None,
             counted: None,
             drained: Mutex::new(None),
+            closes: Vec::new(),
             delivers: Box::new(|_| true),
         }
     }
@@ -108,8 +110,8 @@ impl<E> Subject<E> {
     }
 
     /// How many events it accepted, neither delivered nor [`spilled`](Subject::spilled), and counted: dropped,
-    /// lost. See the example of the type. Without this it is what the
-    /// close tells as [`undelivered`](crate::CloseError::undelivered), and aborts are not checked.
+    /// lost. See the example of the type. Without this it is what the close tells as
+    /// [`undelivered`](crate::CloseError::undelivered), and aborts are not checked.
     pub fn counted<F>(mut self, read: F) -> Self
     where
         F: Fn() -> u64 + Send + Sync + 'static,
@@ -144,6 +146,39 @@ impl<E> Subject<E> {
         F: FnOnce() + Send + 'static,
     {
         self.drained = Mutex::new(Some(Box::new(wait)));
+        self
+    }
+
+    /// For a sink that was handed another beside the downstream, which is to be closed with it: a spill, a dead
+    /// letter. Whether that is closed; may be said of several.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::testing::{Conformance, Downstream, Law, Subject};
+    /// use outflow::{Buffer, Sink, SinkExt, sink};
+    ///
+    /// let spills = |spill_is_shared: bool| {
+    ///     Conformance::of_subjects(move |end: Downstream| {
+    ///         let spill = sink::collector();
+    ///         let buffer = if spill_is_shared {
+    ///             Buffer::unbounded().spill(spill.clone().keep_open())
+    ///         } else {
+    ///             Buffer::unbounded().spill(spill.clone())
+    ///         };
+    ///         Subject::new(end.queued_with(buffer)).closes(move || spill.is_closed())
+    ///     })
+    ///     .laws([Law::ClosesDownstream])
+    ///     .run()
+    /// };
+    /// assert!(spills(false).is_ok());
+    /// assert_eq!(spills(true).unwrap_err().law, Law::ClosesDownstream);
+    /// ```
+    pub fn closes<F>(mut self, is_closed: F) -> Self
+    where
+        F: Fn() -> bool + Send + Sync + 'static,
+    {
+        self.closes.push(Box::new(is_closed));
         self
     }
 

@@ -270,6 +270,10 @@ where
                 self.found(Law::ClosesDownstream, "the downstream was not closed");
             }
         }
+        // An abort closes what is downstream at once, and waits for nothing else.
+        if !self.subject().closes.iter().all(|is_closed| self.poll(is_closed)) {
+            self.found(Law::ClosesDownstream, "another sink that it was handed was not closed");
+        }
         self.account_for_each(written, told, blame);
         self.check_order(written);
     }
