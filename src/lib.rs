@@ -121,6 +121,8 @@
 //! None is on by default.
 //!
 //! - `futures`: [`Closing`] and [`Flushing`] can be awaited. Brings no dependency.
+//! - `testing`: the test kit, for sinks of your own: sinks that fail, wait and panic on command, a clock that
+//!   a test moves, and a check of the laws. Brings no dependency.
 
 pub mod adapter;
 mod broadcast;
@@ -139,6 +141,8 @@ pub mod queue;
 pub mod retry;
 mod scope;
 pub mod sink;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use self::adapter::{CatchPanicError, Counter, DeadLetter, Meter, MeterSnapshot};
 pub use self::broadcast::{AddError, Broadcaster, Ended, EndedSink, SinkId, Subscription};

@@ -73,6 +73,25 @@ fn every_other_type_is_send_and_sync() {
 }
 
 #[test]
+fn what_times_are_told_by_is_send_and_sync() {
+    send_sync::<(outflow::clock::Alarm, outflow::clock::Monotonic, outflow::clock::Ticket)>();
+}
+
+#[cfg(feature = "testing")]
+#[test]
+fn the_test_kit_is_send_and_sync_even_if_its_events_are_only_send() {
+    use outflow::testing::{
+        Conformance, Downstream, Flaky, FlakyError, Irregularity, Latch, Law, Outcome, Panicking, Probe,
+        Recorder, Slow, Stamp, Stuck, Subject, Violation, VirtualClock,
+    };
+
+    send_sync::<(Flaky<Leaf>, Slow<Leaf>, Stuck<Leaf>, Panicking<Event, Leaf>)>();
+    send_sync::<(Recorder<Event>, Downstream<Event>, Subject<Event>, Conformance<Event>)>();
+    send_sync::<(FlakyError<u32>, Irregularity, Latch, Law, Outcome, Probe, Stamp, Violation, VirtualClock)>(
+    );
+}
+
+#[test]
 fn what_can_be_waited_for_can_be_handed_to_another_thread_and_survives_a_panic() {
     fn unpin<T: Unpin>() {}
     unpin::<(Closing, Flushing)>();

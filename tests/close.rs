@@ -3,43 +3,20 @@
 mod common;
 
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{Census, Dest, Event, Fault, Latch, SOON, in_time, wait_until};
 use outflow::retry::Constant;
+use outflow::testing::Stuck;
 use outflow::{
     Broadcaster, Buffer, CloseError, Closing, Flushing, Meter, Queue, SharedSink, Sink, SinkExt, WriteError,
     channel, sink,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// Takes its time to close, and tells when it is through.
-struct SlowClose {
-    latch: Latch,
-    closed: Arc<AtomicBool>,
-}
-
-impl Sink<u64> for SlowClose {
-    type Error = Infallible;
-
-    fn write(&self, _: u64) -> Result<(), WriteError<u64, Infallible>> {
-        self.latch.pass();
-        Ok(())
-    }
-
-    fn flush(&self) -> Flushing {
-        Flushing::done()
-    }
-
-    fn close(&self) -> Closing {
-        self.closed.store(true, Ordering::SeqCst);
-        Closing::done()
-    }
-}
 
 fn every_sink() -> Vec<(&'static str, SharedSink<u64>)> {
     let fine = || sink::from_fn(|_: &u64| Ok::<(), Infallible>(()));
@@ -115,9 +92,8 @@ fn a_write_into_a_closed_channel_is_refused_though_there_is_room() {
 fn no_concurrent_closer_is_told_before_the_drain_is_through() {
     for of_queue in [true, false] {
         let latch = Latch::new();
-        let closed = Arc::new(AtomicBool::new(false));
-        let slow = SlowClose { latch: latch.clone(), closed: Arc::clone(&closed) };
-        let queue = slow.queued();
+        let kept = sink::collector();
+        let queue = Stuck::new(kept.clone(), &latch).queued();
         queue.write(1).unwrap();
         let top: SharedSink<u64> = if of_queue {
             queue.shared()
@@ -129,10 +105,10 @@ fn no_concurrent_closer_is_told_before_the_drain_is_through() {
         latch.arrived(1);
         let (sender, told) = mpsc::channel();
         for _ in 0..4 {
-            let (top, sender, closed) = (Arc::clone(&top), sender.clone(), Arc::clone(&closed));
+            let (top, sender, kept) = (Arc::clone(&top), sender.clone(), kept.clone());
             thread::spawn(move || {
                 let outcome = top.close().wait();
-                sender.send((outcome.is_ok(), closed.load(Ordering::SeqCst))).unwrap();
+                sender.send((outcome.is_ok(), kept.is_closed())).unwrap();
             });
         }
         wait_until("it is closed", || top.is_closed());
@@ -277,9 +253,9 @@ fn within_a_time_over_an_endless_retry_accounts_for_every_event() {
 #[test]
 fn within_a_time_over_a_sink_that_never_returns_accounts_for_every_event() {
     in_time("the close", || {
+        // Never released: neither by the close nor by the abort.
         let latch = Latch::new();
-        let stuck = latch.clone();
-        let queue = sink::for_each(move |_: u64| stuck.pass()).queued();
+        let queue = Stuck::new(sink::collector(), &latch).queued();
         for event in 0..10 {
             queue.write(event).unwrap();
         }
@@ -297,6 +273,7 @@ fn within_a_time_over_a_sink_that_never_returns_accounts_for_every_event() {
         assert_eq!(waiter.join().unwrap(), 10, "who waits is released");
         let stats = queue.stats();
         assert_eq!((stats.accepted, stats.dropped, stats.in_flight), (10, 9, 1));
+        assert!(!latch.is_open());
     });
 }
 
@@ -388,8 +365,8 @@ fn a_dead_sink_on_a_broadcaster_keeps_no_healthy_one_from_being_drained() {
         let slow = Latch::new();
         let healthy = sink::collector();
         let broadcaster = Broadcaster::new();
-        let (dead, waits) = (stuck.clone(), slow.clone());
-        let id = broadcaster.add(sink::for_each(move |_: u64| dead.pass()).queued()).unwrap();
+        let waits = slow.clone();
+        let id = broadcaster.add(Stuck::new(sink::discard(), &stuck).queued()).unwrap();
         broadcaster.add(healthy.clone().inspect(move |_| waits.pass()).queued()).unwrap();
         for event in 0..20 {
             broadcaster.write(event).unwrap();

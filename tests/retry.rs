@@ -1,14 +1,14 @@
-//! A retry can be closed, probes with one writer, gives up when told to, and clones nothing.
+//! A retry can be closed, gives up when told to, and clones nothing.
 
 mod common;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Census, Event, Latch, SOON, in_time, wait_until};
-use outflow::retry::{Breaker, BreakerState, Constant, ExponentialBackoff, Failure, RetryStrategy};
+use common::{Census, Event, SOON, in_time, wait_until};
+use outflow::retry::{Breaker, Constant, ExponentialBackoff, Failure, RetryStrategy};
 use outflow::{Sink, SinkExt, WriteError, sink};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -78,71 +78,6 @@ fn a_downstream_closed_behind_its_back_ends_it_at_the_next_attempt() {
     drop(below.close());
     assert_eq!(retry.write(3).unwrap_err().into_event(), 3);
     assert!(retry.is_closed());
-}
-
-#[test]
-fn after_an_outage_only_one_writer_probes() {
-    in_time("the probe", || {
-        let attempts = Arc::new(AtomicU32::new(0));
-        let up = Arc::new(AtomicBool::new(false));
-        let latch = Latch::new();
-        let (counted, is_up, probe) = (Arc::clone(&attempts), Arc::clone(&up), latch.clone());
-        let backoff = Duration::from_millis(400);
-        let endpoint = sink::from_fn(move |_: &u64| {
-            counted.fetch_add(1, Ordering::SeqCst);
-            if is_up.load(Ordering::SeqCst) {
-                probe.pass();
-                Ok(())
-            } else {
-                Err("down")
-            }
-        });
-        let retry = Arc::new(endpoint.retry(Breaker::new(1, backoff)));
-        let writers: Vec<_> = (0..8)
-            .map(|event| {
-                let retry = Arc::clone(&retry);
-                thread::spawn(move || retry.write(event).unwrap())
-            })
-            .collect();
-        wait_until("the breaker is open", || retry.strategy().state() != BreakerState::Closed);
-        // Those that were under way when it opened may have failed as well.
-        thread::sleep(backoff / 8);
-        let before = attempts.load(Ordering::SeqCst);
-        assert!(before <= 8);
-        up.store(true, Ordering::SeqCst);
-        latch.arrived(1);
-        // The others have been woken by the same time and look again well within the next backoff.
-        thread::sleep(backoff / 8);
-        assert_eq!(attempts.load(Ordering::SeqCst), before + 1, "several probed at once");
-        latch.open();
-        writers.into_iter().for_each(|writer| writer.join().unwrap());
-        assert_eq!(attempts.load(Ordering::SeqCst), before + 8);
-        assert_eq!(retry.strategy().state(), BreakerState::Closed);
-    });
-}
-
-#[test]
-fn a_success_wakes_those_that_wait_out_the_backoff() {
-    in_time("the writers", || {
-        let up = Arc::new(AtomicBool::new(false));
-        let is_up = Arc::clone(&up);
-        let endpoint =
-            sink::from_fn(
-                move |event: &u64| {
-                    if *event == 0 || is_up.load(Ordering::SeqCst) { Ok(()) } else { Err("down") }
-                },
-            );
-        // Events that are to pass at once go by a retry of their own over the same breaker and sink.
-        let strategy = Arc::new(Breaker::new(1, Duration::from_millis(300)));
-        let retry = Arc::new(endpoint.retry(Arc::clone(&strategy)));
-        let waiting = Arc::clone(&retry);
-        let waiter = thread::spawn(move || waiting.write(1).unwrap());
-        wait_until("it failed", || strategy.state() != BreakerState::Closed);
-        up.store(true, Ordering::SeqCst);
-        retry.write(0).unwrap();
-        waiter.join().unwrap();
-        assert_eq!(strategy.state(), BreakerState::Closed);
-    });
 }
 
 #[test]

@@ -39,6 +39,8 @@
 //!    without a deadlock. Two bounded queues that write into each other are their author's.
 //! 9. A panic in user code leaves no sink hanging and no other event unaccounted for.
 //!
+//! The test kit (feature `testing`) checks all nine on a sink of your own, and names the one that it breaks.
+//!
 //! # Delivery
 //!
 //! A retry writes until the sink says that it accepted. A sink that accepts and whose answer is lost, as a

@@ -1,5 +1,4 @@
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -68,9 +67,12 @@ impl Breaker {
         }
     }
 
-    /// Goes by another clock than the monotonic one: for tests.
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = ClockSlot(Some(clock));
+    /// Goes by another clock than the monotonic one: for tests. The retry that waits has one of its own.
+    pub fn clock<C>(mut self, clock: C) -> Self
+    where
+        C: Clock + 'static,
+    {
+        self.clock = ClockSlot::of(clock);
         self
     }
 
@@ -105,8 +107,10 @@ impl<E, X> RetryStrategy<E, X> for Breaker {
     type Stop = Infallible;
 
     fn backoff(&self, _event: &E) -> Duration {
-        // Acquire: pairs with the release in `failure`, which sets `reopen` first.
-        if self.failures.load(Ordering::Acquire) < self.threshold {
+        // Acquire: pairs with the release in `failure`, which sets `reopen` first. And SeqCst, as in `success`:
+        // a writer that takes a ticket and asks, and a success that comes and looks for tickets, do not miss
+        // each other (see `Alarm`).
+        if self.failures.load(Ordering::SeqCst) < self.threshold {
             return Duration::ZERO;
         }
         loop {
@@ -138,7 +142,7 @@ impl<E, X> RetryStrategy<E, X> for Breaker {
     fn success(&self) {
         // Nothing is written while all is well, so that writers share the cache line.
         if self.failures.load(Ordering::Relaxed) > 0 {
-            self.failures.store(0, Ordering::Release);
+            self.failures.store(0, Ordering::SeqCst);
         }
     }
 }

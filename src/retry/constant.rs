@@ -1,5 +1,4 @@
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -33,9 +32,12 @@ impl Constant {
         Self { backoff: nanos(backoff), until: AtomicU64::new(0), clock: ClockSlot::default() }
     }
 
-    /// Goes by another clock than the monotonic one: for tests.
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = ClockSlot(Some(clock));
+    /// Goes by another clock than the monotonic one: for tests. The retry that waits has one of its own.
+    pub fn clock<C>(mut self, clock: C) -> Self
+    where
+        C: Clock + 'static,
+    {
+        self.clock = ClockSlot::of(clock);
         self
     }
 }
@@ -44,7 +46,8 @@ impl<E, X> RetryStrategy<E, X> for Constant {
     type Stop = Infallible;
 
     fn backoff(&self, _event: &E) -> Duration {
-        match self.until.load(Ordering::Acquire) {
+        // SeqCst, as in `success`: see `Alarm`.
+        match self.until.load(Ordering::SeqCst) {
             0 => Duration::ZERO,
             until => Duration::from_nanos(until.saturating_sub(nanos(self.clock.now()))),
         }
@@ -58,7 +61,7 @@ impl<E, X> RetryStrategy<E, X> for Constant {
 
     fn success(&self) {
         if self.until.load(Ordering::Relaxed) > 0 {
-            self.until.store(0, Ordering::Release);
+            self.until.store(0, Ordering::SeqCst);
         }
     }
 }

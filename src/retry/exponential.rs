@@ -1,5 +1,4 @@
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -85,9 +84,12 @@ impl ExponentialBackoff {
         self
     }
 
-    /// Goes by another clock than the monotonic one: for tests.
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = ClockSlot(Some(clock));
+    /// Goes by another clock than the monotonic one: for tests. The retry that waits has one of its own.
+    pub fn clock<C>(mut self, clock: C) -> Self
+    where
+        C: Clock + 'static,
+    {
+        self.clock = ClockSlot::of(clock);
         self
     }
 
@@ -142,8 +144,9 @@ impl<E, X> RetryStrategy<E, X> for ExponentialBackoff {
     type Stop = Infallible;
 
     fn backoff(&self, _event: &E) -> Duration {
-        // Acquire: pairs with the release in `failure`, which sets `until` first.
-        if self.failures.load(Ordering::Acquire) == 0 {
+        // Acquire: pairs with the release in `failure`, which sets `until` first. And SeqCst, as in `success`:
+        // see `Alarm`.
+        if self.failures.load(Ordering::SeqCst) == 0 {
             return Duration::ZERO;
         }
         let until = self.until.load(Ordering::Acquire);
@@ -162,7 +165,7 @@ impl<E, X> RetryStrategy<E, X> for ExponentialBackoff {
 
     fn success(&self) {
         if self.failures.load(Ordering::Relaxed) > 0 {
-            self.failures.store(0, Ordering::Release);
+            self.failures.store(0, Ordering::SeqCst);
         }
     }
 }

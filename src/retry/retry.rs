@@ -44,8 +44,11 @@ impl<S, R> Retry<S, R> {
     }
 
     /// Waits by another clock than the monotonic one: for tests. A strategy has one of its own.
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = ClockSlot(Some(clock));
+    pub fn clock<C>(mut self, clock: C) -> Self
+    where
+        C: Clock + 'static,
+    {
+        self.clock = ClockSlot::of(clock);
         self
     }
 
@@ -132,6 +135,25 @@ impl<S, R> Retry<S, R> {
     }
 }
 
+impl<S, R> Retry<S, R> {
+    /// Waits until nothing is left of the backoff; `false` if it was closed before.
+    #[cold]
+    fn wait_out(&self, left: impl Fn() -> Duration) -> bool {
+        loop {
+            // Before the strategy is asked, so that a success after that ends the wait.
+            let ticket = self.alarm.ticket();
+            if self.alarm.is_raised() {
+                return false;
+            }
+            let left = left();
+            if left.is_zero() {
+                return true;
+            }
+            self.clock.wait(&ticket, left.min(LONGEST_WAIT));
+        }
+    }
+}
+
 type Handed<T, R, E, X> = WriteError<T, <<R as RetryStrategy<E, X>>::Stop as Stop>::Error<X>>;
 
 impl<S, R> Retry<S, R> {
@@ -151,15 +173,12 @@ impl<S, R> Retry<S, R> {
         let mut attempt = 0_u32;
         let mut first = Duration::ZERO;
         loop {
-            loop {
-                if self.alarm.is_raised() {
-                    return Err(WriteError::Closed(event));
-                }
-                let backoff = self.strategy.backoff(look(&event));
-                if backoff.is_zero() {
-                    break;
-                }
-                self.clock.wait(&self.alarm, backoff.min(LONGEST_WAIT));
+            if self.alarm.is_raised() {
+                return Err(WriteError::Closed(event));
+            }
+            let backoff = self.strategy.backoff(look(&event));
+            if !backoff.is_zero() && !self.wait_out(|| self.strategy.backoff(look(&event))) {
+                return Err(WriteError::Closed(event));
             }
             match write(event) {
                 Ok(()) => {

@@ -46,7 +46,10 @@ pub trait RetryStrategy<E, X> {
     /// To give up: the event goes back to the writer, with this error.
     fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), Self::Stop>;
 
-    /// An attempt succeeded.
+    /// An attempt succeeded. Writers of the same retry that wait ask for their backoff again.
+    ///
+    /// One that does so at the same time misses nothing if what this changes, and `backoff` looks at, is
+    /// atomic and [`SeqCst`](std::sync::atomic::Ordering::SeqCst), or behind a lock.
     fn success(&self);
 }
 

@@ -4,9 +4,12 @@
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, Once};
+use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
+#[allow(unused_imports)] // Not every test waits at one.
+#[cfg(feature = "testing")]
+pub use outflow::testing::Latch;
 use outflow::{Closing, Flushing, Sink, WriteError};
 
 /// Longer than anything here takes, short enough to be told of a hang.
@@ -197,40 +200,6 @@ impl Sink<Vec<Event>> for Batches {
     fn close(&self) -> Closing {
         self.0.end();
         Closing::done()
-    }
-}
-
-/// Closed until opened; whoever passes waits.
-#[derive(Clone, Debug, Default)]
-pub struct Latch(Arc<(Mutex<(bool, usize)>, Condvar)>);
-
-impl Latch {
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    pub fn open(&self) {
-        self.0.0.lock().unwrap().0 = true;
-        self.0.1.notify_all();
-    }
-
-    /// Waits until it is open.
-    pub fn pass(&self) {
-        let mut state = self.0.0.lock().unwrap();
-        state.1 += 1;
-        self.0.1.notify_all();
-        while !state.0 {
-            state = self.0.1.wait(state).unwrap();
-        }
-    }
-
-    /// Waits until `n` have arrived at it.
-    #[track_caller]
-    pub fn arrived(&self, n: usize) {
-        let state = self.0.0.lock().unwrap();
-        let (state, timeout) = self.0.1.wait_timeout_while(state, SOON, |state| state.1 < n).unwrap();
-        drop(state);
-        assert!(!timeout.timed_out(), "nobody came");
     }
 }
 

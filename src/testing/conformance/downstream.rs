@@ -1,0 +1,183 @@
+use std::convert::Infallible;
+use std::fmt;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::testing::{Latch, Probe, Stamp};
+use crate::{Closing, Flushing, Sink, WriteError};
+
+/// The sink that [`Conformance`](super::Conformance) hands to the maker of what it checks: reliable, and the
+/// end of the chain. Clones are the same sink.
+///
+/// It keeps the stamps of what it is written, and does what a check asks for: waits, closes by itself, panics,
+/// calls the sink above. It refuses writes once it is closed. A chain that needs a sink that can fail puts a
+/// [`Flaky`](crate::testing::Flaky) before it.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::SinkExt;
+/// use outflow::testing::{Conformance, Downstream, Flaky};
+///
+/// Conformance::new(|end: Downstream| Flaky::at_random(end.clone(), 0.5, 1).fallback(end)).run()?;
+/// # Ok::<(), outflow::testing::Violation>(())
+/// ```
+pub struct Downstream<E = Probe> {
+    shared: Arc<Shared<E>>,
+}
+
+struct Shared<E> {
+    stamp: StampOf<E>,
+    state: Mutex<State<E>>,
+}
+
+pub(super) type StampOf<E> = Arc<dyn Fn(&E) -> Stamp + Send + Sync>;
+type Call<E> = Arc<dyn Fn(&E) + Send + Sync>;
+
+struct State<E> {
+    delivered: Vec<Stamp>,
+    /// Refused after a close.
+    late: Vec<Stamp>,
+    closed: bool,
+    closes: u64,
+    /// Where a write waits before anything else.
+    hold: Option<Latch>,
+    /// What a write calls before it is delivered.
+    call: Option<Call<E>>,
+    /// How many writes there are to come until one panics.
+    panic_in: Option<u64>,
+    panicked: u64,
+}
+
+impl<E> Downstream<E> {
+    pub(super) fn new(stamp: StampOf<E>) -> Self {
+        let state = State {
+            delivered: Vec::new(),
+            late: Vec::new(),
+            closed: false,
+            closes: 0,
+            hold: None,
+            call: None,
+            panic_in: None,
+            panicked: 0,
+        };
+        Self { shared: Arc::new(Shared { stamp, state: Mutex::new(state) }) }
+    }
+
+    /// The stamps of what was delivered so far, in the order in which it came.
+    pub fn delivered(&self) -> Vec<Stamp> {
+        self.shared.state.lock().delivered.clone()
+    }
+
+    pub(super) fn late(&self) -> Vec<Stamp> {
+        self.shared.state.lock().late.clone()
+    }
+
+    /// Whether somebody closed it: not by itself.
+    pub(super) fn was_closed(&self) -> bool {
+        self.shared.state.lock().closes > 0
+    }
+
+    pub(super) fn panicked(&self) -> u64 {
+        self.shared.state.lock().panicked
+    }
+
+    pub(super) fn hold(&self) -> Latch {
+        self.shared.state.lock().hold.get_or_insert_with(Latch::new).clone()
+    }
+
+    /// Closes by itself, without having been told to.
+    pub(super) fn end(&self) {
+        self.shared.state.lock().closed = true;
+    }
+
+    pub(super) fn call(&self, call: Option<Call<E>>) {
+        // What it holds may be dropped with it, and may call here.
+        let before = std::mem::replace(&mut self.shared.state.lock().call, call);
+        drop(before);
+    }
+
+    pub(super) fn panic_after(&self, writes: u64) {
+        self.shared.state.lock().panic_in = Some(writes);
+    }
+
+    /// Takes an event, unless it is closed.
+    fn take(&self, event: &E) -> bool {
+        let (hold, call) = {
+            let state = self.shared.state.lock();
+            (state.hold.clone(), state.call.clone())
+        };
+        if let Some(hold) = hold {
+            hold.pass();
+        }
+        if let Some(call) = call {
+            call(event);
+        }
+        let stamp = (self.shared.stamp)(event);
+        let mut state = self.shared.state.lock();
+        if state.closed {
+            if state.closes > 0 {
+                state.late.push(stamp);
+            }
+            return false;
+        }
+        match state.panic_in.as_mut() {
+            Some(0) => {
+                state.panic_in = None;
+                state.panicked += 1;
+                drop(state);
+                // Not `panic!`, whose hook would print it.
+                resume_unwind(Box::new("planned panic".to_owned()));
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        state.delivered.push(stamp);
+        true
+    }
+}
+
+impl<E> Sink<E> for Downstream<E> {
+    type Error = Infallible;
+
+    fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
+        if self.take(&event) { Ok(()) } else { Err(WriteError::Closed(event)) }
+    }
+
+    fn write_ref(&self, event: &E) -> Result<(), WriteError<(), Infallible>> {
+        if self.take(event) { Ok(()) } else { Err(WriteError::Closed(())) }
+    }
+
+    fn flush(&self) -> Flushing {
+        Flushing::done()
+    }
+
+    fn close(&self) -> Closing {
+        let mut state = self.shared.state.lock();
+        state.closed = true;
+        state.closes += 1;
+        Closing::done()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.shared.state.lock().closed
+    }
+}
+
+impl<E> Clone for Downstream<E> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<E> fmt::Debug for Downstream<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.shared.state.lock();
+        f.debug_struct("Downstream")
+            .field("delivered", &state.delivered.len())
+            .field("closed", &state.closed)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,356 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::subject::{Refused, Tested};
+use super::{Downstream, Law, Plan, Subject, Violation};
+use crate::lifecycle::panic_message;
+use crate::testing::Stamp;
+use crate::testing::probe::Census;
+use crate::{CloseError, Closing};
+
+/// One sink, from its making to its end, and what was found about it.
+pub(super) struct Trial<E> {
+    pub(super) plan: Arc<Plan<E>>,
+    pub(super) end: Downstream<E>,
+    /// Taken out at the end, so that everything that it holds is dropped.
+    subject: Mutex<Option<Arc<Subject<E>>>>,
+    /// Whether its close is through when everything is delivered.
+    pub(super) close_is_barrier: bool,
+    census: Census,
+    /// Some `close` has returned.
+    told: AtomicBool,
+    /// What it holds downstream may have been closed at once.
+    aborted: AtomicBool,
+    /// Counts up with every beginning and every end of a write.
+    ticks: AtomicU64,
+    /// How many writes of events that are to arrive have returned well.
+    accepted: AtomicU64,
+    found: Mutex<Vec<Violation>>,
+    step: Mutex<(Law, &'static str)>,
+}
+
+/// What the writers of a trial know.
+#[derive(Default)]
+pub(super) struct Written {
+    accepted: Vec<Accepted>,
+    handed_back: BTreeSet<Stamp>,
+    pub(super) panicked: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Accepted {
+    stamp: Stamp,
+    began: u64,
+    ended: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Accepted,
+    Failed,
+    Closed,
+    Panicked,
+}
+
+impl Written {
+    pub(super) fn join(parts: impl IntoIterator<Item = Self>) -> Self {
+        parts.into_iter().fold(Self::default(), |mut all, part| {
+            all.accepted.extend(part.accepted);
+            all.handed_back.extend(part.handed_back);
+            all.panicked += part.panicked;
+            all
+        })
+    }
+}
+
+impl<E> Trial<E>
+where
+    E: Clone + Send + 'static,
+{
+    pub(super) fn new(plan: &Arc<Plan<E>>) -> Self {
+        let end = Downstream::new(Arc::clone(&plan.stamp));
+        let subject = (plan.make)(end.clone());
+        let close_is_barrier = subject.drained.lock().is_none();
+        Self {
+            plan: Arc::clone(plan),
+            end,
+            close_is_barrier,
+            subject: Mutex::new(Some(Arc::new(subject))),
+            census: Census::default(),
+            told: AtomicBool::new(false),
+            aborted: AtomicBool::new(false),
+            ticks: AtomicU64::new(0),
+            accepted: AtomicU64::new(0),
+            found: Mutex::default(),
+            step: Mutex::new((Law::Accounted, "at the beginning")),
+        }
+    }
+
+    fn subject(&self) -> Arc<Subject<E>> {
+        match &*self.subject.lock() {
+            Some(subject) => Arc::clone(subject),
+            None => unreachable!("the subject is taken by the last step of a check"),
+        }
+    }
+
+    pub(super) fn sink(&self) -> Arc<dyn Tested<E>> {
+        Arc::clone(&self.subject().sink)
+    }
+
+    /// Whether what it delivers goes to the downstream.
+    pub(super) fn uses_end(&self) -> bool {
+        self.subject().delivered.is_none()
+    }
+
+    pub(super) fn has_counts(&self) -> bool {
+        self.subject().counted.is_some()
+    }
+
+    /// What is under way, for the case that it hangs, and which law that would break.
+    pub(super) fn step(&self, law: Law, what: &'static str) {
+        *self.step.lock() = (law, what);
+    }
+
+    pub(super) fn current_step(&self) -> (Law, &'static str) {
+        *self.step.lock()
+    }
+
+    pub(super) fn found(&self, law: Law, what: impl Into<String>) {
+        if self.plan.laws.contains(&law) {
+            let (_, step) = self.current_step();
+            self.found.lock().push(Violation::new(law, format!("{}, {step}", what.into())));
+        }
+    }
+
+    pub(super) fn verdict(&self) -> Result<(), Violation> {
+        match self.found.lock().first() {
+            None => Ok(()),
+            Some(first) => Err(first.clone()),
+        }
+    }
+
+    /// How many events that are to arrive have been accepted so far.
+    pub(super) fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn close(&self) -> Closing {
+        let closing = self.sink().close();
+        self.told.store(true, Ordering::SeqCst);
+        if !self.sink().is_closed() {
+            self.found(Law::ClosedRefuses, "is_closed() is false after close has returned");
+        }
+        closing
+    }
+
+    pub(super) fn abort(&self, closing: &Closing) {
+        self.aborted.store(true, Ordering::SeqCst);
+        // What it tells is what those who wait are told.
+        let _ = closing.abort();
+    }
+
+    /// Writes, every other event by reference, and looks at what comes back.
+    pub(super) fn write(&self, stamp: Stamp, written: &mut Written) -> Answer {
+        let sink = self.sink();
+        let event = (self.plan.event)(stamp, &self.census);
+        let told = self.told.load(Ordering::SeqCst);
+        let began = self.ticks.fetch_add(1, Ordering::SeqCst);
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            if stamp.sequence % 2 == 1 {
+                sink.write_ref(&event).map_err(|Refused { closed, .. }| Refused { event, closed })
+            } else {
+                sink.write(event)
+            }
+        }));
+        let ended = self.ticks.fetch_add(1, Ordering::SeqCst);
+        match outcome {
+            Ok(Ok(())) => {
+                if told {
+                    self.found(Law::ClosedRefuses, format!("{stamp} was accepted after close had returned"));
+                }
+                written.accepted.push(Accepted { stamp, began, ended });
+                if (self.subject().delivers)(stamp) {
+                    self.accepted.fetch_add(1, Ordering::SeqCst);
+                }
+                Answer::Accepted
+            }
+            Ok(Err(refused)) => {
+                let back = (self.plan.stamp)(&refused.event);
+                if back != stamp {
+                    self.found(Law::HandedBack, format!("{stamp} was written and {back} was handed back"));
+                } else if (self.plan.is_copy)(&refused.event) {
+                    self.found(Law::HandedBack, format!("{stamp} was written and a copy was handed back"));
+                }
+                if told && !refused.closed {
+                    self.found(
+                        Law::ClosedRefuses,
+                        format!("{stamp} failed, and was not refused as Closed, after close had returned"),
+                    );
+                }
+                written.handed_back.insert(stamp);
+                if refused.closed { Answer::Closed } else { Answer::Failed }
+            }
+            Err(panic) => {
+                written.panicked += 1;
+                if written.panicked > self.end.panicked() {
+                    let message = panic_message(&*panic);
+                    let law = match self.current_step().0 {
+                        law @ Law::CalledFromWithin => law,
+                        _ => Law::SurvivesPanic,
+                    };
+                    self.found(law, format!("the write of {stamp} panicked ({message})"));
+                }
+                Answer::Panicked
+            }
+        }
+    }
+
+    /// Waits until a close is through; `None` if it hangs.
+    pub(super) fn outcome(&self, closing: &Closing) -> Option<Result<(), CloseError>> {
+        self.poll(|| closing.is_done()).then(|| closing.wait())
+    }
+
+    /// Waits for something that nothing signals; `false` if it did not come in half the time there is, so that
+    /// there is some left to tell of it.
+    pub(super) fn poll(&self, holds: impl Fn() -> bool) -> bool {
+        let deadline = Instant::now() + self.plan.limit / 2;
+        let mut pause = Duration::from_micros(1);
+        while !holds() {
+            if Instant::now() > deadline {
+                return false;
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(2));
+        }
+        true
+    }
+
+    fn delivered(&self) -> Vec<Stamp> {
+        match &self.subject().delivered {
+            None => self.end.delivered(),
+            Some(read) => read(),
+        }
+    }
+
+    fn spilled(&self) -> Vec<Stamp> {
+        self.subject().spilled.as_ref().map_or_else(Vec::new, |read| read())
+    }
+
+    /// How many events are accounted for: delivered, spilled, counted, or told by the close.
+    pub(super) fn accounted(&self, told: u64) -> u64 {
+        self.delivered().len() as u64 + self.spilled().len() as u64 + self.given_up(told)
+    }
+
+    fn given_up(&self, told: u64) -> u64 {
+        self.subject().counted.as_ref().map_or(told, |counted| counted())
+    }
+
+    /// Accounts for every event, after everything has ended. `blame` is the law that an event that is not
+    /// there breaks, and `told` how many the close said were not delivered.
+    pub(super) fn account(&self, written: &Written, told: u64, blame: Law) {
+        let drained = self.subject().drained.lock().take();
+        if let Some(wait) = drained {
+            wait();
+        }
+        if self.uses_end() {
+            let accepted: BTreeSet<Stamp> = written.accepted.iter().map(|event| event.stamp).collect();
+            let late = self.end.late().into_iter().find(|stamp| accepted.contains(stamp));
+            if let Some(late) = late.filter(|_| !self.aborted.load(Ordering::SeqCst)) {
+                self.found(
+                    Law::ClosesDownstream,
+                    format!("{late} was accepted, and written downstream after that was closed"),
+                );
+            }
+            if !self.end.was_closed() {
+                self.found(Law::ClosesDownstream, "the downstream was not closed");
+            }
+        }
+        // An abort closes what is downstream at once, and waits for nothing else.
+        if !self.subject().closes.iter().all(|is_closed| self.poll(is_closed)) {
+            self.found(Law::ClosesDownstream, "another sink that it was handed was not closed");
+        }
+        self.account_for_each(written, told, blame);
+        self.check_order(written);
+    }
+
+    fn account_for_each(&self, written: &Written, told: u64, blame: Law) {
+        let subject = self.subject();
+        let expected: BTreeSet<Stamp> = {
+            let accepted = written.accepted.iter().map(|event| event.stamp);
+            accepted.filter(|stamp| (subject.delivers)(*stamp)).collect()
+        };
+        // What an abort left in flight comes back in its own time.
+        if self.plan.laws.contains(&blame) {
+            self.poll(|| self.missing(&expected) as u64 == self.given_up(told));
+        }
+
+        let (delivered, spilled) = (self.delivered(), self.spilled());
+        let mut seen = BTreeSet::new();
+        for stamp in delivered.iter().chain(&spilled) {
+            if !seen.insert(*stamp) {
+                self.found(Law::Accounted, format!("{stamp} came twice"));
+            }
+            if written.handed_back.contains(stamp) {
+                self.found(Law::Accounted, format!("{stamp} was handed back, and came all the same"));
+            }
+        }
+        if let Some(stamp) = delivered.iter().find(|stamp| !(subject.delivers)(**stamp)) {
+            self.found(Law::Accounted, format!("{stamp} came, and was not to"));
+        }
+        let missing: Vec<Stamp> = expected.difference(&seen).copied().collect();
+        let given_up = self.given_up(told);
+        if missing.len() as u64 > given_up {
+            let (first, n) = (missing[0], missing.len());
+            self.found(
+                blame,
+                format!("{first} was accepted and is not there: {n} are missing, {given_up} are counted"),
+            );
+        } else if (missing.len() as u64) < given_up {
+            let n = missing.len();
+            self.found(blame, format!("{given_up} events are counted as given up, {n} were"));
+        }
+    }
+
+    fn missing(&self, expected: &BTreeSet<Stamp>) -> usize {
+        let seen: BTreeSet<Stamp> = self.delivered().into_iter().chain(self.spilled()).collect();
+        expected.difference(&seen).count()
+    }
+
+    /// What had been written when the write of another began precedes it; one writer's events are a case of
+    /// that.
+    fn check_order(&self, written: &Written) {
+        let of: BTreeMap<Stamp, Accepted> =
+            written.accepted.iter().map(|event| (event.stamp, *event)).collect();
+        let mut latest: Option<Accepted> = None;
+        for stamp in self.delivered() {
+            // What is handed back or panicked on has no end that tells anything.
+            let Some(event) = of.get(&stamp).copied() else { continue };
+            if let Some(latest) = latest.filter(|latest| event.ended < latest.began) {
+                self.found(
+                    Law::InOrder,
+                    format!("{stamp} came after {}, before which it was written", latest.stamp),
+                );
+                return;
+            }
+            if latest.is_none_or(|latest| latest.began < event.began) {
+                latest = Some(event);
+            }
+        }
+    }
+
+    /// Drops the sink and looks whether any event is left.
+    pub(super) fn drop_all(&self) {
+        self.end.call(None);
+        let subject = self.subject.lock().take();
+        // What the readers keep goes with it.
+        drop(subject);
+        if !self.poll(|| self.census.alive() == 0) {
+            self.found(Law::Accounted, format!("{} events were leaked", self.census.alive()));
+        }
+    }
+}

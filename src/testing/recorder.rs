@@ -1,0 +1,284 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::Stamp;
+use crate::{Closing, Flushing, Sink, WriteError};
+
+/// A reliable sink that keeps every event and finds what is wrong with their order: events of one writer out
+/// of order, repeated or missing, and writes after the close. Clones share.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::testing::{Recorder, Stamp};
+/// use outflow::{Sink, SinkExt};
+///
+/// let recorder = Recorder::new();
+/// let queue = recorder.clone().queued();
+/// std::thread::scope(|scope| {
+///     for writer in 0..4 {
+///         let queue = &queue;
+///         scope.spawn(move || queue.write_all((0..100).map(|n| Stamp::new(writer, n))).unwrap());
+///     }
+/// });
+/// queue.close().wait()?;
+/// recorder.assert_complete(4, 100);
+/// # Ok::<(), outflow::CloseError>(())
+/// ```
+///
+/// With events of your own:
+///
+/// ```
+/// use outflow::testing::{Irregularity, Recorder, Stamp};
+/// use outflow::Sink;
+///
+/// let recorder = Recorder::keyed(|event: &(u64, &str)| Stamp::new(0, event.0));
+/// recorder.write((0, "push")).unwrap();
+/// recorder.write((2, "pull")).unwrap();
+/// assert_eq!(recorder.irregularities(), [Irregularity::Missing(Stamp::new(0, 1))]);
+/// ```
+pub struct Recorder<E = Stamp> {
+    shared: Arc<Shared<E>>,
+}
+
+struct Shared<E> {
+    key: Box<dyn Fn(&E) -> Stamp + Send + Sync>,
+    record: Mutex<Record<E>>,
+}
+
+struct Record<E> {
+    events: Vec<(Stamp, E)>,
+    closed: bool,
+    late: Vec<Stamp>,
+}
+
+/// What a [`Recorder`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Irregularity {
+    /// It came after a later one of its writer.
+    #[error("{late} came after {after}")]
+    OutOfOrder {
+        /// What came too late.
+        late: Stamp,
+        /// What it should have preceded.
+        after: Stamp,
+    },
+    /// It came more than once; told once for every time too many.
+    #[error("{0} came again")]
+    Repeated(Stamp),
+    /// It did not come, though a later one of its writer did.
+    #[error("{0} is missing")]
+    Missing(Stamp),
+    /// It was written after the close, and refused.
+    #[error("{0} was written after the close")]
+    Late(Stamp),
+}
+
+impl Recorder<Stamp> {
+    /// One for events that are nothing but their stamps.
+    pub fn new() -> Self {
+        Self::keyed(|stamp: &Stamp| *stamp)
+    }
+}
+
+impl Default for Recorder<Stamp> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<E> Recorder<E> {
+    /// One for events of which `key` tells the stamp.
+    pub fn keyed<F>(key: F) -> Self
+    where
+        F: Fn(&E) -> Stamp + Send + Sync + 'static,
+    {
+        let record = Record { events: Vec::new(), closed: false, late: Vec::new() };
+        Self { shared: Arc::new(Shared { key: Box::new(key), record: Mutex::new(record) }) }
+    }
+
+    /// A copy of the events, in the order in which they came.
+    pub fn events(&self) -> Vec<E>
+    where
+        E: Clone,
+    {
+        self.shared.record.lock().events.iter().map(|(_, event)| event.clone()).collect()
+    }
+
+    /// Their stamps, in the order in which they came.
+    pub fn stamps(&self) -> Vec<Stamp> {
+        self.shared.record.lock().events.iter().map(|(stamp, _)| *stamp).collect()
+    }
+
+    /// How many events there are.
+    pub fn len(&self) -> usize {
+        self.shared.record.lock().events.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What is wrong: first what is out of order or repeated, as it came, then what is missing (at most
+    /// 1,000 a writer), then what was late.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::Sink;
+    /// use outflow::testing::{Irregularity, Recorder, Stamp};
+    ///
+    /// let of = |sequence| Stamp::new(0, sequence);
+    /// let recorder = Recorder::new();
+    /// for sequence in [0, 2, 1, 2] {
+    ///     recorder.write(of(sequence)).unwrap();
+    /// }
+    /// recorder.close().wait()?;
+    /// assert!(recorder.write(of(3)).is_err());
+    /// assert_eq!(
+    ///     recorder.irregularities(),
+    ///     [
+    ///         Irregularity::OutOfOrder { late: of(1), after: of(2) },
+    ///         Irregularity::Repeated(of(2)),
+    ///         Irregularity::Late(of(3)),
+    ///     ],
+    /// );
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
+    pub fn irregularities(&self) -> Vec<Irregularity> {
+        let stamps = self.stamps();
+        let mut found = irregularities(&stamps);
+        found.extend(self.shared.record.lock().late.iter().copied().map(Irregularity::Late));
+        found
+    }
+
+    /// Panics unless each writer's events came in order, none twice and none after the close. Some may be
+    /// missing: for a buffer that evicts.
+    ///
+    /// # Panics
+    ///
+    /// With what is wrong.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::Sink;
+    /// use outflow::testing::{Recorder, Stamp};
+    ///
+    /// let recorder = Recorder::new();
+    /// recorder.write(Stamp::new(0, 3)).unwrap();
+    /// recorder.write(Stamp::new(0, 5)).unwrap();
+    /// recorder.assert_in_order();
+    /// ```
+    #[track_caller]
+    pub fn assert_in_order(&self) {
+        let mut found = self.irregularities();
+        found.retain(|irregularity| !matches!(irregularity, Irregularity::Missing(_)));
+        assert!(found.is_empty(), "{}", list(&found));
+    }
+
+    /// Panics unless the events are exactly the first `each` of the first `writers` writers, each writer's in
+    /// order and none after the close.
+    ///
+    /// # Panics
+    ///
+    /// With what is wrong.
+    #[track_caller]
+    pub fn assert_complete(&self, writers: u64, each: u64) {
+        let mut found = self.irregularities();
+        let came: BTreeSet<Stamp> = self.stamps().into_iter().collect();
+        let expected = (0..writers).flat_map(|writer| (0..each).map(move |n| Stamp::new(writer, n)));
+        let missing: Vec<_> = expected.filter(|stamp| !came.contains(stamp)).collect();
+        found.retain(|irregularity| !matches!(irregularity, Irregularity::Missing(_)));
+        found.extend(missing.into_iter().map(Irregularity::Missing));
+        assert!(found.is_empty(), "{}", list(&found));
+        let unknown = came.iter().find(|stamp| stamp.writer >= writers || stamp.sequence >= each);
+        assert!(unknown.is_none(), "{} came, and is none of them", list(unknown));
+    }
+}
+
+fn irregularities(stamps: &[Stamp]) -> Vec<Irregularity> {
+    let mut found = Vec::new();
+    let mut of_writers: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+    for stamp in stamps {
+        let seen = of_writers.entry(stamp.writer).or_default();
+        let last = seen.last().copied();
+        if !seen.insert(stamp.sequence) {
+            found.push(Irregularity::Repeated(*stamp));
+        } else if let Some(last) = last.filter(|last| *last > stamp.sequence) {
+            found.push(Irregularity::OutOfOrder { late: *stamp, after: Stamp::new(stamp.writer, last) });
+        }
+    }
+    for (writer, seen) in of_writers {
+        let missing = seen.iter().zip(seen.iter().skip(1)).flat_map(|(one, next)| one + 1..*next);
+        let before = 0..seen.first().copied().unwrap_or(0);
+        let missing = before.chain(missing).take(1000);
+        found.extend(missing.map(|n| Irregularity::Missing(Stamp::new(writer, n))));
+    }
+    found
+}
+
+/// The first ten.
+fn list<'a, T, I>(found: I) -> String
+where
+    T: fmt::Display + 'a,
+    I: IntoIterator<Item = &'a T>,
+{
+    let mut found = found.into_iter();
+    let shown: Vec<String> = found.by_ref().take(10).map(ToString::to_string).collect();
+    match found.count() {
+        0 => shown.join("; "),
+        more => format!("{}; and {more} more", shown.join("; ")),
+    }
+}
+
+impl<E> Sink<E> for Recorder<E> {
+    type Error = Infallible;
+
+    fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
+        // Before the lock is taken: the key is a user's.
+        let stamp = (self.shared.key)(&event);
+        let mut record = self.shared.record.lock();
+        if record.closed {
+            record.late.push(stamp);
+            return Err(WriteError::Closed(event));
+        }
+        record.events.push((stamp, event));
+        Ok(())
+    }
+
+    fn flush(&self) -> Flushing {
+        Flushing::done()
+    }
+
+    fn close(&self) -> Closing {
+        self.shared.record.lock().closed = true;
+        Closing::done()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.shared.record.lock().closed
+    }
+}
+
+impl<E> Clone for Recorder<E> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<E> fmt::Debug for Recorder<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let record = self.shared.record.lock();
+        f.debug_struct("Recorder")
+            .field("len", &record.events.len())
+            .field("closed", &record.closed)
+            .field("late", &record.late.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,103 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Alarm, Clock, ClockSlot};
+use crate::{Closing, Flushing, Sink, WriteError};
+
+/// A sink of which every write takes a given time, and then goes on to the sink that it wraps. A close does
+/// not shorten it.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use outflow::testing::{Slow, VirtualClock};
+/// use outflow::{Sink, SinkExt, sink};
+///
+/// let clock = VirtualClock::new();
+/// let delivered = sink::collector();
+/// let queue = Slow::new(delivered.clone(), Duration::from_secs(60)).clock(clock.clone()).queued();
+/// queue.write("push").unwrap();
+/// clock.until_sleeping(1);
+/// assert!(delivered.is_empty());
+///
+/// clock.advance(Duration::from_secs(60));
+/// queue.close().wait()?;
+/// assert_eq!(delivered.events(), ["push"]);
+/// # Ok::<(), outflow::CloseError>(())
+/// ```
+#[must_use = "sinks do nothing unless written to"]
+pub struct Slow<S> {
+    sink: S,
+    time: Duration,
+    clock: ClockSlot,
+}
+
+impl<S> Slow<S> {
+    /// Has every write to `sink` take `time`, on the writer's thread; several writers wait side by side.
+    pub fn new(sink: S, time: Duration) -> Self {
+        Self { sink, time, clock: ClockSlot::default() }
+    }
+
+    /// Waits by another clock than the monotonic one.
+    pub fn clock<C>(mut self, clock: C) -> Self
+    where
+        C: Clock + 'static,
+    {
+        self.clock = ClockSlot::of(clock);
+        self
+    }
+
+    fn wait(&self) {
+        let alarm = Arc::new(Alarm::new());
+        let begun = self.clock.now();
+        loop {
+            // One for each wait: a clock that calls a ticket has called it for good.
+            let ticket = alarm.ticket();
+            let left = self.time.saturating_sub(self.clock.now().saturating_sub(begun));
+            if left.is_zero() {
+                return;
+            }
+            self.clock.wait(&ticket, left);
+        }
+    }
+}
+
+impl<E, S> Sink<E> for Slow<S>
+where
+    S: Sink<E>,
+{
+    type Error = S::Error;
+
+    fn write(&self, event: E) -> Result<(), WriteError<E, S::Error>> {
+        self.wait();
+        self.sink.write(event)
+    }
+
+    fn write_ref(&self, event: &E) -> Result<(), WriteError<(), S::Error>>
+    where
+        E: Clone,
+    {
+        self.wait();
+        self.sink.write_ref(event)
+    }
+
+    fn flush(&self) -> Flushing {
+        self.sink.flush()
+    }
+
+    fn close(&self) -> Closing {
+        self.sink.close()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.sink.is_closed()
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Slow<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slow").field("sink", &self.sink).field("time", &self.time).finish_non_exhaustive()
+    }
+}

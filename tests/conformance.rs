@@ -1,0 +1,459 @@
+//! Every sink and combinator of this crate keeps the laws that it claims. What one does not claim is left out by
+//! name, beside the reason.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use outflow::adapter::Tee;
+use outflow::buffer::Policy;
+use outflow::queue::Batch;
+use outflow::retry::{Breaker, Constant, ExponentialBackoff};
+use outflow::sink::Collector;
+use outflow::testing::{
+    Conformance, Downstream, Flaky, Latch, Law, Outcome, Panicking, Probe, Recorder, Slow, Stamp, Stuck,
+    Subject,
+};
+use outflow::{
+    Broadcaster, Buffer, Closing, Counter, DeadLetter, Flushing, Meter, Queue, Sink, SinkExt, WriteError,
+    channel, sink,
+};
+
+const SHORT: Duration = Duration::from_micros(20);
+
+/// What the closure of a leaf writes to is no downstream of the leaf, and not its to close.
+const OF_A_LEAF: [Law; 2] = [Law::ClosesDownstream, Law::ClosedBelow];
+
+/// Nor is what reads a channel, which moreover waits where a downstream would call.
+const OF_A_CHANNEL: [Law; 4] =
+    [Law::ClosesDownstream, Law::ClosedBelow, Law::CalledFromWithin, Law::SurvivesPanic];
+
+fn keeps_all<S, F>(make: F)
+where
+    F: Fn(Downstream) -> S + Send + Sync + 'static,
+    S: Sink<Probe> + Send + Sync + 'static,
+{
+    Conformance::new(make).assert();
+}
+
+fn flaky(end: Downstream) -> Flaky<Downstream> {
+    Flaky::at_random(end, 0.3, 7)
+}
+
+fn is_even(stamp: Stamp) -> bool {
+    stamp.sequence % 4 < 2
+}
+
+fn stamps(kept: &Collector<Probe>) -> Vec<Stamp> {
+    kept.events().iter().map(Probe::stamp).collect()
+}
+
+/// Spills into a collector, which is closed with it.
+fn spilling(subject: Subject, kept: Collector<Probe>) -> Subject {
+    let closed = kept.clone();
+    subject.spilled(move || stamps(&kept)).closes(move || closed.is_closed())
+}
+
+#[test]
+fn from_fn() {
+    let make = |end: Downstream| {
+        sink::from_fn(move |probe: &Probe| match probe.stamp().sequence % 5 {
+            3 => Err("unlucky"),
+            _ => end.write_ref(probe).map_err(|_| "closed"),
+        })
+    };
+    Conformance::new(make).without(OF_A_LEAF).assert();
+}
+
+#[test]
+fn from_fn_mut() {
+    let make = |end: Downstream| sink::from_fn_mut(move |probe: &Probe| end.write_ref(probe));
+    // Its closure has what it owns for itself: entered again on its own thread it panics, as it says.
+    Conformance::new(make).without(OF_A_LEAF).without([Law::CalledFromWithin]).assert();
+}
+
+#[test]
+fn for_each() {
+    let make = |end: Downstream| sink::for_each(move |probe: Probe| assert!(end.write(probe).is_ok()));
+    Conformance::new(make).without(OF_A_LEAF).assert();
+}
+
+#[test]
+fn discard() {
+    Conformance::of_subjects(|_| Subject::new(sink::discard()).delivers(|_| false).delivered(Vec::new))
+        .assert();
+}
+
+#[test]
+fn collector() {
+    Conformance::of_subjects(|_| {
+        let kept = sink::collector();
+        Subject::new(kept.clone()).delivered(move || stamps(&kept))
+    })
+    .assert();
+}
+
+#[test]
+fn filter() {
+    keeps_all(|end| end.filter(|_: &Probe| true));
+    Conformance::of_subjects(|end| {
+        Subject::new(end.filter(|probe: &Probe| is_even(probe.stamp()))).delivers(is_even)
+    })
+    .assert();
+}
+
+#[test]
+fn map() {
+    keeps_all(|end| end.map(|probe: &Probe| probe.clone()));
+    keeps_all(|end| {
+        end.map_owned(|wrapped: Wrapped| wrapped.0, Wrapped).map_owned(Wrapped, |wrapped: Wrapped| wrapped.0)
+    });
+}
+
+/// What `map_owned` makes on the way in.
+struct Wrapped(Probe);
+
+#[test]
+fn filter_map() {
+    keeps_all(|end| end.filter_map(|probe: &Probe| Some(probe.clone())));
+    Conformance::of_subjects(|end| {
+        let even = |probe: &Probe| is_even(probe.stamp()).then(|| probe.clone());
+        Subject::new(end.filter_map(even)).delivers(is_even)
+    })
+    .assert();
+}
+
+#[test]
+fn inspect_and_metered_and_closeable() {
+    keeps_all(|end| end.inspect(|_: &Probe| {}));
+    keeps_all(|end| end.metered(&Meter::new()));
+    keeps_all(|end| end.closeable());
+}
+
+#[test]
+fn keep_open() {
+    // It swallows `close`: that is what it is for. Behind `closeable` only the downstream stays open.
+    Conformance::new(|end: Downstream| end.keep_open())
+        .without([Law::ClosedRefuses, Law::ClosesDownstream])
+        .assert();
+    Conformance::new(|end: Downstream| end.keep_open().closeable()).without([Law::ClosesDownstream]).assert();
+}
+
+#[test]
+fn tee() {
+    // It is closed when both are. While only one is, as in the middle of its own close, it accepts what the
+    // other takes, and counts that as missed: seen from either side.
+    let of_both = [Law::ClosesDownstream, Law::ClosedBelow];
+    let left = |end: Downstream| {
+        let other = Recorder::keyed(Probe::stamp);
+        tee_of(end.clone().tee(other.clone()), end, other)
+    };
+    let right = |end: Downstream| {
+        let other = Recorder::keyed(Probe::stamp);
+        tee_of(other.clone().tee(end.clone()), end, other)
+    };
+    Conformance::of_subjects(left).without(of_both).assert();
+    Conformance::of_subjects(right).without(of_both).assert();
+    // Both sides the same sink, each with its half: then it closes when that does.
+    let halves = |end: Downstream| {
+        end.clone()
+            .filter(|probe: &Probe| is_even(probe.stamp()))
+            .tee(end.filter(|probe: &Probe| !is_even(probe.stamp())))
+    };
+    Conformance::new(halves).laws([Law::HandedBack, Law::InOrder, Law::ClosedBelow]).assert();
+}
+
+/// A tee counts what either side misses; what the downstream does is that without what the other does.
+fn tee_of<S, T>(tee: Tee<S, T>, end: Downstream, other: Recorder<Probe>) -> Subject
+where
+    Tee<S, T>: Sink<Probe> + Send + Sync + 'static,
+{
+    let (tee, closed) = (Arc::new(tee), other.clone());
+    Subject::new(Arc::clone(&tee)).closes(move || closed.is_closed()).counted(move || {
+        let there: BTreeSet<Stamp> = other.stamps().into_iter().collect();
+        let missed_there = end.delivered().iter().filter(|stamp| !there.contains(stamp)).count();
+        tee.missed().saturating_sub(missed_there as u64)
+    })
+}
+
+#[test]
+fn fallback() {
+    keeps_all(|end| flaky(end.clone()).fallback(end));
+    Conformance::of_subjects(|end| {
+        let kept = sink::collector();
+        spilling(Subject::new(flaky(end).fallback(kept.clone())), kept)
+    })
+    // It is closed when both are.
+    .without([Law::ClosedBelow])
+    .assert();
+}
+
+#[test]
+fn dead_letter() {
+    Conformance::of_subjects(|end| {
+        let dead = sink::collector::<DeadLetter<Probe, _>>();
+        let (kept, closed) = (dead.clone(), dead.clone());
+        Subject::new(flaky(end).dead_letter(dead))
+            .spilled(move || kept.events().iter().map(|letter| letter.event.stamp()).collect())
+            .closes(move || closed.is_closed())
+    })
+    .assert();
+}
+
+#[test]
+fn lossy() {
+    Conformance::of_subjects(|end| {
+        let dropped = Counter::new();
+        Subject::new(flaky(end).lossy_counted(&dropped)).counted(move || dropped.get())
+    })
+    .assert();
+}
+
+#[test]
+fn catch_panic() {
+    keeps_all(|end| Panicking::every(end, 7).catch_panic());
+}
+
+#[test]
+fn retry_under_each_strategy() {
+    keeps_all(|end| flaky(end).retry(Constant::new(SHORT)));
+    keeps_all(|end| flaky(end).retry(Constant::new(Duration::ZERO)));
+    keeps_all(|end| flaky(end).retry(Breaker::new(0, SHORT)));
+    keeps_all(|end| flaky(end).retry(Breaker::new(3, SHORT)));
+    keeps_all(|end| flaky(end).retry(ExponentialBackoff::default().base(SHORT).factor(SHORT).max(SHORT * 4)));
+    keeps_all(|end| flaky(end).retry(Arc::new(Breaker::new(3, SHORT))));
+}
+
+#[test]
+fn retry_that_gives_up() {
+    keeps_all(|end| Flaky::at_random(end, 0.6, 3).retry(Constant::new(SHORT)).max_attempts(2));
+    keeps_all(|end| {
+        Flaky::at_random(end, 0.6, 3)
+            .retry(Breaker::new(3, SHORT))
+            .give_up_when(|failure| failure.attempt == 3)
+            .on_failure(|failure| assert!(failure.attempt <= 3))
+    });
+}
+
+fn queue<P>(buffer: impl Fn() -> Buffer<Probe, P> + Send + Sync + Copy + 'static)
+where
+    P: Policy,
+{
+    queue_over(buffer, |end| end);
+    // One that takes its time, so that there is no room.
+    queue_over(buffer, |end| Slow::new(end, SHORT));
+}
+
+fn queue_over<P, S>(
+    buffer: impl Fn() -> Buffer<Probe, P> + Send + Sync + Copy + 'static,
+    over: impl Fn(Downstream) -> S + Send + Sync + Copy + 'static,
+) where
+    P: Policy,
+    S: Sink<Probe, Error = Infallible> + Send + Sync + 'static,
+{
+    Conformance::of_subjects(move |end| counted(over(end).queued_with(buffer()))).assert();
+    Conformance::of_subjects(move |end| {
+        let kept = sink::collector();
+        let queue = over(end).queued_with(buffer().spill(kept.clone()));
+        spilling(counted(queue), kept)
+    })
+    .assert();
+}
+
+fn counted<P>(queue: Queue<Probe, P>) -> Subject
+where
+    P: Policy,
+{
+    let stats = queue.clone();
+    Subject::new(queue).counted(move || stats.stats().dropped + stats.stats().lost)
+}
+
+#[test]
+fn queue_of_each_policy() {
+    queue(Buffer::unbounded);
+    queue(|| Buffer::bounded(1));
+    queue(|| Buffer::bounded(100));
+    queue(|| Buffer::bounded(2).reject());
+    queue(|| Buffer::bounded(2).block_for(SHORT));
+    queue(|| Buffer::bounded(2).drop_oldest());
+    queue(|| Buffer::bounded(2).drop_newest());
+}
+
+#[test]
+fn queue_whose_close_alone_tells() {
+    keeps_all(|end| end.queued());
+    keeps_all(|end| end.queued_with(Buffer::bounded(3)));
+    keeps_all(|end| end.queued().queued());
+}
+
+/// Writes a batch one by one, and hands back what is left when it is refused.
+struct OneByOne(Downstream);
+
+impl Sink<Vec<Probe>> for OneByOne {
+    type Error = Infallible;
+
+    fn write(&self, batch: Vec<Probe>) -> Result<(), WriteError<Vec<Probe>, Infallible>> {
+        let mut probes = batch.into_iter();
+        while let Some(probe) = probes.next() {
+            if let Err(refused) = self.0.write(probe) {
+                return Err(refused.map_event(|probe| std::iter::once(probe).chain(probes).collect()));
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> Flushing {
+        self.0.flush()
+    }
+
+    fn close(&self) -> Closing {
+        self.0.close()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+}
+
+#[test]
+fn batched() {
+    // A batch on which a sink panics counts as lost, all of it, whatever of it the sink had taken; one of a
+    // single event has no such doubt.
+    for batch in [Batch::of(7), Batch::of(5).within(Duration::from_millis(1))] {
+        Conformance::of_subjects(move |end| counted(OneByOne(end).batched(batch)))
+            .without([Law::SurvivesPanic])
+            .assert();
+    }
+    Conformance::of_subjects(move |end| counted(OneByOne(end).batched(Batch::of(1)))).assert();
+}
+
+fn channel<P>(buffer: impl Fn() -> Buffer<Probe, P> + Send + Sync + 'static)
+where
+    P: Policy + Clone,
+{
+    Conformance::of_subjects(move |end| {
+        let (sink, events) = channel::with(buffer());
+        let reader = thread::spawn(move || {
+            for event in events {
+                assert!(end.write(event).is_ok());
+            }
+        });
+        let counts = sink.clone();
+        Subject::new(sink).counted(move || counts.dropped()).drained(move || reader.join().unwrap())
+    })
+    .without(OF_A_CHANNEL)
+    .assert();
+}
+
+#[test]
+fn channel_of_each_policy() {
+    channel(Buffer::unbounded);
+    channel(|| Buffer::bounded(1));
+    channel(|| Buffer::bounded(2).reject());
+    channel(|| Buffer::bounded(2).block_for(SHORT));
+    channel(|| Buffer::bounded(2).drop_oldest());
+    channel(|| Buffer::bounded(2).drop_newest());
+    Conformance::of_subjects(|end| {
+        let (sink, events) = channel::rendezvous();
+        let reader =
+            thread::spawn(move || events.into_iter().for_each(|event| assert!(end.write(event).is_ok())));
+        Subject::new(sink).drained(move || reader.join().unwrap())
+    })
+    .without(OF_A_CHANNEL)
+    .assert();
+}
+
+/// A sink of a broadcaster that closes is removed from it and reported; the broadcaster stays open.
+const OF_A_BROADCASTER: [Law; 1] = [Law::ClosedBelow];
+
+#[test]
+fn broadcaster() {
+    let of_one = |end: Downstream| {
+        let broadcaster = Broadcaster::new();
+        broadcaster.add(end).unwrap();
+        broadcaster
+    };
+    Conformance::new(of_one).without(OF_A_BROADCASTER).assert();
+    // First, in the middle and last of three.
+    for at in 0..3 {
+        let among_others = move |end: Downstream| {
+            let broadcaster = Broadcaster::new();
+            for n in 0..3 {
+                let added =
+                    if n == at { broadcaster.add(end.clone()) } else { broadcaster.add(sink::discard()) };
+                added.unwrap();
+            }
+            broadcaster
+        };
+        Conformance::new(among_others).without(OF_A_BROADCASTER).assert();
+    }
+    Conformance::new(move |end| of_one(end).queued()).without(OF_A_BROADCASTER).assert();
+    Conformance::of_subjects(|_| Subject::new(Broadcaster::new()).delivers(|_| false).delivered(Vec::new))
+        .assert();
+}
+
+#[test]
+fn broadcaster_of_queues() {
+    Conformance::new(|end: Downstream| {
+        let broadcaster = Broadcaster::new();
+        broadcaster.add(end.queued()).unwrap();
+        broadcaster.add(sink::discard().queued()).unwrap();
+        broadcaster
+    })
+    // A queue that panics is closed, and so removed: the broadcaster goes on with the other.
+    .without(OF_A_BROADCASTER)
+    .without([Law::SurvivesPanic])
+    .assert();
+}
+
+#[test]
+fn subscription() {
+    Conformance::of_subjects(|end| {
+        let broadcaster = Broadcaster::new();
+        let subscription = broadcaster.subscribe(Buffer::unbounded());
+        let reader =
+            thread::spawn(move || subscription.iter().for_each(|event| assert!(end.write(event).is_ok())));
+        Subject::new(broadcaster).drained(move || reader.join().unwrap())
+    })
+    .without(OF_A_CHANNEL)
+    .assert();
+}
+
+#[test]
+fn pointers() {
+    keeps_all(|end| end.shared());
+    keeps_all(|end| Box::new(end.queued()) as Box<dyn Sink<Probe, Error = Infallible> + Send + Sync>);
+    keeps_all(|end| Arc::new(flaky(end).retry(Constant::new(SHORT))));
+    keeps_all(|end| &*Box::leak(Box::new(end)));
+}
+
+#[test]
+fn the_kits_own() {
+    keeps_all(flaky);
+    keeps_all(|end| Flaky::cycle(end, [Outcome::Fail, Outcome::Pass]));
+    keeps_all(|end| Slow::new(end, SHORT));
+    keeps_all(|end| Panicking::at(end, u64::MAX));
+    keeps_all(|end| {
+        let latch = Latch::new();
+        latch.open();
+        Stuck::new(end, &latch).released_by_close()
+    });
+    Conformance::of_subjects(|_| {
+        let recorder = Recorder::keyed(Probe::stamp);
+        Subject::new(recorder.clone()).delivered(move || recorder.stamps())
+    })
+    .assert();
+}
+
+#[test]
+fn a_whole_chain() {
+    Conformance::of_subjects(|end| {
+        let queue = flaky(end).retry(Breaker::new(3, SHORT)).queued_with(Buffer::bounded(8));
+        let stats = queue.clone();
+        let chain = queue.metered(&Meter::new()).filter(|probe: &Probe| is_even(probe.stamp()));
+        Subject::new(chain).delivers(is_even).counted(move || stats.stats().dropped + stats.stats().lost)
+    })
+    .assert();
+}
