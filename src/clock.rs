@@ -49,10 +49,32 @@ use parking_lot::{Condvar, Mutex};
 /// ```
 pub trait Clock: fmt::Debug + Send + Sync {
     /// The time since a fixed moment of the clock's own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::clock::{Clock, Monotonic};
+    ///
+    /// let before = Monotonic.now();
+    /// assert!(before <= Monotonic.now());
+    /// ```
     fn now(&self) -> Duration;
 
     /// Waits until `timeout` has passed by this clock, or the ticket is [called](Ticket::is_called). May come
     /// back early.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    /// use outflow::clock::{Alarm, Clock, Monotonic};
+    ///
+    /// let ticket = Arc::new(Alarm::new()).ticket();
+    /// let before = Monotonic.now();
+    /// Monotonic.wait(&ticket, Duration::from_millis(2));
+    /// assert!(Monotonic.now() - before >= Duration::from_millis(2));
+    /// ```
     fn wait(&self, ticket: &Ticket, timeout: Duration);
 }
 

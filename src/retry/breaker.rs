@@ -43,6 +43,21 @@ pub struct Breaker {
 }
 
 /// What a [`Breaker`] does: see [`Breaker::state`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use outflow::retry::{Breaker, BreakerState};
+/// use outflow::{Sink, SinkExt, sink};
+///
+/// let breaker = Breaker::new(2, Duration::from_secs(60));
+/// let retry = sink::from_fn(|_: &u32| Err("down")).retry(&breaker).max_attempts(1);
+/// assert!(retry.write(1).is_err());
+/// assert_eq!(breaker.state(), BreakerState::Closed);
+/// assert!(retry.write(2).is_err());
+/// assert_eq!(breaker.state(), BreakerState::Open);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BreakerState {
     /// Attempts go through.
@@ -57,6 +72,18 @@ impl Breaker {
     /// Opens after `threshold` failures in a row, for `backoff`.
     ///
     /// A threshold of 0 is one of 1: every failure backs off. With a backoff of zero nobody ever waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::retry::Breaker;
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// // What Docker Registry does by default: after 10 failures in a row, leave the endpoint alone for a second.
+    /// let sink = sink::discard().retry(Breaker::new(10, Duration::from_secs(1)));
+    /// assert!(sink.write("push").is_ok());
+    /// ```
     pub fn new(threshold: u32, backoff: Duration) -> Self {
         Self {
             threshold: threshold.max(1),
@@ -68,6 +95,17 @@ impl Breaker {
     }
 
     /// Goes by another clock than the monotonic one: for tests. The retry that waits has one of its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::clock::Monotonic;
+    /// use outflow::retry::Breaker;
+    ///
+    /// let strategy = Breaker::new(5, Duration::from_secs(1)).clock(Monotonic);
+    /// # let _: &dyn outflow::retry::RetryStrategy<u32, u32, Stop = std::convert::Infallible> = &strategy;
+    /// ```
     pub fn clock<C>(mut self, clock: C) -> Self
     where
         C: Clock + 'static,

@@ -37,6 +37,16 @@ pub trait RetryStrategy<E, X> {
 
     /// What is left to wait before the next attempt. Asked before every attempt, the first one too, and
     /// again after every wait, until it is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::retry::{Breaker, Failure, RetryStrategy};
+    ///
+    /// let breaker = Breaker::new(1, Duration::from_secs(60));
+    /// assert_eq!(RetryStrategy::<_, &str>::backoff(&breaker, &"push"), Duration::ZERO);
+    /// ```
     fn backoff(&self, event: &E) -> Duration;
 
     /// An attempt failed.
@@ -44,12 +54,37 @@ pub trait RetryStrategy<E, X> {
     /// # Errors
     ///
     /// To give up: the event goes back to the writer, with this error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::retry::{Breaker, Failure, RetryStrategy};
+    ///
+    /// let breaker = Breaker::new(1, Duration::from_secs(60));
+    /// let failure = Failure { event: &"push", error: &"down", attempt: 1, elapsed: Duration::ZERO };
+    /// assert!(breaker.failure(failure).is_ok(), "it never gives up");
+    /// assert!(RetryStrategy::<_, &str>::backoff(&breaker, &"push") > Duration::ZERO);
+    /// ```
     fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), Self::Stop>;
 
     /// An attempt succeeded. Writers of the same retry that wait ask for their backoff again.
     ///
     /// One that does so at the same time misses nothing if what this changes, and `backoff` looks at, is
     /// atomic and [`SeqCst`](std::sync::atomic::Ordering::SeqCst), or behind a lock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::retry::{Breaker, Failure, RetryStrategy};
+    ///
+    /// let breaker = Breaker::new(1, Duration::from_secs(60));
+    /// let failure = Failure { event: &"push", error: &"down", attempt: 1, elapsed: Duration::ZERO };
+    /// breaker.failure(failure).unwrap();
+    /// RetryStrategy::<&str, &str>::success(&breaker);
+    /// assert_eq!(RetryStrategy::<_, &str>::backoff(&breaker, &"push"), Duration::ZERO);
+    /// ```
     fn success(&self);
 }
 
@@ -84,10 +119,46 @@ pub trait Stop: sealed::Stop {
     type Error<X>;
 
     /// The error to hand back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::retry::{GiveUp, Stop};
+    ///
+    /// assert_eq!(GiveUp.with("down"), "down");
+    /// ```
     fn with<X>(self, error: X) -> Self::Error<X>;
 }
 
 /// A strategy gave up.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use outflow::retry::{Failure, GiveUp, RetryStrategy};
+/// use outflow::{Sink, SinkExt, sink};
+///
+/// /// Tries again at once, for a while.
+/// struct ForAWhile;
+///
+/// impl<E, X> RetryStrategy<E, X> for ForAWhile {
+///     type Stop = GiveUp;
+///
+///     fn backoff(&self, _event: &E) -> Duration {
+///         Duration::ZERO
+///     }
+///
+///     fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), GiveUp> {
+///         if failure.elapsed < Duration::from_millis(5) { Ok(()) } else { Err(GiveUp) }
+///     }
+///
+///     fn success(&self) {}
+/// }
+///
+/// let retry = sink::from_fn(|_: &u32| Err("down")).retry(ForAWhile);
+/// assert_eq!(retry.write(1).unwrap_err().error(), Some(&"down"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("given up")]
 pub struct GiveUp;
@@ -116,6 +187,24 @@ mod sealed {
 }
 
 /// One failed attempt.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use outflow::{Sink, SinkExt, retry::Constant, sink};
+///
+/// let told = sink::collector();
+/// let log = told.clone();
+/// let retry = sink::from_fn(|_: &u32| Err("down"))
+///     .retry(Constant::new(Duration::ZERO))
+///     .max_attempts(2)
+///     .on_failure(move |failure| {
+///         log.write(format!("event {}, attempt {}: {}", failure.event, failure.attempt, failure.error)).unwrap();
+///     });
+/// assert!(retry.write(7).is_err());
+/// assert_eq!(told.events(), ["event 7, attempt 1: down", "event 7, attempt 2: down"]);
+/// ```
 pub struct Failure<'a, E, X> {
     /// The event that was to be written.
     pub event: &'a E,

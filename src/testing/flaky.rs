@@ -30,6 +30,17 @@ pub struct Flaky<S> {
 }
 
 /// What becomes of a write to a [`Flaky`].
+///
+/// # Examples
+///
+/// ```
+/// use outflow::testing::{Flaky, Outcome};
+/// use outflow::{Sink, sink};
+///
+/// let flaky = Flaky::cycle(sink::discard(), [Outcome::Pass, Outcome::Fail]);
+/// let written: Vec<bool> = (0..4).map(|event| flaky.write(event).is_ok()).collect();
+/// assert_eq!(written, [true, false, true, false]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It goes on to the sink.
@@ -45,6 +56,17 @@ enum Plan {
 }
 
 /// Why a write to a [`Flaky`] failed.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::testing::{Flaky, FlakyError, Outcome::Pass};
+/// use outflow::{Sink, sink};
+///
+/// let inner = sink::from_fn(|_: &u32| Err("full"));
+/// let flaky = Flaky::script(inner, [Pass]);
+/// assert_eq!(flaky.write(1).unwrap_err().error(), Some(&FlakyError::Sink("full")));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FlakyError<X> {
     /// It was to fail.
@@ -60,6 +82,17 @@ pub enum FlakyError<X> {
 
 impl<S> Flaky<S> {
     /// Does with each write what `outcomes` say, in their order, and then passes everything on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::testing::{Flaky, Outcome::{Fail, Pass}};
+    /// use outflow::{Sink, sink};
+    ///
+    /// let flaky = Flaky::script(sink::discard(), [Pass, Fail]);
+    /// let written: Vec<bool> = (0..4).map(|event| flaky.write(event).is_ok()).collect();
+    /// assert_eq!(written, [true, false, true, true]);
+    /// ```
     pub fn script<I>(sink: S, outcomes: I) -> Self
     where
         I: IntoIterator<Item = Outcome>,

@@ -34,6 +34,15 @@ struct State {
 
 impl Latch {
     /// A closed one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::testing::Latch;
+    ///
+    /// let latch = Latch::new();
+    /// assert!(!latch.is_open());
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
@@ -54,11 +63,31 @@ impl Latch {
     }
 
     /// Whether it was opened.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::testing::Latch;
+    ///
+    /// let latch = Latch::new();
+    /// latch.open();
+    /// assert!(latch.is_open());
+    /// ```
     pub fn is_open(&self) -> bool {
         self.shared.0.lock().open
     }
 
     /// Waits until it is open, for as long as that takes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::testing::Latch;
+    ///
+    /// let latch = Latch::new();
+    /// latch.open();
+    /// latch.pass();
+    /// ```
     pub fn pass(&self) {
         let (state, changed) = &*self.shared;
         let mut state = state.lock();
@@ -88,6 +117,20 @@ impl Latch {
     /// # Panics
     ///
     /// If they have not come within 30 s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::testing::Latch;
+    ///
+    /// let latch = Latch::new();
+    /// let inside = latch.clone();
+    /// let thread = std::thread::spawn(move || inside.pass());
+    /// latch.arrived(1);
+    /// assert_eq!(latch.arrivals(), 1);
+    /// latch.open();
+    /// thread.join().unwrap();
+    /// ```
     #[track_caller]
     pub fn arrived(&self, n: usize) {
         let deadline = Instant::now() + PATIENCE;

@@ -34,6 +34,17 @@ type When<E> = dyn Fn(u64, &E) -> bool + Send + Sync;
 
 impl<E, S> Panicking<E, S> {
     /// Panics at one write, numbered from 0 in the order in which they begin.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::testing::Panicking;
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let sink = Panicking::at(sink::discard(), 1).catch_panic();
+    /// let written: Vec<bool> = (0..3).map(|event| sink.write(event).is_ok()).collect();
+    /// assert_eq!(written, [true, false, true]);
+    /// ```
     pub fn at(sink: S, write: u64) -> Self {
         Self::when(sink, move |at, _| at == write)
     }
@@ -80,6 +91,16 @@ impl<E, S> Panicking<E, S> {
     }
 
     /// What it panics with; "planned panic" if nothing else is said.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::testing::Panicking;
+    /// use outflow::{CatchPanicError, Sink, SinkExt, sink};
+    ///
+    /// let sink = Panicking::at(sink::discard(), 0).message("out of paper").catch_panic();
+    /// assert_eq!(sink.write(1).unwrap_err().error(), Some(&CatchPanicError::Panicked("out of paper".into())));
+    /// ```
     pub fn message<M>(mut self, message: M) -> Self
     where
         M: Into<String>,

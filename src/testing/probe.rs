@@ -22,6 +22,15 @@ pub struct Stamp {
 
 impl Stamp {
     /// The stamp of the event that is number `sequence`, from 0, of `writer`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::testing::Stamp;
+    ///
+    /// let stamp = Stamp::new(3, 0);
+    /// assert_eq!((stamp.writer, stamp.sequence), (3, 0));
+    /// ```
     pub fn new(writer: u64, sequence: u64) -> Self {
         Self { writer, sequence }
     }
@@ -68,11 +77,37 @@ impl Probe {
     }
 
     /// Who wrote it, and the how manieth it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::SinkExt;
+    /// use outflow::testing::{Conformance, Downstream, Probe, Subject};
+    ///
+    /// let even = |end: Downstream| {
+    ///     Subject::new(end.filter(|probe: &Probe| probe.stamp().sequence % 2 == 0))
+    ///         .delivers(|stamp| stamp.sequence % 2 == 0)
+    /// };
+    /// Conformance::of_subjects(even).run()?;
+    /// # Ok::<(), outflow::testing::Violation>(())
+    /// ```
     pub fn stamp(&self) -> Stamp {
         self.stamp
     }
 
     /// Whether it was cloned, from one that was made or from another copy.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::SinkExt;
+    /// use outflow::testing::{Conformance, Downstream, Probe};
+    ///
+    /// // An event that is written by reference, and then owned, has been cloned.
+    /// let queue = |end: Downstream| end.filter(|probe: &Probe| probe.is_copy() == (probe.stamp().sequence % 2 == 1)).queued();
+    /// Conformance::new(queue).run()?;
+    /// # Ok::<(), outflow::testing::Violation>(())
+    /// ```
     pub fn is_copy(&self) -> bool {
         self.copy
     }

@@ -57,6 +57,18 @@ struct Record<E> {
 }
 
 /// What a [`Recorder`] found.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::Sink;
+/// use outflow::testing::{Irregularity, Recorder, Stamp};
+///
+/// let recorder = Recorder::new();
+/// recorder.write(Stamp::new(0, 0)).unwrap();
+/// recorder.write(Stamp::new(0, 0)).unwrap();
+/// assert_eq!(recorder.irregularities(), [Irregularity::Repeated(Stamp::new(0, 0))]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Irregularity {
     /// It came after a later one of its writer.
@@ -80,6 +92,14 @@ pub enum Irregularity {
 
 impl Recorder<Stamp> {
     /// One for events that are nothing but their stamps.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::testing::Recorder;
+    ///
+    /// assert!(Recorder::new().is_empty());
+    /// ```
     pub fn new() -> Self {
         Self::keyed(|stamp: &Stamp| *stamp)
     }
@@ -93,6 +113,17 @@ impl Default for Recorder<Stamp> {
 
 impl<E> Recorder<E> {
     /// One for events of which `key` tells the stamp.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::Sink;
+    /// use outflow::testing::{Recorder, Stamp};
+    ///
+    /// let recorder = Recorder::keyed(|number: &u64| Stamp::new(0, *number));
+    /// recorder.write(0).unwrap();
+    /// assert_eq!(recorder.events(), [0]);
+    /// ```
     pub fn keyed<F>(key: F) -> Self
     where
         F: Fn(&E) -> Stamp + Send + Sync + 'static,
@@ -102,6 +133,17 @@ impl<E> Recorder<E> {
     }
 
     /// A copy of the events, in the order in which they came.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::Sink;
+    /// use outflow::testing::{Recorder, Stamp};
+    ///
+    /// let recorder = Recorder::new();
+    /// recorder.write(Stamp::new(0, 0)).unwrap();
+    /// assert_eq!(recorder.events(), [Stamp::new(0, 0)]);
+    /// ```
     pub fn events(&self) -> Vec<E>
     where
         E: Clone,
@@ -110,16 +152,49 @@ impl<E> Recorder<E> {
     }
 
     /// Their stamps, in the order in which they came.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::Sink;
+    /// use outflow::testing::{Recorder, Stamp};
+    ///
+    /// let recorder = Recorder::new();
+    /// recorder.write(Stamp::new(0, 0)).unwrap();
+    /// assert_eq!(recorder.stamps(), [Stamp::new(0, 0)]);
+    /// ```
     pub fn stamps(&self) -> Vec<Stamp> {
         self.shared.record.lock().events.iter().map(|(stamp, _)| *stamp).collect()
     }
 
     /// How many events there are.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::Sink;
+    /// use outflow::testing::{Recorder, Stamp};
+    ///
+    /// let recorder = Recorder::new();
+    /// recorder.write(Stamp::new(0, 0)).unwrap();
+    /// assert_eq!(recorder.len(), 1);
+    /// ```
     pub fn len(&self) -> usize {
         self.shared.record.lock().events.len()
     }
 
     /// Whether there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::Sink;
+    /// use outflow::testing::{Recorder, Stamp};
+    ///
+    /// let recorder = Recorder::new();
+    /// recorder.write(Stamp::new(0, 0)).unwrap();
+    /// assert!(!recorder.is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -188,6 +263,18 @@ impl<E> Recorder<E> {
     /// # Panics
     ///
     /// With what is wrong.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::Sink;
+    /// use outflow::testing::{Recorder, Stamp};
+    ///
+    /// let recorder = Recorder::new();
+    /// recorder.write(Stamp::new(0, 0)).unwrap();
+    /// recorder.write(Stamp::new(1, 0)).unwrap();
+    /// recorder.assert_complete(2, 1);
+    /// ```
     #[track_caller]
     pub fn assert_complete(&self, writers: u64, each: u64) {
         let mut found = self.irregularities();

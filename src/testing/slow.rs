@@ -36,11 +36,41 @@ pub struct Slow<S> {
 
 impl<S> Slow<S> {
     /// Has every write to `sink` take `time`, on the writer's thread; several writers wait side by side.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use outflow::testing::Slow;
+    /// use outflow::{Sink, sink};
+    ///
+    /// let slow = Slow::new(sink::discard(), Duration::from_millis(2));
+    /// let before = Instant::now();
+    /// slow.write(1).unwrap();
+    /// assert!(before.elapsed() >= Duration::from_millis(2));
+    /// ```
     pub fn new(sink: S, time: Duration) -> Self {
         Self { sink, time, clock: ClockSlot::default() }
     }
 
     /// Waits by another clock than the monotonic one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::testing::{Slow, VirtualClock};
+    /// use outflow::{Sink, sink};
+    ///
+    /// let clock = VirtualClock::new();
+    /// let slow = Slow::new(sink::discard(), Duration::from_secs(3600)).clock(clock.clone());
+    /// std::thread::scope(|scope| {
+    ///     let writer = scope.spawn(|| slow.write(1).is_ok());
+    ///     clock.until_sleeping(1);
+    ///     clock.advance_to_next();
+    ///     assert!(writer.join().unwrap());
+    /// });
+    /// ```
     pub fn clock<C>(mut self, clock: C) -> Self
     where
         C: Clock + 'static,

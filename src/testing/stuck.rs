@@ -36,6 +36,23 @@ pub struct Stuck<S> {
 
 impl<S> Stuck<S> {
     /// Has every write to `sink` wait at `latch`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::testing::{Latch, Stuck};
+    /// use outflow::{Sink, sink};
+    ///
+    /// let latch = Latch::new();
+    /// let stuck = Stuck::new(sink::discard(), &latch);
+    /// std::thread::scope(|scope| {
+    ///     let writer = scope.spawn(|| stuck.write(1).is_ok());
+    ///     latch.arrived(1);
+    ///     assert!(!writer.is_finished());
+    ///     latch.open();
+    ///     assert!(writer.join().unwrap());
+    /// });
+    /// ```
     pub fn new(sink: S, latch: &Latch) -> Self {
         Self { sink, latch: latch.clone(), released_by_close: false }
     }

@@ -69,6 +69,14 @@ const START: Duration = Duration::from_secs(1_000_000);
 
 impl VirtualClock {
     /// One that nobody sleeps by.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::testing::VirtualClock;
+    ///
+    /// assert_eq!(VirtualClock::new().sleeping(), 0);
+    /// ```
     pub fn new() -> Self {
         let state = State { now: START, sleepers: Vec::new(), next_id: 0 };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), slept: Condvar::new() }) }
@@ -92,6 +100,24 @@ impl VirtualClock {
 
     /// Moves it on, and wakes those whose time has come. Saturates. Does not wait for them: who is woken may
     /// look at the clock when it has moved on again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    /// use outflow::clock::{Alarm, Clock};
+    /// use outflow::testing::VirtualClock;
+    ///
+    /// let clock = VirtualClock::new();
+    /// let sleeps = clock.clone();
+    /// let sleeper = std::thread::spawn(move || {
+    ///     sleeps.wait(&Arc::new(Alarm::new()).ticket(), Duration::from_secs(60));
+    /// });
+    /// clock.until_sleeping(1);
+    /// clock.advance(Duration::from_secs(60));
+    /// sleeper.join().unwrap();
+    /// ```
     pub fn advance(&self, time: Duration) {
         let mut state = self.shared.state.lock();
         state.now = state.now.saturating_add(time);
@@ -140,6 +166,26 @@ impl VirtualClock {
 
     /// How many threads sleep by it. Those that have been woken are none of them, even if they have not run
     /// since.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    /// use outflow::clock::{Alarm, Clock};
+    /// use outflow::testing::VirtualClock;
+    ///
+    /// let clock = VirtualClock::new();
+    /// let sleeps = clock.clone();
+    /// let sleeper = std::thread::spawn(move || {
+    ///     sleeps.wait(&Arc::new(Alarm::new()).ticket(), Duration::from_secs(60));
+    /// });
+    /// clock.until_sleeping(1);
+    /// assert_eq!(clock.sleeping(), 1);
+    /// clock.advance_to_next();
+    /// assert_eq!(clock.sleeping(), 0);
+    /// # sleeper.join().unwrap();
+    /// ```
     pub fn sleeping(&self) -> usize {
         self.shared.state.lock().asleep().count()
     }
@@ -149,6 +195,25 @@ impl VirtualClock {
     /// # Panics
     ///
     /// If they do not within 30 s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    /// use outflow::clock::{Alarm, Clock};
+    /// use outflow::testing::VirtualClock;
+    ///
+    /// let clock = VirtualClock::new();
+    /// let sleeps = clock.clone();
+    /// let sleeper = std::thread::spawn(move || {
+    ///     sleeps.wait(&Arc::new(Alarm::new()).ticket(), Duration::from_secs(60));
+    /// });
+    /// clock.until_sleeping(1);
+    /// assert_eq!(clock.next_wake(), Some(Duration::from_secs(60)));
+    /// # clock.advance_to_next();
+    /// # sleeper.join().unwrap();
+    /// ```
     #[track_caller]
     pub fn until_sleeping(&self, n: usize) {
         let deadline = Instant::now() + PATIENCE;

@@ -67,6 +67,19 @@ impl<E> Downstream<E> {
     }
 
     /// The stamps of what was delivered so far, in the order in which it came.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::testing::{Conformance, Downstream, Subject};
+    ///
+    /// Conformance::of_subjects(|end: Downstream| {
+    ///     let reads = end.clone();
+    ///     Subject::new(end).delivered(move || reads.delivered())
+    /// })
+    /// .run()?;
+    /// # Ok::<(), outflow::testing::Violation>(())
+    /// ```
     pub fn delivered(&self) -> Vec<Stamp> {
         self.shared.state.lock().delivered.clone()
     }

@@ -52,6 +52,14 @@ impl Law {
     ];
 
     /// Its number.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::testing::Law;
+    ///
+    /// assert_eq!(Law::SurvivesPanic.number(), 9);
+    /// ```
     pub fn number(self) -> u32 {
         self as u32 + 1
     }

@@ -115,6 +115,16 @@ type EventOf<E> = Box<dyn Fn(Stamp, &Census) -> E + Send + Sync>;
 impl Conformance<Probe> {
     /// Checks the sinks that `make` makes, with [`Probe`]s: every law, 4 writers of 60 events each, 30 races,
     /// 20 s for each check.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::SinkExt;
+    /// use outflow::testing::{Conformance, Downstream};
+    ///
+    /// Conformance::new(|end: Downstream| end.queued()).run()?;
+    /// # Ok::<(), outflow::testing::Violation>(())
+    /// ```
     pub fn new<F, S>(make: F) -> Self
     where
         F: Fn(Downstream) -> S + Send + Sync + 'static,
@@ -124,6 +134,21 @@ impl Conformance<Probe> {
     }
 
     /// The same for sinks of which there is more to tell.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::testing::{Conformance, Downstream, Subject};
+    /// use outflow::{Buffer, SinkExt};
+    ///
+    /// Conformance::of_subjects(|end: Downstream| {
+    ///     let queue = end.queued_with(Buffer::bounded(4).drop_newest());
+    ///     let stats = queue.clone();
+    ///     Subject::new(queue).counted(move || stats.stats().dropped + stats.stats().lost)
+    /// })
+    /// .run()?;
+    /// # Ok::<(), outflow::testing::Violation>(())
+    /// ```
     pub fn of_subjects<F>(make: F) -> Self
     where
         F: Fn(Downstream) -> Subject + Send + Sync + 'static,
@@ -140,6 +165,21 @@ where
     ///
     /// That an error hands back the event itself and not a copy, and that none is leaked, only a [`Probe`] can
     /// show: a sink that takes any event is better checked with [`new`](Conformance::new).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::testing::{Conformance, Downstream, Stamp, Subject};
+    ///
+    /// // Events of one's own; what is under test may ask more of them than a probe has.
+    /// Conformance::of_events(
+    ///     |stamp: Stamp| (stamp.writer, stamp.sequence),
+    ///     |event| Stamp::new(event.0, event.1),
+    ///     |end: Downstream<(u64, u64)>| Subject::new(end),
+    /// )
+    /// .run()?;
+    /// # Ok::<(), outflow::testing::Violation>(())
+    /// ```
     pub fn of_events<G, K, F>(event: G, stamp: K, make: F) -> Self
     where
         G: Fn(Stamp) -> E + Send + Sync + 'static,
@@ -216,6 +256,16 @@ where
     /// # Panics
     ///
     /// If it is 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::SinkExt;
+    /// use outflow::testing::{Conformance, Downstream};
+    ///
+    /// Conformance::new(|end: Downstream| end.queued()).writers(2).run()?;
+    /// # Ok::<(), outflow::testing::Violation>(())
+    /// ```
     #[track_caller]
     pub fn writers(mut self, writers: u64) -> Self {
         assert!(writers > 0, "a check without writers would find nothing: give at least 1");
@@ -228,6 +278,16 @@ where
     /// # Panics
     ///
     /// If they are fewer than 8, which some checks need.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::SinkExt;
+    /// use outflow::testing::{Conformance, Downstream};
+    ///
+    /// Conformance::new(|end: Downstream| end.queued()).events(20).run()?;
+    /// # Ok::<(), outflow::testing::Violation>(())
+    /// ```
     #[track_caller]
     pub fn events(mut self, events: u64) -> Self {
         assert!(events >= 8, "{events} events are too few to check with: give at least 8");
@@ -236,12 +296,32 @@ where
     }
 
     /// How many times writers race with closers; a sink is made for each.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::SinkExt;
+    /// use outflow::testing::{Conformance, Downstream};
+    ///
+    /// Conformance::new(|end: Downstream| end.queued()).rounds(100).run()?;
+    /// # Ok::<(), outflow::testing::Violation>(())
+    /// ```
     pub fn rounds(mut self, rounds: u32) -> Self {
         self.plan.rounds = rounds;
         self
     }
 
     /// How long each check, and each race, may take: what is not through by then hangs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::SinkExt;
+    /// use outflow::testing::{Conformance, Downstream};
+    ///
+    /// Conformance::new(|end: Downstream| end.queued()).limit(std::time::Duration::from_secs(60)).run()?;
+    /// # Ok::<(), outflow::testing::Violation>(())
+    /// ```
     pub fn limit(mut self, limit: Duration) -> Self {
         self.plan.limit = limit;
         self
@@ -256,6 +336,16 @@ where
     /// # Panics
     ///
     /// If the maker does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::SinkExt;
+    /// use outflow::testing::{Conformance, Downstream};
+    ///
+    /// Conformance::new(|end: Downstream| end.inspect(|_| {})).run()?;
+    /// # Ok::<(), outflow::testing::Violation>(())
+    /// ```
     pub fn run(self) -> Result<(), Violation> {
         checks::run(&Arc::new(self.plan))
     }

@@ -42,6 +42,15 @@ type Read = Box<dyn Fn() -> Vec<Stamp> + Send + Sync>;
 
 impl<E> Subject<E> {
     /// A sink whose deliveries all go to the downstream of the maker.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::testing::{Conformance, Downstream, Subject};
+    ///
+    /// Conformance::of_subjects(|end: Downstream| Subject::new(end)).run()?;
+    /// # Ok::<(), outflow::testing::Violation>(())
+    /// ```
     pub fn new<S>(sink: S) -> Self
     where
         S: Sink<E> + Send + Sync + 'static,
@@ -112,6 +121,21 @@ impl<E> Subject<E> {
     /// How many events it accepted, neither delivered nor [`spilled`](Subject::spilled), and counted: dropped,
     /// lost. See the example of the type. Without this it is what the close tells as
     /// [`undelivered`](crate::CloseError::undelivered), and aborts are not checked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::testing::{Conformance, Downstream, Flaky, Subject};
+    /// use outflow::{Counter, SinkExt};
+    ///
+    /// Conformance::of_subjects(|end: Downstream| {
+    ///     let dropped = Counter::new();
+    ///     let lossy = Flaky::at_random(end, 0.3, 7).lossy_counted(&dropped);
+    ///     Subject::new(lossy).counted(move || dropped.get())
+    /// })
+    /// .run()?;
+    /// # Ok::<(), outflow::testing::Violation>(())
+    /// ```
     pub fn counted<F>(mut self, read: F) -> Self
     where
         F: Fn() -> u64 + Send + Sync + 'static,
