@@ -120,7 +120,9 @@
 //!
 //! None is on by default.
 //!
-//! - `futures`: [`Closing`] and [`Flushing`] can be awaited. Brings no dependency.
+//! - `futures`: [`Closing`] and [`Flushing`] can be awaited, [`Events`](channel::Events) and [`Subscription`]
+//!   are `Stream`s, and `into_futures` makes a `futures::Sink` of a sink whose writes never wait. Brings
+//!   `futures-core` and `futures-sink`.
 
 pub mod adapter;
 mod broadcast;
@@ -131,6 +133,8 @@ pub mod docs;
 mod error;
 mod ext;
 mod gate;
+#[cfg(feature = "futures")]
+mod immediate;
 mod leaf;
 mod lifecycle;
 mod outlet;
@@ -139,6 +143,8 @@ pub mod queue;
 pub mod retry;
 mod scope;
 pub mod sink;
+#[cfg(feature = "futures")]
+mod stream;
 
 pub use self::adapter::{CatchPanicError, Counter, DeadLetter, Meter, MeterSnapshot};
 pub use self::broadcast::{AddError, Broadcaster, Ended, EndedSink, SinkId, Subscription};
