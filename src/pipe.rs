@@ -482,3 +482,99 @@ where
         self.write(event.clone()).map_err(|refused| refused.map_event(drop))
     }
 }
+
+#[cfg(all(test, feature = "futures"))]
+mod tests {
+    use std::pin::Pin;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::{Barrier, Weak};
+    use std::task::{Context, Poll, Wake, Waker};
+
+    use futures_core::Stream;
+
+    use super::*;
+    use crate::{Sink, channel, sink};
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn door<E>(pipe: &Pipe<E>) -> Weak<Door<E>> {
+        pipe.gate.enter().as_ref().map(Arc::downgrade).unwrap_or_default()
+    }
+
+    /// The race that is too narrow to be met by chance, step by step.
+    #[test]
+    fn a_write_that_came_before_the_first_poll_and_sends_after_it_wakes_the_task() {
+        let (sink, mut events) = channel::unbounded();
+        let count = Arc::<Count>::default();
+        let waker = Waker::from(Arc::clone(&count));
+        let mut context = Context::from_waker(&waker);
+
+        let visit = sink.pipe().gate.enter();
+        assert!(Pin::new(&mut events).poll_next(&mut context).is_pending());
+        let door = visit.as_ref().expect("it is open");
+        assert!(!door.watched);
+        door.sender.try_send(1).expect("it has no bound");
+        assert_eq!(count.0.load(Ordering::SeqCst), 0);
+        drop(visit);
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        assert_eq!(Pin::new(&mut events).poll_next(&mut context), Poll::Ready(Some(1)));
+    }
+
+    #[test]
+    fn a_write_that_waits_for_room_holds_no_door() {
+        let (sink, events) = channel::bounded(1);
+        sink.write(1).expect("there is room");
+        let before = door(sink.pipe());
+        let writer = {
+            let sink = sink.clone();
+            std::thread::spawn(move || sink.write(2).is_ok())
+        };
+        // It leaves the door before it says that it is about to wait.
+        while sink.pipe().sleeper.waiting() == 0 {
+            std::thread::yield_now();
+        }
+        sink.pipe().watch();
+        assert!(before.upgrade().is_none());
+        assert_eq!((events.recv(), events.recv()), (Ok(1), Ok(2)));
+        assert!(writer.join().expect("it does not panic"));
+    }
+
+    #[test]
+    fn a_write_that_is_in_a_spill_holds_no_door_but_a_flush_waits_for_it() {
+        fn spills<P: Policy>(make: impl Fn(Buffer<u32, crate::buffer::Block>) -> Buffer<u32, P>) {
+            let inside = Arc::new(Barrier::new(2));
+            let spill = {
+                let inside = Arc::clone(&inside);
+                sink::for_each(move |_: u32| {
+                    inside.wait();
+                    inside.wait();
+                })
+            };
+            let (sink, events) = channel::with(make(Buffer::bounded(1)).spill(spill));
+            assert!(sink.write(1).is_ok());
+            let before = door(sink.pipe());
+            let writer = {
+                let sink = sink.clone();
+                std::thread::spawn(move || sink.write(2).is_ok())
+            };
+            inside.wait();
+            let left = sink.pipe().writes_under_way();
+            assert!(before.upgrade().is_none());
+            assert!(left.outcome().is_none());
+            inside.wait();
+            assert!(writer.join().expect("it does not panic"));
+            assert!(left.outcome().is_some());
+            // Read, so that it is not spilled when the events are dropped: nobody would meet it there.
+            assert!(events.recv().is_ok());
+        }
+        spills(Buffer::drop_oldest);
+        spills(Buffer::drop_newest);
+    }
+}

@@ -93,6 +93,12 @@ impl Sleeper {
         }
     }
 
+    /// How many writers wait, or are about to, or have done so a moment ago.
+    pub(crate) fn waiting(&self) -> usize {
+        // Relaxed: a reader's fence orders it, see the module.
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// To be called by a writer before it waits, and kept until it is through.
     pub(crate) fn announce(&self) -> Announced<'_> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
@@ -134,7 +140,7 @@ impl<E> Events<E> {
         sleeper.register(context.waker());
         match self.receiver.try_recv() {
             Err(TryRecvError::Empty) => {
-                if self.pipe.capacity() == Some(0) && sleeper.waiting.load(Ordering::Relaxed) > 0 {
+                if self.pipe.capacity() == Some(0) && sleeper.waiting() > 0 {
                     std::thread::yield_now();
                     context.waker().wake_by_ref();
                 }
