@@ -528,6 +528,21 @@ mod tests {
     }
 
     #[test]
+    fn a_write_that_evicts_wakes_a_task_that_looked_in_between_before_it_spills() {
+        let count = Arc::<Count>::default();
+        let woken = Arc::clone(&count);
+        let spill = sink::for_each(move |_: u32| assert_eq!(woken.0.load(Ordering::SeqCst), 1));
+        let (sink, _events) = channel::with(Buffer::bounded(1).drop_oldest().spill(spill));
+        sink.write(1).expect("there is room");
+        // As if it had found nothing when the oldest was out and the newest not yet in.
+        sink.pipe().sleeper.register(&Waker::from(Arc::clone(&count)));
+        sink.write(2).expect("it is open");
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        // What a spill panics on is dropped.
+        assert_eq!(sink.dropped(), 0);
+    }
+
+    #[test]
     fn a_write_that_waits_for_room_holds_no_door() {
         let (sink, events) = channel::bounded(1);
         sink.write(1).expect("there is room");
@@ -566,13 +581,13 @@ mod tests {
             };
             inside.wait();
             let left = sink.pipe().writes_under_way();
-            assert!(before.upgrade().is_none());
-            assert!(left.outcome().is_none());
+            let (is_gone, is_through) = (before.upgrade().is_none(), left.outcome().is_some());
             inside.wait();
             assert!(writer.join().expect("it does not panic"));
-            assert!(left.outcome().is_some());
             // Read, so that it is not spilled when the events are dropped: nobody would meet it there.
             assert!(events.recv().is_ok());
+            assert!(is_gone);
+            assert!(!is_through && left.outcome().is_some());
         }
         spills(Buffer::drop_oldest);
         spills(Buffer::drop_newest);

@@ -57,7 +57,7 @@ impl Sleeper {
     }
 
     /// To be called by the reader, who must then look once more.
-    fn register(&self, waker: &Waker) {
+    pub(crate) fn register(&self, waker: &Waker) {
         let waker = waker.clone();
         let mut slot = self.waker.lock();
         let before = slot.replace(waker);

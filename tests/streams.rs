@@ -664,22 +664,26 @@ fn a_stream_is_forwarded_into_a_sink() {
 #[test]
 fn a_flush_covers_what_was_sent_since_it_began() {
     in_time("a flush", || {
-        let latches = [Latch::new(), Latch::new()];
+        let latches = [Latch::new(), Latch::new(), Latch::new()];
         let queue = {
             let latches = latches.clone();
             sink::for_each(move |event: usize| latches[event].pass()).queued()
         };
         let mut sender = queue.into_futures();
         block_on(sender.feed(0)).unwrap();
-        assert!(sender.flush().now_or_never().is_none());
         block_on(sender.feed(1)).unwrap();
-        latches[0].open();
-        // Arrived at the second, the queue has answered what was asked for the first alone.
-        latches[1].arrived(1);
         assert!(sender.flush().now_or_never().is_none());
+        latches[0].open();
+        latches[1].arrived(1);
+        // The queue knows of the flush. What is sent now is not for that one to wait for.
+        block_on(sender.feed(2)).unwrap();
         latches[1].open();
+        // Arrived here, it has answered it.
+        latches[2].arrived(1);
+        assert!(sender.flush().now_or_never().is_none());
+        latches[2].open();
         block_on(sender.flush()).unwrap();
-        assert_eq!(sender.get_ref().stats().delivered, 2);
+        assert_eq!(sender.get_ref().stats().delivered, 3);
     });
 }
 
