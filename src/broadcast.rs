@@ -982,7 +982,7 @@ where
 pub struct Subscription<E> {
     id: SinkId,
     unsubscribe: Arc<dyn RemoveSink>,
-    events: Events<E>,
+    pub(crate) events: Events<E>,
 }
 
 trait RemoveSink: Send + Sync {

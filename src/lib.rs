@@ -120,7 +120,9 @@
 //!
 //! None is on by default.
 //!
-//! - `futures`: [`Closing`] and [`Flushing`] can be awaited. Brings no dependency.
+//! - `futures`: [`Closing`] and [`Flushing`] can be awaited, [`Events`](channel::Events) and [`Subscription`]
+//!   are `Stream`s, and `into_futures` makes a `futures::Sink` of a sink whose writes never wait. Brings
+//!   `futures-core` and `futures-sink`.
 //! - `testing`: the test kit, for sinks of your own: sinks that fail, wait and panic on command, a clock that
 //!   a test moves, and a check of the laws. Brings no dependency.
 
@@ -133,6 +135,8 @@ pub mod docs;
 mod error;
 mod ext;
 mod gate;
+#[cfg(feature = "futures")]
+mod immediate;
 mod leaf;
 mod lifecycle;
 mod outlet;
@@ -141,6 +145,8 @@ pub mod queue;
 pub mod retry;
 mod scope;
 pub mod sink;
+#[cfg(feature = "futures")]
+mod stream;
 #[cfg(feature = "testing")]
 pub mod testing;
 

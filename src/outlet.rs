@@ -35,6 +35,11 @@ impl<E> Outlet<E> {
         }
     }
 
+    /// Whether giving up an event may take as long as a sink does.
+    pub(crate) fn spills(&self) -> bool {
+        self.spill.is_some()
+    }
+
     /// Spills the event, or drops it, and counts it. A panic of the spill goes no further.
     pub(crate) fn give_up(&self, event: E) {
         self.give_up_from(|| Some(event));

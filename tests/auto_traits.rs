@@ -62,6 +62,19 @@ fn every_sink_is_send_and_sync_even_if_its_events_are_only_send() {
     send_sync::<QueueOptions<Event, Unbounded>>();
 }
 
+#[cfg(feature = "futures")]
+#[test]
+fn what_async_code_holds_is_send_and_sync_and_need_not_be_pinned() {
+    use outflow::adapter::{IntoFutures, IntoFuturesError};
+
+    fn unpin<T: Unpin>() {}
+    struct Pinned(#[allow(dead_code)] std::marker::PhantomPinned);
+    send_sync::<IntoFutures<Queue<Event>, Event>>();
+    send_sync::<IntoFuturesError<u32>>();
+    unpin::<IntoFutures<Queue<Pinned>, Pinned>>();
+    unpin::<(Events<Pinned>, Subscription<Pinned>)>();
+}
+
 #[test]
 fn every_other_type_is_send_and_sync() {
     send_sync::<(Closing, Flushing, PendingClose, PendingFlush)>();

@@ -10,6 +10,8 @@ mod fallback;
 mod filter;
 mod filter_map;
 mod inspect;
+#[cfg(feature = "futures")]
+mod into_futures;
 mod keep_open;
 mod lossy;
 mod map;
@@ -24,6 +26,8 @@ pub use self::fallback::Fallback;
 pub use self::filter::Filter;
 pub use self::filter_map::FilterMap;
 pub use self::inspect::Inspect;
+#[cfg(feature = "futures")]
+pub use self::into_futures::{IntoFutures, IntoFuturesError};
 pub use self::keep_open::KeepOpen;
 pub use self::lossy::{Counter, Lossy};
 pub use self::map::Map;
