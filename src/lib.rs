@@ -121,6 +121,9 @@
 //! None is on by default.
 //!
 //! - `futures`: [`Closing`] and [`Flushing`] can be awaited. Brings no dependency.
+//! - `metrics`: what meters and queues count, published through the `metrics` facade. See
+//!   [`docs::observability`].
+//! - `tracing`: what goes wrong, told to `tracing`. See [`docs::observability`].
 
 pub mod adapter;
 mod broadcast;
@@ -133,12 +136,15 @@ mod ext;
 mod gate;
 mod leaf;
 mod lifecycle;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod outlet;
 mod pipe;
 pub mod queue;
 pub mod retry;
 mod scope;
 pub mod sink;
+mod trace;
 
 pub use self::adapter::{CatchPanicError, Counter, DeadLetter, Meter, MeterSnapshot};
 pub use self::broadcast::{AddError, Broadcaster, Ended, EndedSink, SinkId, Subscription};

@@ -11,6 +11,7 @@ mod filter;
 mod filter_map;
 mod inspect;
 mod keep_open;
+mod latency;
 mod lossy;
 mod map;
 mod map_owned;
@@ -25,6 +26,8 @@ pub use self::filter::Filter;
 pub use self::filter_map::FilterMap;
 pub use self::inspect::Inspect;
 pub use self::keep_open::KeepOpen;
+#[cfg(feature = "metrics")]
+pub(crate) use self::latency::Histograms;
 pub use self::lossy::{Counter, Lossy};
 pub use self::map::Map;
 pub use self::map_owned::MapOwned;
