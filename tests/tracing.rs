@@ -479,8 +479,13 @@ fn a_close_that_takes_longer_than_a_second_is_told_with_what_is_pending() {
         took >= Duration::from_millis(2_500) && took < SOON,
         "telling does not shorten the wait: {took:?}"
     );
-    let told: Vec<_> =
-        log().lock().unwrap().iter().filter(|line| line.target == "outflow::close").cloned().collect();
+    let told: Vec<_> = log()
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|line| line.target == "outflow::close" && line.field("queue") != Some("waited for"))
+        .cloned()
+        .collect();
     assert_eq!(told.len(), 2, "after 1 and 2 seconds: {told:?}");
     for (line, after) in told.iter().zip([1_000, 2_000]) {
         assert!(line.is(Level::INFO, "outflow::close", "a close takes long"), "{line:?}");
@@ -489,6 +494,28 @@ fn a_close_that_takes_longer_than_a_second_is_told_with_what_is_pending() {
         assert_eq!(["pending", "in_flight", "queues"].map(|name| line.number(name)), [8, 2, 2]);
         assert!(["behind", "further behind"].contains(&line.field("queue").unwrap()));
     }
+}
+
+#[test]
+fn a_close_that_is_waited_for_without_a_limit_is_told_too_and_waited_for_still() {
+    log();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let stuck = sink::for_each(move |_: u64| {
+        let _ = released.lock().unwrap().recv();
+    });
+    let queue = stuck.queued_with(named("waited for", Buffer::unbounded()));
+    queue.write_all(0..3).unwrap();
+    std::thread::scope(|scope| {
+        let closing = scope.spawn(|| queue.close().wait());
+        wait_until("the close is told", || !lines("queue", "waited for").is_empty());
+        drop(release);
+        closing.join().unwrap().unwrap();
+    });
+    let told = lines("queue", "waited for");
+    assert!(told[0].is(Level::INFO, "outflow::close", "a close takes long"), "{told:?}");
+    assert!(told[0].number("waited_ms") >= 1_000);
+    assert_eq!(["pending", "in_flight", "queues"].map(|name| told[0].number(name)), [2, 1, 1]);
 }
 
 #[test]
