@@ -123,8 +123,11 @@
 //! - `futures`: [`Closing`] and [`Flushing`] can be awaited, [`Events`](channel::Events) and [`Subscription`]
 //!   are `Stream`s, and `into_futures` makes a `futures::Sink` of a sink whose writes never wait. Brings
 //!   `futures-core` and `futures-sink`.
+//! - `metrics`: what meters and queues count, published through the `metrics` facade. See
+//!   [`docs::observability`].
 //! - `testing`: the test kit, for sinks of your own: sinks that fail, wait and panic on command, a clock that
 //!   a test moves, and a check of the laws. Brings no dependency.
+//! - `tracing`: what goes wrong, told to `tracing`. See [`docs::observability`].
 
 pub mod adapter;
 mod broadcast;
@@ -139,6 +142,8 @@ mod gate;
 mod immediate;
 mod leaf;
 mod lifecycle;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod outlet;
 mod pipe;
 pub mod queue;
@@ -149,6 +154,7 @@ pub mod sink;
 mod stream;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod trace;
 
 pub use self::adapter::{CatchPanicError, Counter, DeadLetter, Meter, MeterSnapshot};
 pub use self::broadcast::{AddError, Broadcaster, Ended, EndedSink, SinkId, Subscription};

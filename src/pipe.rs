@@ -223,6 +223,12 @@ impl<E> Pipe<E> {
         last
     }
 
+    /// Whether all parties have left, so that nothing here is counted any more.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn is_left(&self) -> bool {
+        self.parties.load(Ordering::SeqCst) == 0
+    }
+
     /// A channel's close is through when its last writer is, though what it holds is still to be read.
     fn writers_left(&self) {
         if self.reader_gone.load(Ordering::SeqCst) {

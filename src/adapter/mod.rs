@@ -13,6 +13,7 @@ mod inspect;
 #[cfg(feature = "futures")]
 mod into_futures;
 mod keep_open;
+mod latency;
 mod lossy;
 mod map;
 mod map_owned;
@@ -29,6 +30,8 @@ pub use self::inspect::Inspect;
 #[cfg(feature = "futures")]
 pub use self::into_futures::{IntoFutures, IntoFuturesError};
 pub use self::keep_open::KeepOpen;
+#[cfg(feature = "metrics")]
+pub(crate) use self::latency::Histograms;
 pub use self::lossy::{Counter, Lossy};
 pub use self::map::Map;
 pub use self::map_owned::MapOwned;

@@ -15,6 +15,7 @@
 
 mod breaker;
 mod constant;
+mod count_retries;
 mod exponential;
 mod give_up;
 #[allow(clippy::module_inception)] // The module is named after its feature, this file after its type.
@@ -23,6 +24,7 @@ mod strategy;
 
 pub use self::breaker::{Breaker, BreakerState};
 pub use self::constant::Constant;
+pub use self::count_retries::CountRetries;
 pub use self::exponential::ExponentialBackoff;
 pub use self::give_up::{GiveUpWhen, MaxAttempts, OnFailure};
 pub use self::retry::Retry;
