@@ -763,8 +763,9 @@ where
         loop {
             let walk = catch_unwind(AssertUnwindSafe(|| {
                 if let Some(event) = look(event) {
-                    while let Some(entry) = rest.get(at.get()) {
-                        at.set(at.get() + 1);
+                    // Counted in a register, and only stored for the case of a panic.
+                    for (i, entry) in rest.iter().enumerate().skip(at.get()) {
+                        at.set(i + 1);
                         if entry.sink.write_ref(event).is_err() {
                             closed.push(entry);
                         }
