@@ -133,6 +133,7 @@ mod ext;
 mod gate;
 mod leaf;
 mod lifecycle;
+pub mod log;
 mod outlet;
 mod pipe;
 pub mod queue;
@@ -148,6 +149,7 @@ pub use self::ext::{SinkExt, WriteAllError};
 pub use self::lifecycle::{
     CloseError, CloseGuard, Closing, FlushError, Flushing, PendingClose, PendingFlush,
 };
+pub use self::log::Log;
 pub use self::queue::Queue;
 pub use self::sink::{Never, SharedSink, Sink};
 

@@ -66,6 +66,33 @@ impl<E> Outlet<E> {
         true
     }
 
+    pub(crate) fn spills(&self) -> bool {
+        self.spill.is_some()
+    }
+
+    /// As [`give_up`](Outlet::give_up), of an event that others still read: cloned only if the spill must.
+    pub(crate) fn give_up_ref(&self, event: &E)
+    where
+        E: Clone,
+    {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        let spilled = match &self.spill {
+            Some(spill) if !self.scope.is_current() => {
+                let _inside = self.scope.enter();
+                catch_unwind(AssertUnwindSafe(|| spill.write_ref(event).is_ok())).unwrap_or(false)
+            }
+            _ => false,
+        };
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
+        let count = if spilled { &self.spilled } else { &self.dropped };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts events as dropped that nobody holds any more, or that others drop.
+    pub(crate) fn drop_unseen(&self, events: u64) {
+        self.dropped.fetch_add(events, Ordering::Relaxed);
+    }
+
     pub(crate) fn counts(&self) -> GivenUp {
         GivenUp {
             dropped: self.dropped.load(Ordering::Relaxed),
