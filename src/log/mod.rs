@@ -69,7 +69,7 @@ use self::worker::Worker;
 use crate::lifecycle::completion::Abort;
 use crate::lifecycle::{Answer, close_caught};
 use crate::sink::{Never, erase};
-use crate::{CloseError, Closing, Ended, Flushing, SharedSink, Sink, WriteError};
+use crate::{CloseError, Closing, Ended, Flushing, Sink, WriteError};
 
 /// The number of an event in its log, from 0.
 pub type Seq = u64;
@@ -378,7 +378,7 @@ where
         S::Error: Never,
     {
         let options = options.into();
-        let sink: SharedSink<E> = erase(sink);
+        let sink = Arc::new(sink);
         let bound = options.bound();
         let (node, position) = match self.shared.join(options.start, &bound) {
             Ok(begin) => begin,
@@ -391,7 +391,8 @@ where
             }
         };
         let reader = Reader::new(node, position, bound);
-        let following = Following::new(&self.shared, reader, options.spill, Arc::clone(&sink));
+        let erased = erase::<E, _>(Arc::clone(&sink));
+        let following = Following::new(&self.shared, reader, options.spill, erased);
         following.completion.set_aborter(Arc::new(AbortFollower(Arc::downgrade(&following))));
         let mut state = self.shared.lock();
         if !state.closed {

@@ -42,10 +42,10 @@ const SEGMENT_LEAST: usize = 64;
 
 /// How often a reader that has nothing to read yields before it sleeps: see the page on fan-out for what
 /// was measured.
-const YIELDS: usize = 8;
+const YIELDS: usize = 16;
 
 /// How often it spins before each look. Every look takes the writers' cache line away from them.
-const SPINS: usize = 64;
+const SPINS: usize = 16;
 
 /// How often a reader that wants to seal tries for the lock before it waits for it.
 const TRIES: usize = 16;
@@ -392,7 +392,7 @@ impl<E> Shared<E> {
             // Whoever has it is a writer, or a reader that is about to seal. To sleep for that is not worth it.
             match self.state.try_lock() {
                 Some(state) => break state,
-                None => spin(SPINS / TRIES),
+                None => spin(SPINS),
             }
         };
         if node.sealed().is_none() && !state.open.is_empty() {

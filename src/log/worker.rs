@@ -8,12 +8,13 @@ use super::following::{Cause, Claim, Following};
 use super::options::Bound;
 use super::reader::Look;
 use super::segment::Passed;
+use crate::Sink;
 use crate::lifecycle::{CloseError, FlushError, flush_caught, panic_message};
-use crate::{SharedSink, Sink};
+use crate::sink::Never;
 
-pub(super) struct Worker<E> {
+pub(super) struct Worker<E, S> {
     following: Arc<Following<E>>,
-    sink: SharedSink<E>,
+    sink: Arc<S>,
     /// The next event to write: what the claim says, without its flags.
     position: u64,
     /// Up to where the first flush has to see everything delivered.
@@ -29,11 +30,13 @@ enum End {
     Lagged,
 }
 
-impl<E> Worker<E>
+impl<E, S> Worker<E, S>
 where
     E: Clone + Send + Sync,
+    S: Sink<E>,
+    S::Error: Never,
 {
-    pub(super) fn new(following: Arc<Following<E>>, sink: SharedSink<E>) -> Self {
+    pub(super) fn new(following: Arc<Following<E>>, sink: Arc<S>) -> Self {
         let position = following.start;
         Self { following, sink, position, flush: u64::MAX }
     }
