@@ -40,22 +40,11 @@ struct Envelope {
 type Filter = fn(&Change) -> bool;
 
 /// Everything that happens goes through here, and everybody may watch it.
-#[derive(Clone)]
 struct WatchQueue {
     log: Log<Arc<Change>>,
 }
 
 impl WatchQueue {
-    /// Remembers the last changes, for those who resume.
-    fn new(remembered: u64) -> Self {
-        Self { log: Log::with(LogOptions::new().retain(remembered)) }
-    }
-
-    /// Answers the version that the change makes.
-    fn publish(&self, change: &Arc<Change>) -> Result<Seq, Box<dyn Error>> {
-        Ok(self.log.append(Arc::clone(change))?)
-    }
-
     /// The changes from now on that pass.
     fn watch(&self, filter: Filter) -> Watch {
         Watch { cursor: self.log.subscribe(), filter }
@@ -133,6 +122,12 @@ fn ids<'a>(changes: impl IntoIterator<Item = &'a Arc<Change>>) -> Vec<String> {
     changes.into_iter().map(|change| change.id.clone()).collect()
 }
 
+/// How often each repository changed.
+fn tally(changes: &[Arc<Change>], mut tally: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    changes.iter().for_each(|change| *tally.entry(change.target.repository.clone()).or_default() += 1);
+    tally
+}
+
 fn check(what: &str, holds: bool) -> Result<(), Box<dyn Error>> {
     println!("{} {what}", if holds { "ok    " } else { "WRONG " });
     holds.then_some(()).ok_or_else(|| what.into())
@@ -141,7 +136,8 @@ fn check(what: &str, holds: bool) -> Result<(), Box<dyn Error>> {
 fn main() -> Result<(), Box<dyn Error>> {
     let changes = notifications()?;
     let half = changes.len() / 2;
-    let queue = WatchQueue::new(64);
+    // Remembers the last changes, for those who resume.
+    let queue = WatchQueue { log: Log::with(LogOptions::new().retain(64)) };
 
     let pushes = queue.watch(is_push);
     let mut lazy = queue.watch_with_limit(32, all)?;
@@ -153,7 +149,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // A filter, on a thread that watches while the changes come in.
     let watching = thread::spawn(move || pushes.rest());
     for change in &changes[..half] {
-        queue.publish(change)?;
+        queue.log.write_ref(change)?;
     }
 
     // A cancel: what is cancelled keeps nothing alive, and a callback that is cancelled is called no more.
@@ -162,52 +158,41 @@ fn main() -> Result<(), Box<dyn Error>> {
     check("a callback can be cancelled", callback.detach().is_some())?;
     let before = called.load(Ordering::SeqCst);
 
-    // A view and the changes after it fit together. The state here is how often each repository changed.
-    let (mut view, mut rest) = queue.view_and_watch(|| {
-        let mut view = BTreeMap::new();
-        for change in &changes[..queue.log.head() as usize] {
-            *view.entry(change.target.repository.clone()).or_insert(0_u64) += 1;
-        }
-        view
-    });
+    // A view and the changes after it fit together.
+    let (mut view, mut rest) =
+        queue.view_and_watch(|| tally(&changes[..queue.log.head() as usize], BTreeMap::new()));
 
     // A timeout: nothing comes.
     check("a watch times out", matches!(rest.next(Duration::from_millis(20)), Ok(None)))?;
 
     for change in &changes[half..] {
-        queue.publish(change)?;
+        queue.log.write_ref(change)?;
     }
     queue.log.close().wait()?;
 
     // A limit: it is far behind, is told so, and resumes where that is still possible.
     let limited = lazy.next(Duration::ZERO);
     check("a watch over its limit is closed", matches!(limited, Err(RecvError::Closed(_))))?;
-    let resumed = match queue.watch_from(lazy.cursor.position(), all) {
-        Err(StartError::NotHeld { oldest, .. }) => {
-            check("and told from which version on it can resume", oldest <= changes.len() as Seq - 64)?;
-            let resumed = queue.watch_from(oldest, all)?.rest();
-            resumed == ids(&changes[oldest as usize..])
-        }
-        Err(error) => return Err(error.into()),
-        Ok(watch) => watch.rest() == ids(&changes),
+    let resumed = queue.watch_from(lazy.cursor.position(), all);
+    let Err(StartError::NotHeld { oldest, .. }) = resumed.map(drop) else {
+        return Err("a version that is long gone is still held".into());
     };
-    check("it resumes from a version", resumed)?;
+    check(
+        "and resumes from the version it is told",
+        queue.watch_from(oldest, all)?.rest() == ids(&changes[oldest as usize..]),
+    )?;
 
     while let Ok(Some(change)) = rest.next(Duration::from_secs(5)) {
-        *view.entry(change.target.repository.clone()).or_insert(0) += 1;
+        view = tally(&[change], view);
     }
-    let mut repositories = BTreeMap::new();
-    changes.iter().for_each(|change| *repositories.entry(change.target.repository.clone()).or_insert(0) += 1);
-    check("a view and its watch add up", view == repositories)?;
+    check("a view and its watch add up", view == tally(&changes, BTreeMap::new()))?;
 
     let watched = watching.join().map_err(|_| "the watcher panicked")?;
     let pushed = ids(changes.iter().filter(|change| is_push(change)));
     check("a filtered watch saw every push, in order", watched == pushed)?;
     let first_half = changes[..half].iter().filter(|change| is_push(change)).count() as u64;
-    check(
-        "a cancelled callback saw the first half",
-        before == first_half && called.load(Ordering::SeqCst) == before,
-    )?;
+    let (then, now) = (before == first_half, called.load(Ordering::SeqCst) == before);
+    check("a cancelled callback saw the first half", then && now)?;
     check("a callback saw everything", calls.load(Ordering::SeqCst) == changes.len() as u64)?;
     println!("{} changes, {} of them pushes", changes.len(), pushed.len());
     Ok(())

@@ -8,6 +8,10 @@ use outflow::adapter::{
 };
 use outflow::buffer::{Block, BlockFor, DropNewest, DropOldest, Full, Reject, Unbounded};
 use outflow::channel::{ChannelSink, Events};
+use outflow::log::{
+    Batch as LogBatch, Cursor, FollowError, FollowOptions, Follower, FollowerStats, Held, Lag, Lagged, Log,
+    LogOptions, RecvError, Start, StartError, SubscribeOptions, WeakLog,
+};
 use outflow::queue::{Batch, QueueOptions, QueueStats, WeakQueue};
 use outflow::retry::{
     Breaker, BreakerState, Constant, ExponentialBackoff, Failure, GiveUp, GiveUpWhen, MaxAttempts, OnFailure,
@@ -60,6 +64,13 @@ fn every_sink_is_send_and_sync_even_if_its_events_are_only_send() {
     send_sync::<CloseGuard<Leaf, Event>>();
     send_sync::<Buffer<Event, DropNewest>>();
     send_sync::<QueueOptions<Event, Unbounded>>();
+}
+
+#[test]
+fn a_log_and_its_readers_are_send_and_sync_if_its_events_are() {
+    send_sync::<(Log<u32>, WeakLog<u32>, Cursor<u32>, LogBatch<'static, u32>, Follower<u32>)>();
+    send_sync::<(FollowOptions<u32>, SubscribeOptions, LogOptions, Start, Lag)>();
+    send_sync::<(FollowerStats, Held, FollowError, Lagged, RecvError, StartError)>();
 }
 
 #[test]
