@@ -257,7 +257,7 @@ impl Model {
             93 if !self.followers.is_empty() => {
                 // Detached, it has delivered everything up to its position, and nothing behind it.
                 let following = self.followers.swap_remove(random.usize(0..self.followers.len()));
-                let _ = following.follower.close();
+                drop(following.follower.close());
                 if let Some(sink) = following.follower.detach() {
                     assert!(!sink.is_closed());
                 }

@@ -371,6 +371,11 @@ where
     /// # Errors
     ///
     /// It cannot begin there, or has no thread to begin with. The sink's close is begun then, and the spill's.
+    ///
+    /// # Panics
+    ///
+    /// If the thread's name has a NUL byte in it.
+    #[track_caller]
     pub fn follow_with<O, S>(&self, options: O, sink: S) -> Result<Follower<E>, FollowError>
     where
         O: Into<FollowOptions<E>>,
@@ -378,6 +383,9 @@ where
         S::Error: Never,
     {
         let options = options.into();
+        let has_nul = options.name.as_ref().is_some_and(|name| name.contains('\0'));
+        // Before it is registered: nothing would take it off.
+        assert!(!has_nul, "the name of a thread must not have a NUL byte in it");
         let sink = Arc::new(sink);
         let bound = options.bound();
         let (node, position) = match self.shared.join(options.start, &bound) {
