@@ -1003,3 +1003,28 @@ fn after_a_close_has_returned_every_write_is_refused() {
         });
     }
 }
+
+#[test]
+fn no_wake_up_is_lost_between_the_last_look_and_the_sleep() {
+    const ROUNDS: u64 = 30_000;
+    let log = Log::new();
+    let mut cursor = log.subscribe();
+    let echoed = Arc::new(AtomicU64::new(0));
+    let echo = Arc::clone(&echoed);
+    let reader = thread::spawn(move || {
+        for round in 1..=ROUNDS {
+            assert_eq!(cursor.recv_timeout(SOON), Ok(Some(round)), "a wake-up was lost");
+            echo.store(round, Ordering::SeqCst);
+        }
+    });
+    let mut random = fastrand::Rng::with_seed(1);
+    for round in 1..=ROUNDS {
+        // About as long as a reader looks before it sleeps.
+        (0..random.u32(0..2000)).for_each(|_| std::hint::spin_loop());
+        log.write(round).unwrap();
+        while echoed.load(Ordering::SeqCst) < round && !reader.is_finished() {
+            thread::yield_now();
+        }
+    }
+    reader.join().unwrap();
+}
