@@ -99,6 +99,29 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Log
+//!
+//! A [`Log`] is written once and followed by many readers, each at its own pace and by reference: threads that
+//! write to a sink, and [cursors](log::Cursor) without a thread. They may begin with what was before. When to
+//! take which: [`docs::fan_out`].
+//!
+//! ```
+//! use outflow::{Log, Sink, log::{LogOptions, Start}, sink};
+//!
+//! let log = Log::with(LogOptions::new().retain(100));
+//! log.write("push alpine").unwrap();
+//!
+//! let delivered = sink::collector();
+//! log.follow(delivered.clone());
+//! let mut watcher = log.subscribe_with(Start::Oldest)?;
+//! log.write("pull alpine").unwrap();
+//! log.close().wait()?;
+//!
+//! assert_eq!(delivered.events(), ["pull alpine"]);
+//! assert_eq!(watcher.iter().collect::<Vec<_>>(), ["push alpine", "pull alpine"]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # When something goes wrong
 //!
 //! | you want | write |
@@ -142,6 +165,7 @@ mod gate;
 mod immediate;
 mod leaf;
 mod lifecycle;
+pub mod log;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod outlet;
@@ -164,6 +188,7 @@ pub use self::ext::{SinkExt, WriteAllError};
 pub use self::lifecycle::{
     CloseError, CloseGuard, Closing, FlushError, Flushing, PendingClose, PendingFlush,
 };
+pub use self::log::Log;
 pub use self::queue::Queue;
 pub use self::sink::{Never, SharedSink, Sink};
 

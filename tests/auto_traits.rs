@@ -8,6 +8,10 @@ use outflow::adapter::{
 };
 use outflow::buffer::{Block, BlockFor, DropNewest, DropOldest, Full, Reject, Unbounded};
 use outflow::channel::{ChannelSink, Events};
+use outflow::log::{
+    Batch as LogBatch, Cursor, FollowError, FollowOptions, Follower, FollowerStats, Held, Lag, Lagged, Log,
+    LogOptions, RecvError, Start, StartError, SubscribeOptions, WeakLog,
+};
 use outflow::queue::{Batch, QueueOptions, QueueStats, WeakQueue};
 use outflow::retry::{
     Breaker, BreakerState, Constant, CountRetries, ExponentialBackoff, Failure, GiveUp, GiveUpWhen,
@@ -74,6 +78,13 @@ fn what_async_code_holds_is_send_and_sync_and_need_not_be_pinned() {
     send_sync::<IntoFuturesError<u32>>();
     unpin::<IntoFutures<Queue<Pinned>, Pinned>>();
     unpin::<(Events<Pinned>, Subscription<Pinned>)>();
+}
+
+#[test]
+fn a_log_and_its_readers_are_send_and_sync_if_its_events_are() {
+    send_sync::<(Log<u32>, WeakLog<u32>, Cursor<u32>, LogBatch<'static, u32>, Follower<u32>)>();
+    send_sync::<(FollowOptions<u32>, SubscribeOptions, LogOptions, Start, Lag)>();
+    send_sync::<(FollowerStats, Held, FollowError, Lagged, RecvError, StartError)>();
 }
 
 #[test]
