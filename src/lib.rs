@@ -121,6 +121,7 @@
 //! None is on by default.
 //!
 //! - `futures`: [`Closing`] and [`Flushing`] can be awaited. Brings no dependency.
+//! - `http`: the module `http`, a sink that posts events to webhooks. Brings ureq with rustls, ring and serde.
 
 pub mod adapter;
 mod broadcast;
@@ -131,6 +132,8 @@ pub mod docs;
 mod error;
 mod ext;
 mod gate;
+#[cfg(feature = "http")]
+pub mod http;
 mod leaf;
 mod lifecycle;
 mod outlet;
