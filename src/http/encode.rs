@@ -8,6 +8,26 @@ pub(super) type Encoded = Result<Vec<u8>, Box<dyn Error + Send + Sync>>;
 
 /// Makes the body of a request out of an event: sealed, implemented by [`Json`] and by what
 /// [`encode`](super::HttpSinkBuilder::encode) makes of a closure.
+///
+/// # Examples
+///
+/// ```compile_fail,E0277
+/// use outflow::http::HttpSink;
+///
+/// struct Push;
+///
+/// let sink = HttpSink::<Push>::post("https://hooks.example/").build(); // error: how does it become a body?
+/// ```
+///
+/// ```
+/// use outflow::http::HttpSink;
+///
+/// #[derive(serde::Serialize)]
+/// struct Push;
+///
+/// let sink = HttpSink::<Push>::post("https://hooks.example/").build();
+/// assert!(sink.is_ok());
+/// ```
 pub trait Encode<E>: sealed::Encode<E> {}
 
 impl<E> Encode<E> for Json where E: Serialize {}

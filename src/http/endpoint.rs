@@ -28,8 +28,8 @@ impl Endpoint {
         }
         let url: Uri = text.parse().map_err(|_| refuse("it is not a URL"))?;
         let (scheme, default_port) = match url.scheme_str() {
-            Some("http") => ("http", 80),
-            Some("https") => ("https", 443),
+            Some(scheme) if scheme.eq_ignore_ascii_case("http") => ("http", 80),
+            Some(scheme) if scheme.eq_ignore_ascii_case("https") => ("https", 443),
             _ => return Err(refuse("its scheme is neither http nor https")),
         };
         let authority = url.authority().ok_or_else(|| refuse("it has no host"))?.as_str();
@@ -151,6 +151,7 @@ mod tests {
             ("https://u:p@hooks.example:8443/a?b=c#d", "https://hooks.example:8443"),
             ("http://[::1]:5056/a", "http://[::1]:5056"),
             ("https://[::1]/", "https://[::1]:443"),
+            ("HTTPS://hooks.example/", "https://hooks.example:443"),
         ] {
             assert_eq!(&*endpoint(url).name, name, "{url}");
         }

@@ -134,6 +134,10 @@
 //! request. No redirect is followed, no cookie kept, no proxy used that was not
 //! [asked for](HttpSinkBuilder::proxy_from_env).
 //!
+//! An endpoint that refuses a body before it has read it, and hangs up at once, looks like a broken connection, which
+//! is transient. Where events may be too large for an endpoint, [`max_attempts`](crate::retry::Retry::max_attempts) ends
+//! that as well.
+//!
 //! It does not keep a URL from naming a host of the inner network. Who posts to URLs that strangers gave checks them,
 //! or goes through a proxy that does.
 

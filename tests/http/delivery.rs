@@ -87,6 +87,23 @@ fn user_info_in_the_url_is_basic_authentication_and_does_not_stand_in_the_reques
 }
 
 #[test]
+fn a_header_of_ones_own_takes_the_place_of_the_clients() {
+    let server = Server::status("200 OK");
+    let sink = HttpSink::post(server.url())
+        .header("Host", "virtual.example")
+        .header("User-Agent", "registry/3")
+        .header("Accept", "text/plain")
+        .build()
+        .unwrap();
+    sink.write("event").unwrap();
+    let request = &server.requests()[0];
+    for (name, value) in [("host", "virtual.example"), ("user-agent", "registry/3"), ("accept", "text/plain")]
+    {
+        assert_eq!(request.header(name), Some(value));
+    }
+}
+
+#[test]
 fn an_empty_body_is_a_body() {
     let server = Server::status("200 OK");
     text(&server).write(String::new()).unwrap();

@@ -14,6 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
+use crate::common::in_time;
 use crate::server::{Request, Server, empty};
 
 /// A certificate and its key, in PEM.
@@ -187,9 +188,10 @@ const SLACK: Duration = Duration::from_secs(3);
 
 fn times_out(builder: HttpSinkBuilder<String>) {
     let sink = builder.timeout(TIMEOUT).build().unwrap();
-    let begun = Instant::now();
-    let refused = sink.write("event".to_string()).unwrap_err();
-    let took = begun.elapsed();
+    let (refused, took) = in_time("the write", move || {
+        let begun = Instant::now();
+        (sink.write("event".to_string()).unwrap_err(), begun.elapsed())
+    });
     assert!(matches!(refused.error(), Some(HttpError::Timeout { .. })), "{refused:?}");
     assert!(took >= TIMEOUT && took < TIMEOUT + SLACK, "{took:?}");
 }
