@@ -146,6 +146,7 @@
 //! - `futures`: [`Closing`] and [`Flushing`] can be awaited, [`Events`](channel::Events) and [`Subscription`]
 //!   are `Stream`s, and `into_futures` makes a `futures::Sink` of a sink whose writes never wait. Brings
 //!   `futures-core` and `futures-sink`.
+//! - `http`: the module `http`, a sink that posts events to webhooks. Brings ureq with rustls, ring and serde.
 //! - `metrics`: what meters and queues count, published through the `metrics` facade. See
 //!   [`docs::observability`].
 //! - `testing`: the test kit, for sinks of your own: sinks that fail, wait and panic on command, a clock that
@@ -161,6 +162,8 @@ pub mod docs;
 mod error;
 mod ext;
 mod gate;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "futures")]
 mod immediate;
 mod leaf;

@@ -15,7 +15,7 @@ use outflow::log::{
 use outflow::queue::{Batch, QueueOptions, QueueStats, WeakQueue};
 use outflow::retry::{
     Breaker, BreakerState, Constant, CountRetries, ExponentialBackoff, Failure, GiveUp, GiveUpWhen,
-    MaxAttempts, OnFailure, Retry,
+    HonorRetryAfter, MaxAttempts, OnFailure, Retry,
 };
 use outflow::sink::{Collector, Discard, ForEach, FromFn, FromFnMut};
 use outflow::{
@@ -54,6 +54,7 @@ fn every_sink_is_send_and_sync_even_if_its_events_are_only_send() {
     send_sync::<Retry<Leaf, Breaker>>();
     send_sync::<Retry<Leaf, GiveUpWhen<MaxAttempts<OnFailure<Breaker, F>>, F>>>();
     send_sync::<Retry<Leaf, CountRetries<Breaker>>>();
+    send_sync::<Retry<Leaf, HonorRetryAfter<Breaker>>>();
     send_sync::<Queue<Event>>();
     send_sync::<Queue<Event, DropOldest>>();
     send_sync::<WeakQueue<Event>>();
@@ -120,6 +121,17 @@ fn the_test_kit_is_send_and_sync_even_if_its_events_are_only_send() {
     send_sync::<(Recorder<Event>, Downstream<Event>, Subject<Event>, Conformance<Event>)>();
     send_sync::<(FlakyError<u32>, Irregularity, Latch, Law, Outcome, Probe, Stamp, Violation, VirtualClock)>(
     );
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn the_webhook_sink_is_send_and_sync() {
+    use outflow::http::{
+        BuildError, EncodeWith, HttpError, HttpSink, HttpSinkBuilder, Json, TransportFailure,
+    };
+    send_sync::<HttpSink<Event>>();
+    send_sync::<(HttpSinkBuilder<Event>, HttpSinkBuilder<Event, EncodeWith<F>>)>();
+    send_sync::<(BuildError, EncodeWith<F>, HttpError, Json, TransportFailure)>();
 }
 
 #[test]
