@@ -12,13 +12,14 @@ use super::{Lagged, RecvError, Seq};
 /// Reads a log at its own pace, by reference, on whatever thread calls it. Made by
 /// [`Log::subscribe`](super::Log::subscribe) and its like.
 ///
-/// It costs 64 bytes and no thread, and a write does not visit it. Unless it has a
+/// It costs 64 bytes (72 with the feature `futures`) and no thread, and a write does not visit it. Unless it has a
 /// [`max_lag`](super::SubscribeOptions::max_lag), everything from its position on is kept for it. It outlives
 /// the log: when that is closed, it reads what is left and then [ends](RecvError::Ended).
 ///
 /// `recv`, `try_recv` and `recv_timeout` clone the event, `recv_with` and its like lend it to a closure, and
 /// `next_batch` and its like lend all there is in one piece. If the closure, or `E::clone`, panics, the event
-/// is still the next one. The waits yield for some microseconds and then sleep.
+/// is still the next one. The waits yield for some microseconds and then sleep. With the feature `futures` a cursor
+/// is a `Stream`.
 ///
 /// # Examples
 ///
@@ -37,11 +38,14 @@ use super::{Lagged, RecvError, Seq};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Cursor<E> {
-    shared: Arc<Shared<E>>,
-    reader: Reader<E>,
+    pub(super) shared: Arc<Shared<E>>,
+    pub(super) reader: Reader<E>,
     missed: u64,
     /// It fell behind, and that was its end.
     closed: bool,
+    /// Once it was polled.
+    #[cfg(feature = "futures")]
+    pub(super) task: Option<Arc<super::stream::Task>>,
 }
 
 /// A segment, and where in it the next event is.
@@ -63,7 +67,21 @@ impl Wait {
 
 impl<E> Cursor<E> {
     pub(super) fn new(shared: Arc<Shared<E>>, reader: Reader<E>) -> Self {
-        Self { shared, reader, missed: 0, closed: false }
+        Self {
+            shared,
+            reader,
+            missed: 0,
+            closed: false,
+            #[cfg(feature = "futures")]
+            task: None,
+        }
+    }
+
+    /// Whether there is nothing to read any more.
+    #[cfg(feature = "futures")]
+    pub(super) fn has_ended(&self) -> bool {
+        // Closed first: `head` does not move after that.
+        self.closed || (self.shared.is_closed() && self.shared.head() == self.reader.position)
     }
 
     /// The number of the event that it reads next, and that [`Start::At`](super::Start::At) takes.
@@ -309,6 +327,10 @@ where
 
 impl<E> Drop for Cursor<E> {
     fn drop(&mut self) {
+        #[cfg(feature = "futures")]
+        if let Some(task) = &self.task {
+            task.forget();
+        }
         self.shared.leave(&self.reader.bound);
     }
 }

@@ -48,6 +48,8 @@ mod options;
 mod reader;
 mod segment;
 mod shared;
+#[cfg(feature = "futures")]
+mod stream;
 mod wake;
 mod worker;
 
