@@ -85,16 +85,59 @@ impl<E> Cursor<E> {
     }
 
     /// The number of the event that it reads next, and that [`Start::At`](super::Start::At) takes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::Log;
+    ///
+    /// let log = Log::new();
+    /// let mut cursor = log.subscribe();
+    /// log.append("pushed")?;
+    /// assert_eq!(cursor.position(), 0);
+    /// cursor.recv()?;
+    /// assert_eq!(cursor.position(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn position(&self) -> Seq {
         self.reader.position
     }
 
     /// How many events it is behind the log.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::Log;
+    ///
+    /// let log = Log::new();
+    /// let mut cursor = log.subscribe();
+    /// log.append("pushed")?;
+    /// assert_eq!(cursor.lag(), 1);
+    /// cursor.recv()?;
+    /// assert_eq!(cursor.lag(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn lag(&self) -> u64 {
         self.shared.head().saturating_sub(self.reader.position)
     }
 
     /// How many events it has missed in all, because it was further behind than its `max_lag`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::{Lag, Log, SubscribeOptions};
+    ///
+    /// let log = Log::new();
+    /// let mut cursor = log.subscribe_with(SubscribeOptions::new().max_lag(1, Lag::Skip))?;
+    /// for event in 0..5 {
+    ///     log.append(event)?;
+    /// }
+    /// assert_eq!(cursor.iter().next(), Some(4));
+    /// assert_eq!(cursor.missed(), 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn missed(&self) -> u64 {
         self.missed
     }
@@ -104,6 +147,18 @@ impl<E> Cursor<E> {
     /// # Errors
     ///
     /// Why there is none: see [`RecvError`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::Log;
+    ///
+    /// let log = Log::new();
+    /// let mut cursor = log.subscribe();
+    /// log.append("pushed")?;
+    /// assert_eq!(cursor.recv_with(|event| event.len())?, 6);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv_with<F, T>(&mut self, f: F) -> Result<T, RecvError>
     where
         F: FnOnce(&E) -> T,
@@ -116,6 +171,19 @@ impl<E> Cursor<E> {
     /// # Errors
     ///
     /// Why there is none, unless it is yet to come: that is `None`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::Log;
+    ///
+    /// let log = Log::new();
+    /// let mut cursor = log.subscribe();
+    /// log.append("pushed")?;
+    /// assert_eq!(cursor.try_recv_with(|event| event.len())?, Some(6));
+    /// assert_eq!(cursor.try_recv_with(|event| event.len())?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_recv_with<F, T>(&mut self, f: F) -> Result<Option<T>, RecvError>
     where
         F: FnOnce(&E) -> T,
@@ -128,6 +196,21 @@ impl<E> Cursor<E> {
     /// # Errors
     ///
     /// Why there is none: see [`RecvError`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::log::Log;
+    ///
+    /// let log = Log::new();
+    /// let mut cursor = log.subscribe();
+    /// log.append("pushed")?;
+    /// let soon = Duration::from_millis(1);
+    /// assert_eq!(cursor.recv_timeout_with(soon, |event| event.len())?, Some(6));
+    /// assert_eq!(cursor.recv_timeout_with(soon, |event| event.len())?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv_timeout_with<F, T>(&mut self, timeout: Duration, f: F) -> Result<Option<T>, RecvError>
     where
         F: FnOnce(&E) -> T,
@@ -168,6 +251,21 @@ impl<E> Cursor<E> {
     /// # Errors
     ///
     /// Why there are none, unless they are yet to come: that is `None`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::Log;
+    ///
+    /// let log = Log::new();
+    /// let mut cursor = log.subscribe();
+    /// log.append("pushed")?;
+    /// let batch = cursor.try_next_batch()?.expect("there is an event");
+    /// assert_eq!(*batch, ["pushed"]);
+    /// drop(batch);
+    /// assert!(cursor.try_next_batch()?.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_next_batch(&mut self) -> Result<Option<Batch<'_, E>>, RecvError> {
         let pinned = self.pin(Wait::No)?;
         Ok(pinned.map(|(segment, at)| Batch { cursor: self, segment, at }))
@@ -178,6 +276,18 @@ impl<E> Cursor<E> {
     /// # Errors
     ///
     /// Why there are none: see [`RecvError`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::log::Log;
+    ///
+    /// let log = Log::<u32>::new();
+    /// let mut cursor = log.subscribe();
+    /// assert!(cursor.next_batch_timeout(Duration::from_millis(1))?.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn next_batch_timeout(&mut self, timeout: Duration) -> Result<Option<Batch<'_, E>>, RecvError> {
         let pinned = self.pin(Wait::at_most(timeout))?;
         Ok(pinned.map(|(segment, at)| Batch { cursor: self, segment, at }))
@@ -258,6 +368,18 @@ where
     /// # Errors
     ///
     /// Why there is none: see [`RecvError`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::Log;
+    ///
+    /// let log = Log::new();
+    /// let mut cursor = log.subscribe();
+    /// log.append("pushed")?;
+    /// assert_eq!(cursor.recv()?, "pushed");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv(&mut self) -> Result<E, RecvError> {
         self.recv_with(E::clone)
     }
@@ -267,6 +389,19 @@ where
     /// # Errors
     ///
     /// Why there is none, unless it is yet to come: that is `None`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::Log;
+    ///
+    /// let log = Log::new();
+    /// let mut cursor = log.subscribe();
+    /// log.append("pushed")?;
+    /// assert_eq!(cursor.try_recv()?, Some("pushed"));
+    /// assert_eq!(cursor.try_recv()?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_recv(&mut self) -> Result<Option<E>, RecvError> {
         self.try_recv_with(E::clone)
     }
@@ -348,6 +483,23 @@ impl<E> fmt::Debug for Cursor<E> {
 /// Events that stand next to each other in a log, lent. Made by [`Cursor::next_batch`] and its like.
 ///
 /// There is at least one. Dropping it moves the cursor past all of them.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::log::Log;
+///
+/// let log = Log::new();
+/// let mut cursor = log.subscribe();
+/// log.append("pushed")?;
+/// log.append("pulled")?;
+/// let batch = cursor.next_batch()?;
+/// for (seq, event) in (batch.first()..).zip(batch.iter()) {
+///     println!("{seq}: {event}");
+/// }
+/// assert_eq!(batch.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropping a batch moves the cursor past it"]
 pub struct Batch<'a, E> {
     cursor: &'a mut Cursor<E>,
@@ -357,6 +509,20 @@ pub struct Batch<'a, E> {
 
 impl<E> Batch<'_, E> {
     /// The number of the first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::Log;
+    ///
+    /// let log = Log::new();
+    /// let mut cursor = log.subscribe();
+    /// log.append("pushed")?;
+    /// cursor.recv()?;
+    /// log.append("pulled")?;
+    /// assert_eq!(cursor.next_batch()?.first(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn first(&self) -> Seq {
         self.cursor.position()
     }
@@ -384,6 +550,18 @@ impl<E: fmt::Debug> fmt::Debug for Batch<'_, E> {
 }
 
 /// Iterates over clones of a log's events, waiting for each. Made by [`Cursor::iter`].
+///
+/// # Examples
+///
+/// ```
+/// use outflow::log::Log;
+///
+/// let log = Log::new();
+/// let mut cursor = log.subscribe();
+/// log.append("pushed")?;
+/// assert_eq!(cursor.iter().next(), Some("pushed"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "iterators are lazy"]
 pub struct Iter<'a, E> {
@@ -399,6 +577,19 @@ impl<E: Clone> Iterator for Iter<'_, E> {
 }
 
 /// Iterates over clones of a log's events, waiting for each. Made by `Cursor::into_iter`.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::log::Log;
+///
+/// let log = Log::new();
+/// let cursor = log.subscribe();
+/// log.append("pushed")?;
+/// drop(log); // The last of them: the log is closed.
+/// assert_eq!(cursor.into_iter().collect::<Vec<_>>(), ["pushed"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "iterators are lazy"]
 pub struct IntoIter<E> {
