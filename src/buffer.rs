@@ -270,6 +270,19 @@ pub trait Policy: sealed::Policy + Clone + fmt::Debug + Send + Sync + 'static {
 ///
 /// [`into_futures`](crate::SinkExt::into_futures) asks for it. A [`spill`](Buffer::spill) is the one thing
 /// that a write by such a policy can still wait in.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::buffer::{Buffer, Immediate};
+/// use outflow::{Queue, SinkExt, sink};
+///
+/// /// A queue that an executor may write to.
+/// fn for_async_writers<P: Immediate>(buffer: Buffer<String, P>) -> Queue<String, P> {
+///     sink::for_each(|line| println!("{line}")).queued_with(buffer)
+/// }
+/// let _queue = for_async_writers(Buffer::bounded(16).drop_oldest());
+/// ```
 #[cfg(feature = "futures")]
 #[diagnostic::on_unimplemented(
     message = "a write by the policy `{Self}` may wait for room, which blocks an executor",

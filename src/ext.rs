@@ -496,6 +496,18 @@ pub trait SinkExt<E>: Sink<E> + Sized {
 
     /// Makes a `futures` sink of this one, which must be reliable and must not make a writer wait. With the
     /// feature `futures`. See [`IntoFutures`](crate::adapter::IntoFutures).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use futures::{StreamExt, stream};
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let delivered = sink::collector();
+    /// let queue = delivered.clone().queued().into_futures();
+    /// futures::executor::block_on(stream::iter(0..3).map(Ok).forward(queue)).unwrap();
+    /// assert_eq!(delivered.events(), [0, 1, 2]);
+    /// ```
     #[cfg(feature = "futures")]
     fn into_futures(self) -> crate::adapter::IntoFutures<Self, E>
     where

@@ -85,12 +85,31 @@ struct Shared {
 
 impl Publisher {
     /// One that publishes nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::metrics::Publisher;
+    ///
+    /// Publisher::new().update();
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Publishes a meter: events, successes, failures, errors, and how many writes are in flight, labelled
     /// `sink="name"`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Meter, SinkExt, metrics::Publisher, sink};
+    ///
+    /// let meter = Meter::new();
+    /// let sink = sink::discard::<u32>().metered(&meter);
+    /// Publisher::new().meter("webhooks", &meter).update();
+    /// # let _ = sink;
+    /// ```
     pub fn meter<N>(&self, name: N, meter: &Meter) -> &Self
     where
         N: Into<Arc<str>>,
@@ -146,6 +165,15 @@ impl Publisher {
 
     /// Publishes a queue: what it accepted, delivered, dropped, spilled and lost, and how many events are
     /// pending and in flight, labelled `queue="name"`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{SinkExt, metrics::Publisher, sink};
+    ///
+    /// let queue = sink::discard::<u32>().queued();
+    /// Publisher::new().queue("webhooks", &queue).update();
+    /// ```
     pub fn queue<N, E, P>(&self, name: N, queue: &Queue<E, P>) -> &Self
     where
         N: Into<Arc<str>>,
@@ -212,6 +240,26 @@ impl Publisher {
 
     /// Publishes everything: call it before each scrape. Any number of threads may; each count is passed on
     /// once. Costs a look-up in the recorder for each series. No lock is held while the recorder runs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use metrics_util::debugging::DebuggingRecorder;
+    /// use outflow::{Meter, Sink, SinkExt, metrics::Publisher, sink};
+    ///
+    /// let recorder = DebuggingRecorder::new();
+    /// let scrape = recorder.snapshotter();
+    /// recorder.install()?;
+    ///
+    /// let (publisher, meter) = (Publisher::new(), Meter::new());
+    /// publisher.meter("webhooks", &meter);
+    /// sink::discard().metered(&meter).write("push").unwrap();
+    /// publisher.update(); // What an exporter's handler does before it renders.
+    ///
+    /// let series = scrape.snapshot().into_vec();
+    /// assert!(series.iter().any(|(key, ..)| key.key().name() == "outflow_events_total"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn update(&self) {
         if !self.shared.described.swap(true, Ordering::Relaxed) {
             describe();

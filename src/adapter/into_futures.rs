@@ -74,6 +74,15 @@ impl<S, E> IntoFutures<S, E> {
     }
 
     /// Takes the sink back. A flush or a close that has begun goes on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{SinkExt, sink};
+    ///
+    /// let sink = sink::collector::<u32>().into_futures();
+    /// assert!(sink.into_inner().is_empty());
+    /// ```
     pub fn into_inner(self) -> S {
         self.sink
     }
@@ -180,6 +189,19 @@ impl<E> IntoFuturesError<E> {
     }
 
     /// Whether the sink is closed and refuses events.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use futures::SinkExt as _;
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let log = sink::collector();
+    /// log.close();
+    /// let mut sink = log.into_futures();
+    /// let error = futures::executor::block_on(sink.send("refused")).unwrap_err();
+    /// assert!(error.is_closed());
+    /// ```
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed(_))
     }

@@ -85,6 +85,16 @@ impl<E> HttpSinkBuilder<E> {
 
 impl<E, C> HttpSinkBuilder<E, C> {
     /// What the endpoint is called in errors. Default: scheme, host and port of the URL.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::http::HttpSink;
+    ///
+    /// let sink = HttpSink::<u32>::post("https://hooks.example/s3cr3t").name("audit").build()?;
+    /// assert_eq!(sink.endpoint(), "audit");
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
     pub fn name<N>(mut self, name: N) -> Self
     where
         N: Into<String>,
@@ -115,6 +125,16 @@ impl<E, C> HttpSinkBuilder<E, C> {
     /// secret.
     ///
     /// Those that say how a request is framed are refused, and those that have a method here.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::http::HttpSink;
+    ///
+    /// let sink = HttpSink::<u32>::post("https://hooks.example/").header("X-Team", "registry").build()?;
+    /// assert!(HttpSink::<u32>::post("https://hooks.example/").header("a name", "1").build().is_err());
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: Into<String>,
@@ -125,6 +145,16 @@ impl<E, C> HttpSinkBuilder<E, C> {
     }
 
     /// `Authorization: Bearer ...` on every request (RFC 6750).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::http::HttpSink;
+    ///
+    /// let sink = HttpSink::<u32>::post("https://hooks.example/").bearer("s3cr3t").build()?;
+    /// assert!(!format!("{sink:?}").contains("s3cr3t"));
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
     pub fn bearer<T>(mut self, token: T) -> Self
     where
         T: Into<String>,
@@ -162,12 +192,34 @@ impl<E, C> HttpSinkBuilder<E, C> {
     /// An endpoint that stops reading in the middle of a body that is larger than the socket's buffers can
     /// hold a write for up to twice this long: one call of the operating system that was partly done is made
     /// once more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::http::{BuildError, HttpSink};
+    ///
+    /// let post = || HttpSink::<u32>::post("https://hooks.example/");
+    /// assert!(post().timeout(Duration::from_secs(1)).build().is_ok());
+    /// assert_eq!(post().timeout(Duration::ZERO).build().unwrap_err(), BuildError::Timeout);
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
     /// The `Content-Type` of every request. Default: `application/json`, whatever the encoder.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::http::HttpSink;
+    ///
+    /// let envelope = "application/vnd.docker.distribution.events.v1+json";
+    /// let sink = HttpSink::<Vec<u32>>::post("https://hooks.example/").content_type(envelope).build()?;
+    /// # let _ = sink;
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
     pub fn content_type<T>(mut self, content_type: T) -> Self
     where
         T: Into<String>,
@@ -267,6 +319,21 @@ impl<E, C> HttpSinkBuilder<E, C> {
     /// ASCII without a full stop; with any other the write fails as
     /// [`HttpError::Encode`](super::HttpError::Encode). Of a batch, the id of its first event will do, as
     /// long as the batch stays together: an id goes with the bytes it was first sent with.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::http::HttpSink;
+    ///
+    /// #[derive(serde::Serialize)]
+    /// struct Push {
+    ///     id: String,
+    /// }
+    ///
+    /// let sink = HttpSink::post("https://hooks.example/").webhook_id(|push: &Push| push.id.clone()).build()?;
+    /// # let _ = sink;
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
     pub fn webhook_id<F>(mut self, id_of: F) -> Self
     where
         F: Fn(&E) -> String + Send + Sync + 'static,
@@ -277,6 +344,15 @@ impl<E, C> HttpSinkBuilder<E, C> {
 
     /// Trusts the authorities in this PEM, and no others; may be called again. Default: those that Mozilla
     /// trusts, as of the `webpki-roots` that this was built with. Not for http.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::http::HttpSink;
+    ///
+    /// let no_pem = HttpSink::<u32>::post("https://hooks.internal/").root_certificate("not a certificate");
+    /// assert!(no_pem.build().is_err());
+    /// ```
     pub fn root_certificate<P>(mut self, pem: P) -> Self
     where
         P: Into<Vec<u8>>,
@@ -287,6 +363,15 @@ impl<E, C> HttpSinkBuilder<E, C> {
 
     /// Shows this certificate to an endpoint that asks for one: PEM with the certificate and those between it
     /// and the authority, and PEM with its private key (PKCS#8, PKCS#1 or SEC1, not encrypted). Not for http.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::http::HttpSink;
+    ///
+    /// let no_pem = HttpSink::<u32>::post("https://hooks.internal/").client_certificate("no chain", "no key");
+    /// assert!(no_pem.build().is_err());
+    /// ```
     pub fn client_certificate<P, K>(mut self, chain: P, key: K) -> Self
     where
         P: Into<Vec<u8>>,
@@ -299,6 +384,16 @@ impl<E, C> HttpSinkBuilder<E, C> {
     /// Goes through the proxy that the environment names when the sink is built: the first of `ALL_PROXY`,
     /// `HTTPS_PROXY` and `HTTP_PROXY`, whatever the URL's scheme, but for the hosts in `NO_PROXY`. It is an
     /// http or https proxy, asked to CONNECT. Without this the variables are ignored.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::http::HttpSink;
+    ///
+    /// let sink = HttpSink::<u32>::post("https://hooks.example/").proxy_from_env().build()?;
+    /// # let _ = sink;
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
     pub fn proxy_from_env(mut self) -> Self {
         self.proxy_from_env = true;
         self
@@ -309,6 +404,16 @@ impl<E, C> HttpSinkBuilder<E, C> {
     /// # Errors
     ///
     /// [`BuildError`] names what is wrong, the first of several.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::http::HttpSink;
+    ///
+    /// assert!(HttpSink::<u32>::post("https://hooks.example/").build().is_ok());
+    /// let refused = HttpSink::<u32>::post("ftp://files.example/s3cr3t").build().unwrap_err();
+    /// assert!(refused.to_string().starts_with("the URL ftp://... is no endpoint"));
+    /// ```
     pub fn build(self) -> Result<HttpSink<E>, BuildError>
     where
         C: Encode<E> + Send + Sync + 'static,

@@ -47,6 +47,15 @@ pub(super) mod sealed {
 }
 
 /// Events as JSON, by their `serde::Serialize`: the default.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::http::{HttpSinkBuilder, HttpSink, Json};
+///
+/// let builder: HttpSinkBuilder<u32, Json> = HttpSink::post("https://hooks.example/");
+/// assert!(builder.build().is_ok());
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json;
 
@@ -60,6 +69,17 @@ where
 }
 
 /// Events as a closure encodes them. Made by [`encode`](super::HttpSinkBuilder::encode).
+///
+/// # Examples
+///
+/// ```
+/// use outflow::http::{EncodeWith, HttpSink, HttpSinkBuilder};
+///
+/// type Bytes = fn(&String) -> Result<Vec<u8>, &'static str>;
+/// let bytes: Bytes = |line| Ok(line.clone().into_bytes());
+/// let builder: HttpSinkBuilder<String, EncodeWith<Bytes>> = HttpSink::post("https://hooks.example/").encode(bytes);
+/// assert!(builder.build().is_ok());
+/// ```
 #[derive(Clone, Copy)]
 pub struct EncodeWith<F>(pub(super) F);
 

@@ -71,6 +71,22 @@ pub enum HttpError {
 }
 
 /// Where a request failed that got no answer.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::Sink;
+/// use outflow::http::{HttpError, HttpSink, TransportFailure};
+///
+/// // Nobody listens there.
+/// let sink = HttpSink::post("http://127.0.0.1:1/").build()?;
+/// let refused = sink.write("push").unwrap_err();
+/// assert!(matches!(
+///     refused.error(),
+///     Some(HttpError::Transport { failure: TransportFailure::Connect, .. })
+/// ));
+/// # Ok::<(), outflow::http::BuildError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransportFailure {
@@ -94,6 +110,20 @@ impl HttpError {
     /// Whether the same request may succeed later: timeouts, transport errors, and the statuses 408, 425, 429
     /// and 5xx. The others will fail again, so that trying again blocks the queue behind the event for
     /// nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::Sink;
+    /// use outflow::http::HttpSink;
+    /// # let answering = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/http/answering.rs"));
+    /// # let url = answering(&["503 Service Unavailable"]);
+    ///
+    /// let sink = HttpSink::post(url).build()?; // An endpoint that answers 503 Service Unavailable.
+    /// let refused = sink.write("push").unwrap_err();
+    /// assert!(refused.error().unwrap().is_transient());
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Encode { .. } => false,
@@ -103,11 +133,39 @@ impl HttpError {
     }
 
     /// Whether the endpoint said that it wants nothing any more: 410.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::Sink;
+    /// use outflow::http::HttpSink;
+    /// # let answering = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/http/answering.rs"));
+    /// # let url = answering(&["410 Gone"]);
+    ///
+    /// let sink = HttpSink::post(url).build()?; // An endpoint that answers 410 Gone.
+    /// let refused = sink.write("push").unwrap_err();
+    /// assert!(refused.error().unwrap().is_gone());
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
     pub fn is_gone(&self) -> bool {
         self.status() == Some(410)
     }
 
     /// The status, if there was an answer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::Sink;
+    /// use outflow::http::HttpSink;
+    /// # let answering = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/http/answering.rs"));
+    /// # let url = answering(&["404 Not Found"]);
+    ///
+    /// let sink = HttpSink::post(url).build()?; // An endpoint that answers 404 Not Found.
+    /// let refused = sink.write("push").unwrap_err();
+    /// assert_eq!(refused.error().unwrap().status(), Some(404));
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Status { code, .. } => Some(*code),
@@ -116,6 +174,19 @@ impl HttpError {
     }
 
     /// The endpoint's name: the one given, else scheme, host and port.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::Sink;
+    /// use outflow::http::HttpSink;
+    ///
+    /// // Nobody listens there.
+    /// let sink = HttpSink::post("http://127.0.0.1:1/").build()?;
+    /// let refused = sink.write("push").unwrap_err();
+    /// assert_eq!(refused.error().unwrap().endpoint(), "http://127.0.0.1:1");
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
     pub fn endpoint(&self) -> &str {
         match self {
             Self::Encode { endpoint, .. }

@@ -72,6 +72,16 @@ impl<E> HttpSink<E> {
     /// [`build`](HttpSinkBuilder::build).
     ///
     /// User info in the URL is sent as Basic authentication; a fragment is not sent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::http::HttpSink;
+    ///
+    /// let sink = HttpSink::<u32>::post("https://hooks.example/events").build()?;
+    /// assert_eq!(sink.endpoint(), "https://hooks.example:443");
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
     pub fn post<U>(url: U) -> HttpSinkBuilder<E>
     where
         U: Into<String>,
@@ -80,6 +90,16 @@ impl<E> HttpSink<E> {
     }
 
     /// Begins a sink that PUTs to `url`; otherwise as [`post`](HttpSink::post).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::http::HttpSink;
+    ///
+    /// let sink = HttpSink::<u32>::put("https://hooks.example/last-event").build()?;
+    /// # let _ = sink;
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
     pub fn put<U>(url: U) -> HttpSinkBuilder<E>
     where
         U: Into<String>,
