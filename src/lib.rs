@@ -123,6 +123,7 @@
 //! - `futures`: [`Closing`] and [`Flushing`] can be awaited. Brings no dependency.
 //! - `testing`: the test kit, for sinks of your own: sinks that fail, wait and panic on command, a clock that
 //!   a test moves, and a check of the laws. Brings no dependency.
+//! - `http`: the module `http`, a sink that posts events to webhooks. Brings ureq with rustls, ring and serde.
 
 pub mod adapter;
 mod broadcast;
@@ -133,6 +134,8 @@ pub mod docs;
 mod error;
 mod ext;
 mod gate;
+#[cfg(feature = "http")]
+pub mod http;
 mod leaf;
 mod lifecycle;
 mod outlet;

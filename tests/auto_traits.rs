@@ -10,8 +10,8 @@ use outflow::buffer::{Block, BlockFor, DropNewest, DropOldest, Full, Reject, Unb
 use outflow::channel::{ChannelSink, Events};
 use outflow::queue::{Batch, QueueOptions, QueueStats, WeakQueue};
 use outflow::retry::{
-    Breaker, BreakerState, Constant, ExponentialBackoff, Failure, GiveUp, GiveUpWhen, MaxAttempts, OnFailure,
-    Retry,
+    Breaker, BreakerState, Constant, ExponentialBackoff, Failure, GiveUp, GiveUpWhen, HonorRetryAfter,
+    MaxAttempts, OnFailure, Retry,
 };
 use outflow::sink::{Collector, Discard, ForEach, FromFn, FromFnMut};
 use outflow::{
@@ -49,6 +49,7 @@ fn every_sink_is_send_and_sync_even_if_its_events_are_only_send() {
     send_sync::<Closeable<Leaf>>();
     send_sync::<Retry<Leaf, Breaker>>();
     send_sync::<Retry<Leaf, GiveUpWhen<MaxAttempts<OnFailure<Breaker, F>>, F>>>();
+    send_sync::<Retry<Leaf, HonorRetryAfter<Breaker>>>();
     send_sync::<Queue<Event>>();
     send_sync::<Queue<Event, DropOldest>>();
     send_sync::<WeakQueue<Event>>();
@@ -70,6 +71,17 @@ fn every_other_type_is_send_and_sync() {
     send_sync::<(Counter, Meter, MeterSnapshot, Batch, QueueStats)>();
     send_sync::<(Unbounded, Block, BlockFor, Reject, DropOldest, DropNewest)>();
     send_sync::<(Breaker, BreakerState, Constant, ExponentialBackoff, GiveUp, Failure<'static, u32, u32>)>();
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn the_webhook_sink_is_send_and_sync() {
+    use outflow::http::{
+        BuildError, EncodeWith, HttpError, HttpSink, HttpSinkBuilder, Json, TransportFailure,
+    };
+    send_sync::<HttpSink<Event>>();
+    send_sync::<(HttpSinkBuilder<Event>, HttpSinkBuilder<Event, EncodeWith<F>>)>();
+    send_sync::<(BuildError, EncodeWith<F>, HttpError, Json, TransportFailure)>();
 }
 
 #[test]

@@ -12,11 +12,15 @@
 //!
 //! These never give up, so that the sink becomes reliable. [`max_attempts`](Retry::max_attempts) and
 //! [`give_up_when`](Retry::give_up_when) say when to; then the event comes back with its last error.
+//!
+//! An endpoint that says itself when to come back is listened to with
+//! [`honor_retry_after`](Retry::honor_retry_after), whatever the strategy.
 
 mod breaker;
 mod constant;
 mod exponential;
 mod give_up;
+mod honor;
 #[allow(clippy::module_inception)] // The module is named after its feature, this file after its type.
 mod retry;
 mod strategy;
@@ -25,5 +29,6 @@ pub use self::breaker::{Breaker, BreakerState};
 pub use self::constant::Constant;
 pub use self::exponential::ExponentialBackoff;
 pub use self::give_up::{GiveUpWhen, MaxAttempts, OnFailure};
+pub use self::honor::{HonorRetryAfter, RetryAfter};
 pub use self::retry::Retry;
 pub use self::strategy::{Failure, GiveUp, RetryStrategy, Stop};

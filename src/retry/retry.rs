@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Failure, GiveUpWhen, MaxAttempts, OnFailure, RetryStrategy, Stop};
+use super::{Failure, GiveUpWhen, HonorRetryAfter, MaxAttempts, OnFailure, RetryAfter, RetryStrategy, Stop};
 use crate::clock::{Alarm, Clock, ClockSlot};
 use crate::{Closing, Flushing, Sink, WriteError};
 
@@ -153,7 +153,49 @@ impl<S, R> Retry<S, R> {
         self.with(|strategy| OnFailure::new(strategy, f))
     }
 
-    fn with<Q>(self, f: impl FnOnce(R) -> Q) -> Retry<S, Q> {
+    /// Waits as long as the endpoint asks in its error, if that is longer than the strategy's own wait; at most
+    /// [5 minutes](Retry::max_retry_after). All writers of this retry wait: it is the endpoint that is to be left
+    /// alone. A success does not shorten the time, and an event that is given up still counts.
+    ///
+    /// It goes by the clock that this retry has now, so a [`clock`](Retry::clock) of its own is set before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use outflow::{Sink, SinkExt, retry::{Breaker, RetryAfter}, sink};
+    ///
+    /// #[derive(Debug)]
+    /// struct Throttled;
+    ///
+    /// impl RetryAfter for Throttled {
+    ///     fn retry_after(&self) -> Option<Duration> {
+    ///         Some(Duration::from_millis(20))
+    ///     }
+    /// }
+    ///
+    /// let mut attempts = 0;
+    /// let http = sink::from_fn_mut(move |_: &&str| {
+    ///     attempts += 1;
+    ///     if attempts == 1 { Err(Throttled) } else { Ok(()) }
+    /// })
+    /// .retry(Breaker::new(5, Duration::from_secs(1)))
+    /// .honor_retry_after();
+    ///
+    /// let begun = Instant::now();
+    /// assert!(http.write("push").is_ok());
+    /// assert!(begun.elapsed() >= Duration::from_millis(20));
+    /// ```
+    pub fn honor_retry_after<E>(self) -> Retry<S, HonorRetryAfter<R>>
+    where
+        S: Sink<E>,
+        S::Error: RetryAfter,
+    {
+        let clock = self.clock.clone();
+        self.with(|strategy| HonorRetryAfter::new(strategy, clock))
+    }
+
+    pub(super) fn with<Q>(self, f: impl FnOnce(R) -> Q) -> Retry<S, Q> {
         Retry { sink: self.sink, strategy: f(self.strategy), alarm: self.alarm, clock: self.clock }
     }
 }

@@ -1,0 +1,211 @@
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use rustls::pki_types::ServerName;
+use ureq::http::{HeaderValue, Uri};
+
+use super::BuildError;
+
+/// Where a sink posts to, and how much of that may be shown.
+pub(super) struct Endpoint {
+    /// Without the user info, which goes into a header.
+    pub(super) url: Uri,
+    /// The user info as an `Authorization` header has it.
+    pub(super) credentials: Option<HeaderValue>,
+    /// The name that was given, else scheme, host and port: what it prints as.
+    pub(super) name: Arc<str>,
+}
+
+impl Endpoint {
+    pub(super) fn parse(text: &str, name: Option<&str>) -> Result<Self, BuildError> {
+        let refuse = |reason| BuildError::Url { scheme: scheme_of(text), reason };
+
+        if !text.contains("://") {
+            return Err(refuse("it does not begin with http:// or https://"));
+        }
+        let url: Uri = text.parse().map_err(|_| refuse("it is not a URL"))?;
+        let (scheme, default_port) = match url.scheme_str() {
+            Some(scheme) if scheme.eq_ignore_ascii_case("http") => ("http", 80),
+            Some(scheme) if scheme.eq_ignore_ascii_case("https") => ("https", 443),
+            _ => return Err(refuse("its scheme is neither http nor https")),
+        };
+        let authority = url.authority().ok_or_else(|| refuse("it has no host"))?.as_str();
+        let (user, host_and_port) = match authority.rsplit_once('@') {
+            Some((user, rest)) => (Some(user), rest),
+            None => (None, authority),
+        };
+        let host = url.host().filter(|host| !host.is_empty()).ok_or_else(|| refuse("it has no host"))?;
+        // As it was written: `Uri` answers `None` for one that is no number, as if there were none.
+        let port = match host_and_port.strip_prefix(host).and_then(|rest| rest.strip_prefix(':')) {
+            None | Some("") => default_port,
+            Some(port) => match port.parse::<u16>() {
+                Ok(port @ 1..) => port,
+                _ => return Err(refuse("its port is not between 1 and 65535")),
+            },
+        };
+        if scheme == "https" && ServerName::try_from(bare(host)).is_err() {
+            return Err(refuse("its host is not one that a certificate can name"));
+        }
+        let credentials = user.map(basic).transpose().map_err(refuse)?;
+
+        let target = url.path_and_query().map_or("/", |target| target.as_str());
+        // It becomes the `Host` header, in which the usual port does not stand.
+        let authority = if port == default_port { host.to_string() } else { format!("{host}:{port}") };
+        let stripped = Uri::builder()
+            .scheme(scheme)
+            .authority(authority)
+            .path_and_query(target)
+            .build()
+            .map_err(|_| refuse("it is not a URL"))?;
+        let name = name.map_or_else(|| format!("{scheme}://{host}:{port}").into(), Arc::from);
+        Ok(Self { url: stripped, credentials, name })
+    }
+
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.url.scheme_str() == Some("https")
+    }
+
+    pub(super) fn host(&self) -> &str {
+        // `parse` accepts none without.
+        self.url.host().unwrap_or_default()
+    }
+
+    /// Whether what is sent stays on this machine: `localhost`, 127.0.0.0/8 or ::1, as they are written. Other
+    /// spellings of them are not worth a mistake.
+    pub(super) fn is_loopback(&self) -> bool {
+        let host = bare(self.host());
+        match host.parse::<IpAddr>() {
+            Ok(address) => address.to_canonical().is_loopback(),
+            Err(_) => host.eq_ignore_ascii_case("localhost"),
+        }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// An IPv6 address without the brackets that a URL has around it.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+/// What precedes `://`, which is no secret.
+fn scheme_of(text: &str) -> Option<String> {
+    let (scheme, _) = text.split_once("://")?;
+    let short = (1..=8).contains(&scheme.len());
+    (short && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())).then(|| scheme.to_string())
+}
+
+/// `user:password` of a URL as a header (RFC 7617).
+fn basic(user: &str) -> Result<HeaderValue, &'static str> {
+    let (name, password) = user.split_once(':').unwrap_or((user, ""));
+    let (Some(mut pair), Some(password)) = (percent_decoded(name), percent_decoded(password)) else {
+        return Err("its user info has a % that two hexadecimal digits do not follow");
+    };
+    if pair.contains(&b':') {
+        return Err("its user name has a colon in it, which Basic authentication cannot carry");
+    }
+    pair.push(b':');
+    pair.extend(password);
+    let value = format!("Basic {}", BASE64_STANDARD.encode(pair));
+    let mut value = HeaderValue::try_from(value).map_err(|_| "its user info is too long for a header")?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn percent_decoded(text: &str) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                let (high, low) = (digit()?, digit()?);
+                u8::try_from(high * 16 + low).ok()?
+            }
+            byte => byte,
+        });
+    }
+    Some(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(url: &str) -> Endpoint {
+        Endpoint::parse(url, None).unwrap()
+    }
+
+    #[test]
+    fn is_named_by_scheme_host_and_port() {
+        for (url, name) in [
+            ("http://hooks.example", "http://hooks.example:80"),
+            ("https://hooks.example:/a", "https://hooks.example:443"),
+            ("https://u:p@hooks.example:8443/a?b=c#d", "https://hooks.example:8443"),
+            ("http://[::1]:5056/a", "http://[::1]:5056"),
+            ("https://[::1]/", "https://[::1]:443"),
+            ("HTTPS://hooks.example/", "https://hooks.example:443"),
+        ] {
+            assert_eq!(&*endpoint(url).name, name, "{url}");
+        }
+        assert_eq!(&*Endpoint::parse("http://a/", Some("audit")).unwrap().name, "audit");
+    }
+
+    #[test]
+    fn the_path_and_query_are_posted_to_as_they_are() {
+        let kept = endpoint("https://u:p@hooks.example/a%20b/?c=d&e#f").url;
+        assert_eq!(kept.to_string(), "https://hooks.example/a%20b/?c=d&e");
+        assert_eq!(endpoint("http://hooks.example?c=d").url.to_string(), "http://hooks.example/?c=d");
+    }
+
+    #[test]
+    fn user_info_becomes_a_header() {
+        // The pair of RFC 7617.
+        let credentials = endpoint("http://Aladdin:open%20sesame@a/").credentials.unwrap();
+        assert_eq!(credentials, "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        assert!(credentials.is_sensitive());
+        assert_eq!(endpoint("http://user@a/").credentials.unwrap(), "Basic dXNlcjo=");
+        assert!(endpoint("http://a/").credentials.is_none());
+    }
+
+    #[test]
+    fn what_is_no_endpoint_is_refused_with_the_reason() {
+        for (url, reason) in [
+            ("hooks.example", "does not begin with"),
+            ("/a", "does not begin with"),
+            ("/a://b", "neither http nor https"),
+            ("ftp://hooks.example/", "neither http nor https"),
+            ("http://", "not a URL"),
+            ("http://a b/", "not a URL"),
+            ("http://:80/", "no host"),
+            ("http://a:0/", "port"),
+            ("http://a:65536/", "port"),
+            ("http://a:x/", "port"),
+            ("https://-/", "certificate"),
+            ("http://u%zz:p@a/", "%"),
+            ("http://u%3a:p@a/", "colon"),
+        ] {
+            let refused = Endpoint::parse(url, None).map(|_| url).unwrap_err().to_string();
+            assert!(refused.contains(reason), "{url}: {refused}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_what_stays_on_this_machine() {
+        for host in
+            ["localhost", "LOCALHOST:80", "127.0.0.1", "127.9.9.9:1", "[::1]", "[::ffff:127.0.0.1]:80"]
+        {
+            assert!(endpoint(&format!("http://{host}/")).is_loopback(), "{host}");
+        }
+        for host in ["localhost.example", "127.0.0.1.example", "10.0.0.1", "0.0.0.0", "[::]", "0x7f.1"] {
+            assert!(!endpoint(&format!("http://{host}/")).is_loopback(), "{host}");
+        }
+    }
+}

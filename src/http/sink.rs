@@ -1,0 +1,189 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ureq::http::{HeaderName, HeaderValue};
+
+use super::client::Client;
+use super::encode::Encoded;
+use super::sign::{BadId, Signer, id_header};
+use super::{HttpError, HttpSinkBuilder, wall_clock};
+use crate::{Closing, Flushing, Sink, WriteError};
+
+const ID: HeaderName = HeaderName::from_static("webhook-id");
+const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+
+pub(super) type Encoder<E> = Box<dyn Fn(&E) -> Encoded + Send + Sync>;
+pub(super) type IdOf<E> = Box<dyn Fn(&E) -> String + Send + Sync>;
+
+/// Posts each event to one endpoint. Made by [`post`](HttpSink::post); the [module](super) tells how it goes.
+///
+/// A write is one request on the writer's thread, which waits for the answer, at most for the
+/// [timeout](HttpSinkBuilder::timeout), name resolution and handshake included. Several writers make requests at the
+/// same time, over connections that are kept for the next. It looks at the event and clones nothing; the encoder's
+/// bytes are held until the answer is there.
+///
+/// `close` refuses what comes after and returns at once. A request under way is not cut by it: the endpoint may have
+/// the event already, and what was cut would be sent twice. Its timeout bounds it.
+///
+/// # Errors
+///
+/// A write fails with an [`HttpError`].
+///
+/// # Panics
+///
+/// A panic of the encoder, or of the closure that tells the id, goes on to the writer. ureq resolves names on a thread
+/// of its own, so that a write panics where [`std::thread::spawn`] does.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::http::HttpSink;
+/// use outflow::{Sink, sink};
+/// # let answering = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/http/answering.rs"));
+/// # let url = answering(&["204 No Content", "400 Bad Request"]);
+///
+/// #[derive(serde::Serialize)]
+/// struct Push {
+///     repository: &'static str,
+/// }
+///
+/// let sink = HttpSink::post(url).build()?;
+/// assert!(sink.write(Push { repository: "library/alpine" }).is_ok());
+///
+/// let refused = sink.write(Push { repository: "" }).unwrap_err();
+/// assert_eq!(refused.error().unwrap().status(), Some(400));
+/// assert!(!refused.error().unwrap().is_transient());
+/// # Ok::<(), outflow::http::BuildError>(())
+/// ```
+#[must_use = "sinks do nothing unless written to"]
+pub struct HttpSink<E> {
+    client: Client,
+    encode: Encoder<E>,
+    id_of: Option<IdOf<E>>,
+    signer: Option<Signer>,
+    closed: AtomicBool,
+}
+
+impl<E> HttpSink<E> {
+    /// Begins a sink that POSTs to `url`, http or https. Nothing is looked at before
+    /// [`build`](HttpSinkBuilder::build).
+    ///
+    /// User info in the URL is sent as Basic authentication; a fragment is not sent.
+    pub fn post<U>(url: U) -> HttpSinkBuilder<E>
+    where
+        U: Into<String>,
+    {
+        HttpSinkBuilder::new("POST", url.into())
+    }
+
+    /// Begins a sink that PUTs to `url`; otherwise as [`post`](HttpSink::post).
+    pub fn put<U>(url: U) -> HttpSinkBuilder<E>
+    where
+        U: Into<String>,
+    {
+        HttpSinkBuilder::new("PUT", url.into())
+    }
+
+    pub(super) fn new(
+        client: Client,
+        encode: Encoder<E>,
+        id_of: Option<IdOf<E>>,
+        signer: Option<Signer>,
+    ) -> Self {
+        Self { client, encode, id_of, signer, closed: AtomicBool::new(false) }
+    }
+
+    /// What the endpoint is called in errors: the [name](HttpSinkBuilder::name) given, else scheme, host and port.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::http::HttpSink;
+    ///
+    /// let sink: HttpSink<String> = HttpSink::post("https://hooks.example/s3cr3t").build()?;
+    /// assert_eq!(sink.endpoint(), "https://hooks.example:443");
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
+    pub fn endpoint(&self) -> &str {
+        &self.client.endpoint.name
+    }
+
+    fn deliver(&self, event: &E) -> Result<(), WriteError<(), HttpError>> {
+        // Acquire: pairs with the release in `close`.
+        if self.closed.load(Ordering::Acquire) {
+            return Err(WriteError::Closed(()));
+        }
+        self.request(event).map_err(|error| WriteError::failed((), error))
+    }
+
+    fn request(&self, event: &E) -> Result<(), HttpError> {
+        let endpoint = || Arc::clone(&self.client.endpoint.name);
+        let body = (self.encode)(event)
+            .map_err(|error| HttpError::Encode { endpoint: endpoint(), source: error.into() })?;
+        let headers = self
+            .webhook_headers(event, &body)
+            .map_err(|error| HttpError::Encode { endpoint: endpoint(), source: Arc::new(error) })?;
+        self.client.send(&body, headers.into_iter().flatten())
+    }
+
+    /// What makes a webhook of a request, made anew for each attempt. The id is the event's, and stays the same.
+    fn webhook_headers(
+        &self,
+        event: &E,
+        body: &[u8],
+    ) -> Result<[Option<(HeaderName, HeaderValue)>; 3], BadId> {
+        let Some(id_of) = &self.id_of else {
+            return Ok([const { None }; 3]);
+        };
+        let id = id_of(event);
+        let header = Some((ID, id_header(&id)?));
+        Ok(match &self.signer {
+            None => [header, None, None],
+            Some(signer) => {
+                let timestamp = wall_clock::unix_seconds();
+                let signature = signer.sign(&id, timestamp, body);
+                [header, Some((TIMESTAMP, timestamp.into())), Some((SIGNATURE, signature))]
+            }
+        })
+    }
+}
+
+impl<E> Sink<E> for HttpSink<E> {
+    type Error = HttpError;
+
+    fn write(&self, event: E) -> Result<(), WriteError<E, HttpError>> {
+        match self.deliver(&event) {
+            Ok(()) => Ok(()),
+            Err(refused) => Err(refused.map_event(|()| event)),
+        }
+    }
+
+    fn write_ref(&self, event: &E) -> Result<(), WriteError<(), HttpError>> {
+        self.deliver(event)
+    }
+
+    fn flush(&self) -> Flushing {
+        Flushing::done()
+    }
+
+    fn close(&self) -> Closing {
+        self.closed.store(true, Ordering::Release);
+        Closing::done()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+}
+
+impl<E> fmt::Debug for HttpSink<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpSink")
+            .field("endpoint", &self.client.endpoint)
+            .field("signed", &self.signer.is_some())
+            .field("closed", &self.closed)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,68 @@
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
+
+use super::BuildError;
+
+/// What a sink trusts, and who it says it is. Looked at here, since ureq passes over a root certificate that it
+/// cannot read, and panics on a client certificate that it cannot use, both when the first event is written.
+pub(super) fn config(
+    roots: &[Vec<u8>],
+    client: Option<&(Vec<u8>, Vec<u8>)>,
+) -> Result<TlsConfig, BuildError> {
+    let mut config = TlsConfig::builder();
+    if !roots.is_empty() {
+        let mut trusted = Vec::new();
+        for (number, pem) in (1..).zip(roots) {
+            let refuse = |reason| BuildError::RootCertificate { number, reason };
+            trusted.extend(certificates(pem).and_then(readable).map_err(refuse)?);
+        }
+        config = config.root_certs(RootCerts::Specific(Arc::new(trusted)));
+    }
+    if let Some((chain, key)) = client {
+        let certificate = client_certificate(chain, key).map_err(BuildError::ClientCertificate)?;
+        config = config.client_cert(Some(certificate));
+    }
+    Ok(config.build())
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match certificates {
+        Err(_) => Err("it is not PEM"),
+        Ok(none) if none.is_empty() => Err("there is no certificate in the PEM"),
+        Ok(certificates) => Ok(certificates),
+    }
+}
+
+fn readable(certificates: Vec<CertificateDer<'static>>) -> Result<Vec<Certificate<'static>>, &'static str> {
+    let mut store = RootCertStore::empty();
+    for certificate in &certificates {
+        store.add(certificate.clone()).map_err(|_| "it is not X.509")?;
+    }
+    Ok(owned(&certificates))
+}
+
+fn client_certificate(chain: &[u8], key: &[u8]) -> Result<ClientCert, &'static str> {
+    let chain = certificates(chain)?;
+    let checked = PrivateKeyDer::from_pem_slice(key).map_err(|_| "there is no private key in the PEM")?;
+    // As ureq chooses it.
+    let provider =
+        CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(ring::default_provider()));
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|_| "no version of TLS is at hand")?
+        .with_root_certificates(RootCertStore::empty())
+        .with_client_auth_cert(chain.clone(), checked)
+        .map_err(|_| "the private key cannot be read, or is not the certificate's")?;
+    let key = PrivateKey::from_pem(key).map_err(|_| "there is no private key in the PEM")?;
+    Ok(ClientCert::new_with_certs(&owned(&chain), key))
+}
+
+fn owned(certificates: &[CertificateDer<'static>]) -> Vec<Certificate<'static>> {
+    certificates.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect()
+}

@@ -1,0 +1,193 @@
+//! What is wrong is told by the builder, by name.
+
+use std::process::Command;
+use std::time::Duration;
+
+use outflow::Sink;
+use outflow::http::{BuildError, HttpSink, HttpSinkBuilder};
+
+use crate::server::{NOBODY, Server};
+
+fn refused(builder: HttpSinkBuilder<String>) -> BuildError {
+    builder.build().unwrap_err()
+}
+
+fn hooks() -> HttpSinkBuilder<String> {
+    HttpSink::post("https://hooks.example/")
+}
+
+#[test]
+fn a_bad_url_is_named_by_its_scheme_and_what_is_wrong() {
+    assert_eq!(
+        refused(HttpSink::post("ftp://hooks.example/s3cr3t")).to_string(),
+        "the URL ftp://... is no endpoint: its scheme is neither http nor https",
+    );
+    assert_eq!(
+        refused(HttpSink::post("hooks.example/s3cr3t")).to_string(),
+        "the URL is no endpoint: it does not begin with http:// or https://",
+    );
+}
+
+#[test]
+fn a_bad_method_is_named() {
+    for method in ["GET", "HEAD", "DELETE", "CONNECT", "post", "", "PO ST", "POST\r\nx: y"] {
+        assert_eq!(refused(hooks().method(method)), BuildError::Method(method.to_string()));
+    }
+}
+
+#[test]
+fn a_bad_header_is_named() {
+    let name = |builder: HttpSinkBuilder<String>| match refused(builder) {
+        BuildError::Header { name, .. } => name,
+        other => panic!("{other}"),
+    };
+    assert_eq!(name(hooks().header("x-a", "b\r\nx-c: d")), "x-a");
+    assert_eq!(name(hooks().header("x-a", "b\0")), "x-a");
+    assert_eq!(name(hooks().header("x a", "b")), "x");
+    assert_eq!(name(hooks().header("x-a: s3cr3t", "b")), "x-a");
+    assert_eq!(name(hooks().header("", "b")), "");
+    assert_eq!(name(hooks().content_type("a\nb")), "content-type");
+    for token in ["", "a b", "a\nb", "ä", "=", "a=b"] {
+        assert_eq!(name(hooks().bearer(token)), "authorization", "{token:?}");
+    }
+    for reserved in [
+        "Content-Length",
+        "transfer-encoding",
+        "Connection",
+        "expect",
+        "te",
+        "trailer",
+        "upgrade",
+        "content-type",
+        "webhook-id",
+        "webhook-timestamp",
+        "Webhook-Signature",
+    ] {
+        assert_eq!(name(hooks().header(reserved, "1")), reserved.to_ascii_lowercase());
+    }
+    // Twice is once too often, wherever it comes from.
+    assert_eq!(name(hooks().bearer("a").header("authorization", "b")), "authorization");
+    assert_eq!(name(HttpSink::post("https://u:p@hooks.example/").bearer("a")), "authorization");
+    assert!(hooks().header("x-a", "1").header("x-a", "2").build().is_ok());
+}
+
+#[test]
+fn a_timeout_is_above_zero_and_at_most_a_day() {
+    let day = Duration::from_secs(24 * 60 * 60);
+    for timeout in [Duration::ZERO, day + Duration::from_nanos(1), Duration::MAX] {
+        assert_eq!(refused(hooks().timeout(timeout)), BuildError::Timeout);
+    }
+    assert!(hooks().timeout(day).build().is_ok());
+}
+
+#[test]
+fn credentials_do_not_go_over_the_network_in_the_open() {
+    let endpoints = ["http://hooks.example/", "http://10.0.0.1/", "http://localhost.example/"];
+    for url in endpoints {
+        let with_user = url.replace("http://", "http://user:s3cr3t@");
+        for builder in [
+            HttpSink::<String>::post(url).bearer("s3cr3t"),
+            HttpSink::post(url).header("Authorization", "s3cr3t"),
+            HttpSink::post(with_user),
+        ] {
+            let error = refused(builder);
+            assert!(matches!(error, BuildError::Plaintext { .. }), "{error}");
+        }
+        assert!(HttpSink::<String>::post(url).bearer("s3cr3t").allow_plaintext().build().is_ok());
+        assert!(HttpSink::<String>::post(url).build().is_ok());
+    }
+    for url in ["http://localhost/", "http://127.0.0.1:5056/", "http://[::1]/", "https://hooks.example/"] {
+        assert!(HttpSink::<String>::post(url).bearer("s3cr3t").build().is_ok(), "{url}");
+    }
+}
+
+#[test]
+fn a_certificate_that_is_none_is_refused() {
+    for (pem, reason) in [
+        ("", "no certificate"),
+        ("-----BEGIN PRIVATE KEY-----\nQQ==\n-----END PRIVATE KEY-----\n", "no certificate"),
+        ("-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n", "not X.509"),
+        ("-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n", "not PEM"),
+    ] {
+        let error = refused(hooks().root_certificate(pem)).to_string();
+        assert!(error.contains(reason), "{error}");
+        let error = refused(hooks().client_certificate(pem, pem));
+        assert!(matches!(error, BuildError::ClientCertificate(_)), "{error}");
+    }
+    let plain = || HttpSink::<String>::post("http://127.0.0.1/");
+    assert!(matches!(refused(plain().root_certificate("")), BuildError::RootCertificate { .. }));
+    assert!(matches!(refused(plain().client_certificate("", "")), BuildError::ClientCertificate(_)));
+}
+
+#[test]
+fn a_signed_webhook_has_an_id() {
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    assert_eq!(refused(hooks().sign_with(secret)), BuildError::NoWebhookId);
+    let with_id = || hooks().webhook_id(String::clone);
+    assert!(with_id().sign_with(secret).build().is_ok());
+    assert!(matches!(refused(with_id().sign_with("s3cr3t")), BuildError::Secret { number: 1, .. }));
+    assert!(matches!(
+        refused(with_id().sign_with(secret).sign_with(&secret[..20])),
+        BuildError::Secret { number: 2, .. }
+    ));
+}
+
+/// A test's own environment cannot be changed safely, so this one starts itself anew with another.
+fn in_environment(variables: &[(&str, &str)], proxied: &str, endpoint: &str) -> String {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "building::in_a_process_of_its_own", "--nocapture"])
+        .env("OUTFLOW_TEST_PROXY", proxied)
+        .env("OUTFLOW_TEST_ENDPOINT", endpoint)
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let output = String::from_utf8(output.stdout).unwrap();
+    output.lines().find_map(|line| line.split_once("OUTCOME ")).expect("an outcome").1.to_string()
+}
+
+#[test]
+fn in_a_process_of_its_own() {
+    let Ok(endpoint) = std::env::var("OUTFLOW_TEST_ENDPOINT") else { return };
+    let mut builder = HttpSink::post(endpoint).timeout(Duration::from_secs(5));
+    if std::env::var("OUTFLOW_TEST_PROXY").unwrap() == "asked for" {
+        builder = builder.proxy_from_env().bearer("s3cr3t");
+    }
+    let outcome = match builder.build() {
+        Ok(sink) => {
+            format!("{:?}", sink.write("event").map_err(|refused| refused.error().unwrap().to_string()))
+        }
+        Err(error) => error.to_string(),
+    };
+    println!("\nOUTCOME {outcome}");
+}
+
+#[test]
+fn proxy_variables_are_ignored_unless_asked_for() {
+    let proxy = Server::status("407 Proxy Authentication Required");
+    let endpoint = Server::status("200 OK");
+    let nowhere = format!("http://{}", NOBODY);
+    let variables: Vec<(&str, &str)> = ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "HTTP_PROXY", "http_proxy"]
+        .map(|name| (name, nowhere.as_str()))
+        .into();
+    assert_eq!(in_environment(&variables, "", &endpoint.url()), "Ok(())");
+
+    // A bearer to loopback does not stay on this machine when it goes by a proxy.
+    let url = format!("http://user:pr0xys3cr3t@{}", proxy.address);
+    let refused = in_environment(&[("ALL_PROXY", &url)], "asked for", &endpoint.url());
+    assert!(refused.contains("in the open"), "{refused}");
+    let direct =
+        in_environment(&[("ALL_PROXY", &url), ("NO_PROXY", "127.0.0.1")], "asked for", &endpoint.url());
+    assert_eq!(direct, "Ok(())");
+    assert_eq!((endpoint.requests().len(), proxy.requests().len()), (2, 0));
+
+    let asked = in_environment(&[("ALL_PROXY", &url)], "asked for", "https://hooks.example/hook");
+    assert!(asked.contains("the proxy made no connection"), "{asked}");
+    assert!(!asked.contains("pr0xys3cr3t"), "{asked}");
+    assert_eq!(proxy.requests()[0].line(), "CONNECT hooks.example:443 HTTP/1.1");
+
+    for bad in ["socks5://127.0.0.1:1", "http://"] {
+        let refused = in_environment(&[("ALL_PROXY", bad)], "asked for", &endpoint.url());
+        assert!(refused.contains("proxy that the environment asks for"), "{bad}: {refused}");
+    }
+}

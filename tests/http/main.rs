@@ -1,0 +1,12 @@
+//! The webhook sink: what it delivers and how it fails, what it makes of odd endpoints, what it keeps to itself.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod building;
+mod delivery;
+mod hostile;
+mod secrets;
+mod server;
+mod signing;
+mod tls;

@@ -1,0 +1,258 @@
+//! No secret is printed: not by a builder, a sink, an error or its sources, and not by what the client logs.
+
+use std::cell::RefCell;
+use std::error::Error;
+use std::fmt::{Debug, Write as _};
+use std::io::Write as _;
+use std::sync::Once;
+use std::time::Duration;
+
+use outflow::http::{HttpError, HttpSink, HttpSinkBuilder};
+use outflow::retry::Constant;
+use outflow::{Broadcaster, DeadLetter, Sink, SinkExt, sink};
+
+use crate::server::{NOBODY, Request, Server};
+
+/// In every place where there is one.
+const USER: &str = "pl4nted-user";
+const PASSWORD: &str = "pl4nted-password";
+const PATH: &str = "pl4nted-path";
+const QUERY: &str = "pl4nted-query";
+const HEADER: &str = "pl4nted-header";
+const BEARER: &str = "pl4nted-bearer";
+const SIGNING: &str = "whsec_pl4ntedsigningsecret00000000000000000000";
+const ID: &str = "pl4nted.id";
+
+/// What of them may be seen nowhere. (Base64 of a pair begins with that of the user.)
+const PLANTED: [&str; 2] = ["pl4nted", "cGw0bnRlZC11c2Vy"];
+
+#[track_caller]
+fn assert_clean(what: &str, text: &str) {
+    for planted in PLANTED {
+        assert!(!text.to_lowercase().contains(&planted.to_lowercase()), "{what} shows {planted}: {text}");
+    }
+}
+
+fn debug(value: &impl Debug) -> String {
+    format!("{value:?} {value:#?}")
+}
+
+/// All that can be printed of an error.
+fn printed(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        writeln!(text, "{error} {error:#} {error:?} {error:#?}").unwrap();
+        next = error.source();
+    }
+    text
+}
+
+fn with_user(url: &str) -> HttpSinkBuilder<String> {
+    let url = url.replace("://", &format!("://{USER}:{PASSWORD}@"));
+    HttpSink::post(format!("{url}/{PATH}?{QUERY}"))
+}
+
+/// Every secret that a sink can have, user info or bearer.
+fn planted(url: &str) -> [HttpSinkBuilder<String>; 2] {
+    [with_user(url), HttpSink::post(format!("{url}/{PATH}?{QUERY}")).bearer(BEARER)].map(|builder| {
+        builder
+            .header("x-api-key", HEADER)
+            .header("cookie", HEADER)
+            .sign_with(SIGNING)
+            .webhook_id(|event| event.clone())
+            .timeout(Duration::from_millis(300))
+            .allow_plaintext()
+    })
+}
+
+thread_local! {
+    /// What is logged at `debug` and above on this thread, which is where requests are made.
+    static LOGGED: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+struct Logger;
+
+impl log::Log for Logger {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let line = format!("{} {}\n", record.target(), record.args());
+        let _ = LOGGED.try_with(|logged| logged.borrow_mut().push_str(&line));
+    }
+
+    fn flush(&self) {}
+}
+
+/// What was logged since `f` began.
+fn logged<T>(f: impl FnOnce() -> T) -> (T, String) {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Logger).unwrap();
+        log::set_max_level(log::LevelFilter::Debug);
+    });
+    LOGGED.take();
+    let answer = f();
+    let logged = LOGGED.take();
+    assert!(logged.contains("ureq"), "nothing was logged, so that nothing can be searched");
+    (answer, logged)
+}
+
+/// Sends back what it was sent, in every place of an answer, by the number of the connection.
+fn echo() -> Server {
+    Server::raw(|mut stream, connection| {
+        let Ok(Some(request)) = Request::read(&mut stream) else { return };
+        let said = request.head.replace("\r\n", " ");
+        let answer = match connection % 8 {
+            0 => format!("HTTP/1.1 400 {said}\r\n\r\n{said}"),
+            1 => format!(
+                "HTTP/1.1 302 Moved\r\nlocation: http://{USER}:{PASSWORD}@elsewhere.example/{said}\r\n\r\n"
+            ),
+            2 => format!("HTTP/1.1 302 Moved\r\nlocation: /{PATH}?{QUERY}\r\ncontent-length: 0\r\n\r\n"),
+            3 => format!("HTTP/1.1 503 Unavailable\r\nretry-after: {HEADER}\r\ndate: {BEARER}\r\n\r\n"),
+            4 => format!("HTTP/1.1 500 Oops\r\n{said}\r\n\r\n"),
+            5 => format!("{said}\r\n\r\n"),
+            6 => format!("HTTP/1.1 500 Oops\r\ntransfer-encoding: chunked\r\n\r\n{said}"),
+            _ => format!("HTTP/1.1 500 Oops\r\ncontent-length: {PATH}\r\n\r\n{said}"),
+        };
+        let _ = stream.write_all(answer.as_bytes());
+    })
+}
+
+#[test]
+fn no_failure_shows_a_secret() {
+    let echo = echo();
+    let silent = Server::after_request(|mut stream, _| {
+        let _ = std::io::Read::read(&mut stream, &mut [0]);
+    });
+    let closing = Server::raw(|stream, _| drop(stream));
+    let unencrypted = Server::raw(|mut stream, _| {
+        let _ = std::io::Read::read(&mut stream, &mut [0; 1024]);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+    });
+    let endpoints = [
+        // Every answer of the echo.
+        vec![format!("http://{}", echo.address); 8],
+        vec![
+            format!("http://{}", silent.address),
+            format!("http://{}", closing.address),
+            format!("http://{NOBODY}"),
+            format!("https://{}", unencrypted.address),
+            // No such name, by RFC 6761.
+            "http://outflow.invalid".to_string(),
+        ],
+    ]
+    .concat();
+    let mut kinds = std::collections::BTreeSet::new();
+    for url in &endpoints {
+        for builder in planted(url) {
+            assert_clean("the builder", &debug(&builder));
+            let sink = builder.build().unwrap();
+            assert_clean("the sink", &debug(&sink));
+            assert_clean("the endpoint", sink.endpoint());
+
+            let (outcome, logged) = logged(|| sink.write("event".to_string()));
+            // The client logs some headers of an answer. What an endpoint repeats there is seen there.
+            if *url != format!("http://{}", echo.address) {
+                assert_clean("the log", &logged);
+            }
+            let refused = outcome.unwrap_err();
+            assert_clean("the refusal", &printed(&refused));
+            let error = refused.error().unwrap().clone();
+            assert_clean("the error", &printed(&error));
+            assert!(error.to_string().contains(sink.endpoint()), "{error}");
+            kinds.insert(match &error {
+                HttpError::Status { code, .. } => code.to_string(),
+                HttpError::Transport { failure, .. } => format!("{failure:?}"),
+                other => format!("{other:?}").split(' ').next().unwrap().to_string(),
+            });
+            assert_clean("the dead letter", &debug(&DeadLetter { event: (), error }));
+
+            let refused = sink.write(ID.to_string()).unwrap_err();
+            assert_clean("the refusal of a bad id", &printed(&refused));
+        }
+    }
+    for kind in ["400", "302", "503", "500", "Timeout", "Connection", "Connect", "Tls", "Protocol"] {
+        assert!(kinds.contains(kind), "no failure was a {kind}: {kinds:?}");
+    }
+}
+
+#[test]
+fn no_success_shows_a_secret() {
+    let server = Server::status("200 OK");
+    for builder in planted(&format!("http://{}", server.address)) {
+        let sink = builder.name("audit").build().unwrap();
+        let (outcome, logged) = logged(|| sink.write("event".to_string()));
+        outcome.unwrap();
+        assert_clean("the log", &logged);
+        assert_eq!(sink.endpoint(), "audit");
+        let chain = sink
+            .retry(Constant::new(Duration::ZERO))
+            .honor_retry_after()
+            .give_up_when(|failure| !failure.error.is_transient())
+            .dead_letter(sink::collector());
+        assert_clean("the chain", &debug(&chain));
+        let queue = chain.queued();
+        let broadcaster = Broadcaster::new();
+        broadcaster.add(queue.clone()).unwrap();
+        assert_clean("the queue", &debug(&queue));
+        assert_clean("the broadcaster", &debug(&broadcaster));
+        broadcaster.close().wait().unwrap();
+    }
+    // They did go out.
+    let head = &server.requests()[1].head;
+    assert!([PATH, QUERY, HEADER, BEARER].iter().all(|planted| head.contains(planted)), "{head}");
+}
+
+#[test]
+fn no_error_of_the_builder_shows_a_secret() {
+    let url = format!("https://hooks.example/{PATH}?{QUERY}");
+    let post = || HttpSink::<String>::post(url.as_str());
+    let spoilt = |change: &dyn Fn(HttpSinkBuilder<String>) -> HttpSinkBuilder<String>| change(post());
+    let plain = || HttpSink::<String>::post(url.replace("https", "http"));
+    for builder in [
+        HttpSink::post(format!("{USER}:{PASSWORD}@hooks.example/{PATH}")),
+        HttpSink::post(format!("{PATH}://hooks.example/")),
+        HttpSink::post(format!("https://{USER}:{PASSWORD}@hooks.example:{PATH}/{PATH}")),
+        HttpSink::post(format!("https://{USER}:{PASSWORD}%zz@hooks.example/")),
+        HttpSink::post(format!("https://{USER}%3a:{PASSWORD}@hooks.example/{PATH}")),
+        HttpSink::post(format!("https://hooks.example:0/{PATH}?{QUERY}")),
+        HttpSink::post(format!("https:// hooks.example/{PATH}")),
+        HttpSink::post(format!("ftp://{USER}@hooks.example/{PATH}")),
+        HttpSink::post(format!("http://{USER}:{PASSWORD}@hooks.example/{PATH}")),
+        plain().bearer(BEARER),
+        plain().header("authorization", HEADER),
+        spoilt(&|sink| sink.header("x-a", format!("{HEADER}\n"))),
+        spoilt(&|sink| sink.header(format!("x-a: {HEADER}"), "")),
+        spoilt(&|sink| sink.header("content-length", HEADER)),
+        spoilt(&|sink| sink.bearer(format!("{BEARER}\n"))),
+        spoilt(&|sink| sink.bearer(BEARER).header("authorization", HEADER)),
+        spoilt(&|sink| sink.sign_with(SIGNING)),
+        spoilt(&|sink| sink.webhook_id(String::clone).sign_with(&SIGNING[..30])),
+        spoilt(&|sink| sink.webhook_id(String::clone).sign_with(&SIGNING[6..])),
+        spoilt(&|sink| sink.root_certificate(HEADER)),
+        spoilt(&|sink| sink.client_certificate(HEADER, HEADER)),
+        spoilt(&|sink| sink.bearer(BEARER).header("x-a", HEADER).method("GET")),
+        spoilt(&|sink| sink.bearer(BEARER).timeout(Duration::ZERO)),
+    ] {
+        assert_clean("the builder", &debug(&builder));
+        let text = builder.build().map(|sink| panic!("{sink:?} was built")).map_err(|error| printed(&error));
+        assert_clean("the error", &text.unwrap_err());
+    }
+}
+
+#[test]
+fn an_encoders_own_error_is_all_that_is_shown_of_an_event() {
+    let sink = HttpSink::post(format!("https://hooks.example/{PATH}"))
+        .encode(|event: &&str| if event.is_empty() { Err("empty") } else { Ok(vec![]) })
+        .build()
+        .unwrap();
+    let refused = sink.write("").unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the write failed: the event cannot be encoded for https://hooks.example:443: empty",
+    );
+    assert_clean("the refusal", &printed(&refused));
+}

@@ -1,0 +1,154 @@
+//! Endpoints on loopback: one that speaks HTTP and keeps what it got, one that does whatever a test wants.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// A request as it came in.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// The request line and the headers, lines as they are.
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Request {
+    /// Reads one; `None` if the connection ends before.
+    pub(crate) fn read(stream: &mut impl Read) -> io::Result<Option<Self>> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            match stream.read(&mut byte) {
+                Ok(1..) => head.push(byte[0]),
+                _ => return Ok(None),
+            }
+        }
+        let head = String::from_utf8(head).map_err(io::Error::other)?;
+        let mut request = Self { head, body: Vec::new() };
+        let length = request.header("content-length").map_or(0, |length| length.parse().unwrap());
+        request.body.resize(length, 0);
+        stream.read_exact(&mut request.body)?;
+        Ok(Some(request))
+    }
+
+    pub(crate) fn line(&self) -> &str {
+        self.head.lines().next().unwrap()
+    }
+
+    /// The value of a header; panics if it came twice.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.head.lines().skip(1).filter_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        });
+        let value = values.next();
+        assert!(values.next().is_none(), "{name} came twice");
+        value
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+/// A thread for each connection. They end with the process.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    requests: Arc<Mutex<Vec<Request>>>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Server {
+    /// Gives each connection, and its number, to a closure.
+    pub(crate) fn raw<F>(f: F) -> Self
+    where
+        F: Fn(TcpStream, usize) + Send + Sync + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (count, f) = (Arc::clone(&connections), Arc::new(f));
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let number = count.fetch_add(1, Ordering::SeqCst);
+                let f = Arc::clone(&f);
+                thread::spawn(move || f(stream, number));
+            }
+        });
+        Self { address, requests: Arc::default(), connections }
+    }
+
+    /// Reads requests, one after the other on a connection that is kept, and answers with what the closure says to
+    /// request number so-and-so, counted from 0.
+    pub(crate) fn answering<F>(f: F) -> Self
+    where
+        F: Fn(usize, &Request) -> String + Send + Sync + 'static,
+    {
+        let requests = Arc::<Mutex<Vec<Request>>>::default();
+        let kept = Arc::clone(&requests);
+        let mut server = Self::raw(move |mut stream, _| {
+            while let Ok(Some(request)) = Request::read(&mut stream) {
+                let number = {
+                    let mut kept = kept.lock().unwrap();
+                    kept.push(request.clone());
+                    kept.len() - 1
+                };
+                let answer = f(number, &request);
+                if stream.write_all(answer.as_bytes()).is_err() {
+                    return;
+                }
+            }
+        });
+        server.requests = requests;
+        server
+    }
+
+    /// Answers with this status, whatever comes.
+    pub(crate) fn status(status: &'static str) -> Self {
+        Self::answering(move |_, _| empty(status))
+    }
+
+    /// Reads a request, then does with the connection what the closure says.
+    pub(crate) fn after_request<F>(f: F) -> Self
+    where
+        F: Fn(TcpStream, usize) + Send + Sync + 'static,
+    {
+        Self::raw(move |mut stream, number| {
+            if let Ok(Some(_)) = Request::read(&mut stream) {
+                f(stream, number);
+            }
+        })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/hook", self.address)
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+/// An answer without a body.
+pub(crate) fn empty(status: &str) -> String {
+    format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n")
+}
+
+/// An answer with a body, and these header lines.
+pub(crate) fn answer(status: &str, headers: &[&str], body: &str) -> String {
+    let mut answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n", body.len());
+    for header in headers {
+        answer += header;
+        answer += "\r\n";
+    }
+    answer + "\r\n" + body
+}
+
+/// Where nobody listens: the port of a service that nobody runs any more.
+pub(crate) const NOBODY: &str = "127.0.0.1:1";

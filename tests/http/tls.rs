@@ -1,0 +1,242 @@
+//! Encrypted to the authority that is trusted and to no other, within the same time.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use outflow::Sink;
+use outflow::http::{BuildError, HttpError, HttpSink, HttpSinkBuilder, TransportFailure};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+
+use crate::common::in_time;
+use crate::server::{Request, Server, empty};
+
+/// A certificate and its key, in PEM.
+struct Identity {
+    certificate: String,
+    key: String,
+}
+
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: String,
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        Self { issuer: Issuer::new(params, key), certificate }
+    }
+
+    fn issue(&self, params: &CertificateParams) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
+        Identity { certificate, key: key.serialize_pem() }
+    }
+
+    fn issue_to(&self, name: &str) -> Identity {
+        self.issue(&CertificateParams::new([name.to_string()]).unwrap())
+    }
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// A server's side of TLS that shows `identity`, and asks for a certificate of `clients` if that is given.
+fn server_config(identity: &Identity, clients: Option<&Authority>) -> Arc<ServerConfig> {
+    let builder =
+        ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(authority) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_slice(authority.certificate.as_bytes()).unwrap()).unwrap();
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build().unwrap();
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let chain = vec![CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+    Arc::new(builder.with_single_cert(chain, key).unwrap())
+}
+
+type Tls = StreamOwned<ServerConnection, TcpStream>;
+
+fn serving<F>(config: Arc<ServerConfig>, f: F) -> Server
+where
+    F: Fn(Tls) + Send + Sync + 'static,
+{
+    Server::raw(move |stream, _| {
+        f(StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream))
+    })
+}
+
+fn accepting(config: Arc<ServerConfig>) -> Server {
+    serving(config, |mut stream| {
+        while let Ok(Some(_)) = Request::read(&mut stream) {
+            stream.write_all(empty("200 OK").as_bytes()).unwrap();
+        }
+    })
+}
+
+fn post(server: &Server) -> HttpSinkBuilder<String> {
+    HttpSink::post(format!("https://{}/", server.address)).bearer("s3cr3t")
+}
+
+fn refused(builder: HttpSinkBuilder<String>) -> (TransportFailure, String) {
+    match builder.build().unwrap().write("event".to_string()).unwrap_err().error().unwrap() {
+        error @ HttpError::Transport { failure, .. } => (*failure, error.to_string()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn delivers_to_an_endpoint_of_an_authority_that_is_trusted() {
+    let authority = Authority::new("ours");
+    let server = accepting(server_config(&authority.issue_to("127.0.0.1"), None));
+    let other = Authority::new("another");
+    // Of several, in one PEM or one after the other, each is trusted.
+    let both = format!("{}{}", other.certificate, authority.certificate);
+    for builder in [
+        post(&server).root_certificate(authority.certificate.clone()),
+        post(&server).root_certificate(other.certificate).root_certificate(authority.certificate.clone()),
+        post(&server).root_certificate(both),
+    ] {
+        let before = server.connections();
+        let sink = builder.build().unwrap();
+        for _ in 0..3 {
+            sink.write("event".to_string()).unwrap();
+        }
+        assert_eq!(server.connections() - before, 1);
+    }
+}
+
+#[test]
+fn no_other_authority_is_trusted() {
+    let authority = Authority::new("ours");
+    let server = accepting(server_config(&authority.issue_to("127.0.0.1"), None));
+    let trusting = |authority: Authority| post(&server).root_certificate(authority.certificate);
+    for (builder, reason) in [
+        (post(&server), "not of an authority that is trusted here"),
+        (trusting(Authority::new("another")), "not of an authority that is trusted here"),
+        // One that only calls itself the same.
+        (trusting(Authority::new("ours")), "not signed by the authority"),
+    ] {
+        let (failure, text) = refused(builder);
+        assert_eq!(failure, TransportFailure::Tls);
+        assert!(text.contains(reason), "{text}");
+    }
+}
+
+#[test]
+fn a_certificate_for_another_host_or_another_time_is_refused() {
+    let authority = Authority::new("ours");
+    let mut expired = CertificateParams::new(["127.0.0.1".to_string()]).unwrap();
+    expired.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    for (identity, reason) in
+        [(authority.issue_to("other.example"), "for another host"), (authority.issue(&expired), "expired")]
+    {
+        let server = accepting(server_config(&identity, None));
+        let (failure, text) = refused(post(&server).root_certificate(authority.certificate.clone()));
+        assert_eq!(failure, TransportFailure::Tls);
+        assert!(text.contains(reason), "{text}");
+    }
+}
+
+#[test]
+fn shows_a_client_certificate_to_an_endpoint_that_asks_for_one() {
+    let authority = Authority::new("ours");
+    let config = server_config(&authority.issue_to("127.0.0.1"), Some(&authority));
+    let server = accepting(config);
+    let client = authority.issue_to("client.example");
+    let trusting = || post(&server).root_certificate(authority.certificate.clone());
+
+    let sink = trusting().client_certificate(client.certificate.clone(), client.key.clone()).build().unwrap();
+    sink.write("event".to_string()).unwrap();
+    let (failure, _) = refused(trusting());
+    assert!(matches!(failure, TransportFailure::Tls | TransportFailure::Connection), "{failure:?}");
+
+    // A key of somebody else's is found when the sink is built.
+    let other = authority.issue_to("client.example");
+    let mixed = trusting().client_certificate(client.certificate, other.key).build().unwrap_err();
+    assert!(matches!(mixed, BuildError::ClientCertificate(_)), "{mixed}");
+}
+
+#[test]
+fn an_endpoint_that_does_not_speak_tls_is_an_error() {
+    let server = Server::raw(|mut stream, _| {
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(empty("200 OK").as_bytes());
+    });
+    assert_eq!(refused(post(&server)).0, TransportFailure::Tls);
+}
+
+const TIMEOUT: Duration = Duration::from_millis(400);
+const SLACK: Duration = Duration::from_secs(3);
+
+fn times_out(builder: HttpSinkBuilder<String>) {
+    let sink = builder.timeout(TIMEOUT).build().unwrap();
+    let (refused, took) = in_time("the write", move || {
+        let begun = Instant::now();
+        (sink.write("event".to_string()).unwrap_err(), begun.elapsed())
+    });
+    assert!(matches!(refused.error(), Some(HttpError::Timeout { .. })), "{refused:?}");
+    assert!(took >= TIMEOUT && took < TIMEOUT + SLACK, "{took:?}");
+}
+
+#[test]
+fn a_handshake_that_stalls_or_drips_does_not_outlast_the_time() {
+    let silent = Server::raw(|mut stream, _| {
+        // Until the other side is gone.
+        while stream.read(&mut [0; 1024]).is_ok_and(|read| read > 0) {}
+    });
+    times_out(post(&silent));
+
+    let dripping = Server::raw(|mut stream, _| {
+        let _ = stream.read(&mut [0; 1024]);
+        // The head of a handshake record of 16 KiB, and then that.
+        for byte in [0x16, 3, 3, 0x3f, 0xff].into_iter().chain(std::iter::repeat(2)) {
+            if stream.write_all(&[byte]).is_err() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    times_out(post(&dripping));
+}
+
+#[test]
+fn a_record_that_drips_in_does_not_outlast_the_time() {
+    let authority = Authority::new("ours");
+    let config = server_config(&authority.issue_to("127.0.0.1"), None);
+    let server = serving(config, |mut stream| {
+        Request::read(&mut stream).unwrap().unwrap();
+        // One record, which means nothing before it is whole.
+        let (connection, socket) = (&mut stream.conn, &mut stream.sock);
+        let mut record = Vec::new();
+        connection
+            .writer()
+            .write_all(format!("{}{}", empty("200 OK"), "a".repeat(8_000)).as_bytes())
+            .unwrap();
+        connection.write_tls(&mut record).unwrap();
+        for byte in record {
+            if socket.write_all(&[byte]).is_err() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    times_out(post(&server).root_certificate(authority.certificate));
+}
