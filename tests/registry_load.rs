@@ -25,7 +25,7 @@ const CLIENTS: u32 = 64;
 const SECONDS: u32 = 30;
 
 /// What the page says that a relay needs at most, with the usual backlog and a registry's events.
-const BOUND: u64 = 64 << 20;
+const BOUND: u64 = 128 << 20;
 
 #[test]
 #[ignore = "takes half a minute, and the machine"]
@@ -65,7 +65,7 @@ fn with_a_dead_endpoint_memory_is_bounded_and_the_registry_is_refused() {
     let accepted = ended.rows()[0].accepted;
     assert!(wrk.refused > 0);
     assert!(
-        (10_000..20_000).contains(&accepted),
+        (50_000..60_000).contains(&accepted),
         "no more than a backlog, and what was under way: {accepted}"
     );
     assert_eq!(live.ids(), (accepted, 0), "the live endpoint got what was accepted, and nothing else");
@@ -91,7 +91,7 @@ fn with_a_dead_endpoint_memory_is_bounded_and_the_oldest_are_dropped() {
     assert_eq!(live.ids(), (rows[0].accepted - rows[0].dropped, 0));
     assert_eq!(rows[0].dropped, 0, "the live endpoint kept up");
     assert!(
-        (10_000..10_100).contains(&(rows[1].accepted - rows[1].dropped)),
+        (50_000..=50_100).contains(&(rows[1].accepted - rows[1].dropped)),
         "the newest of them waited: {rows:?}"
     );
     assert!(peak < BOUND, "{peak}");

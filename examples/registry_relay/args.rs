@@ -56,11 +56,11 @@ pub(crate) struct Args {
     pub(crate) when_full: WhenFull,
 
     /// How many events may wait for an endpoint
-    #[arg(long, value_name = "EVENTS", default_value = "10000", value_parser = at_least_one)]
+    #[arg(long, value_name = "EVENTS", default_value = "50000", value_parser = at_least_one)]
     pub(crate) backlog: usize,
 
     /// How many events, at most, one request carries; more than one only while more than one wait
-    #[arg(long, value_name = "EVENTS", default_value = "50", value_parser = at_least_one)]
+    #[arg(long, value_name = "EVENTS", default_value = "100", value_parser = at_least_one)]
     pub(crate) batch: usize,
 
     /// How many bytes an envelope may have, decompressed

@@ -93,7 +93,8 @@ fn notification(envelope: &str, event: &str) -> Result<Event, Malformed> {
         }
     }
     let Target { repository, media_type } = target.unwrap_or_default();
-    let envelope = format!("{}{event}{}", FRAME[0], FRAME[1]);
+    // Exactly as long as it is: many of them may wait.
+    let envelope = [FRAME[0], event, FRAME[1]].concat();
     Ok(Arc::new(Notification { id, action, repository, media_type, envelope }))
 }
 
