@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput};
 use outflow::queue::Batch;
 use outflow::retry::{Breaker, Constant, ExponentialBackoff};
-use outflow::{Broadcaster, Closing, Flushing, Sink, SinkExt, WriteError, channel, sink};
+use outflow::{Broadcaster, Closing, Flushing, Meter, Sink, SinkExt, WriteError, channel, sink};
 
 /// Runs so many events and answers how long that took.
 type Run = Box<dyn FnMut(u64) -> Duration>;
@@ -190,6 +190,28 @@ fn retries() -> Vec<Case> {
     ]
 }
 
+/// A meter costs what its counts do, and two looks at the clock and the record once its latency is asked for.
+fn meters() -> Vec<Case> {
+    let case = |name, ours| Case { name, ours, twin: None, bar: None, go_events: None, events: 100_000 };
+    vec![
+        case("metered", through(Count::default().metered(&Meter::new()))),
+        #[cfg(feature = "metrics")]
+        case("metered, with its latency", {
+            let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+            let meter = Meter::new();
+            metrics::with_local_recorder(&recorder, || {
+                outflow::metrics::Publisher::new().latency("bench", &meter);
+            });
+            let sink = Count::default().metered(&meter);
+            Box::new(move |events| {
+                let took = timed(|| write_all(&sink, events));
+                recorder.handle().run_upkeep();
+                took
+            })
+        }),
+    ]
+}
+
 /// Has each of `producers` threads write its share, and waits until `drain` says that all is delivered.
 fn produce<W>(producers: u64, events: u64, write: &W, drain: impl FnOnce())
 where
@@ -356,7 +378,7 @@ fn broadcasts() -> Vec<Case> {
 }
 
 fn cases() -> Vec<Case> {
-    chains().into_iter().chain(retries()).chain(queues()).chain(broadcasts()).collect()
+    chains().into_iter().chain(retries()).chain(meters()).chain(queues()).chain(broadcasts()).collect()
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

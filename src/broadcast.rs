@@ -27,7 +27,7 @@ use crate::lifecycle::{Answer, CloseError, close_caught, flush_caught, join};
 use crate::pipe::Pipe;
 use crate::scope::Scope;
 use crate::sink::{Never, erase, refused};
-use crate::{Closing, Flushing, SharedSink, Sink, WriteError};
+use crate::{Closing, Flushing, SharedSink, Sink, WriteError, trace};
 
 use std::convert::Infallible;
 
@@ -470,8 +470,9 @@ where
     {
         let (sink, events) = channel::with(buffer);
         let pipe: Arc<Pipe<E>> = Arc::clone(sink.pipe());
-        let entry = Entry::new(Arc::new(SubscriptionSink { sink }), Some(pipe));
+        let entry = Entry::new(Arc::new(SubscriptionSink { sink }), Some(Arc::clone(&pipe) as _));
         let id = entry.id;
+        pipe.outlet.told.of_sink(id);
         // Closed: then `add` has closed the channel, and the events end.
         let _ = self.shared.add(vec![entry]);
         Subscription { id, unsubscribe: Arc::new(Unsubscribe(Arc::downgrade(&self.shared))), events }
@@ -729,6 +730,7 @@ impl<E> Shared<E> {
         // Not if another has taken its place under the same id.
         self.change(|entries| entries.retain(|other| !Arc::ptr_eq(&other.record, &entry.record)));
         let closing = close_caught(|| entry.sink.close());
+        trace::sink_ended(entry.id);
         let mut ended = self.ended.lock();
         ended.recent.push_back((entry.id, Arc::clone(&entry.record), closing));
         if ended.recent.len() > KEPT {
@@ -761,8 +763,9 @@ where
         loop {
             let walk = catch_unwind(AssertUnwindSafe(|| {
                 if let Some(event) = look(event) {
-                    while let Some(entry) = rest.get(at.get()) {
-                        at.set(at.get() + 1);
+                    // Counted in a register, and only stored for the case of a panic.
+                    for (i, entry) in rest.iter().enumerate().skip(at.get()) {
+                        at.set(i + 1);
                         if entry.sink.write_ref(event).is_err() {
                             closed.push(entry);
                         }
@@ -982,7 +985,7 @@ where
 pub struct Subscription<E> {
     id: SinkId,
     unsubscribe: Arc<dyn RemoveSink>,
-    events: Events<E>,
+    pub(crate) events: Events<E>,
 }
 
 trait RemoveSink: Send + Sync {

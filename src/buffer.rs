@@ -21,6 +21,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::gate::Visit;
 use crate::pipe::{Door, Pipe, Room};
 use crate::sink::{Never, erase};
 use crate::{SharedSink, Sink, WriteError};
@@ -264,6 +265,31 @@ pub trait Policy: sealed::Policy + Clone + fmt::Debug + Send + Sync + 'static {
     type Error;
 }
 
+/// A [`Policy`] by which a write never waits for room: all but [`Block`] and [`BlockFor`]. Sealed. With the
+/// feature `futures`.
+///
+/// [`into_futures`](crate::SinkExt::into_futures) asks for it. A [`spill`](Buffer::spill) is the one thing
+/// that a write by such a policy can still wait in.
+#[cfg(feature = "futures")]
+#[diagnostic::on_unimplemented(
+    message = "a write by the policy `{Self}` may wait for room, which blocks an executor",
+    label = "needs a sink whose writes never wait",
+    note = "wait for nothing: `Buffer::unbounded()`, or `.drop_oldest()` or `.drop_newest()` on a bounded one",
+    note = "or say what becomes of an event that finds no room: `.reject()` on the buffer, and then \
+            `.fallback(sink)`, `.dead_letter(sink)` or `.lossy()` on the queue"
+)]
+pub trait Immediate: Policy {}
+
+#[cfg(feature = "futures")]
+mod immediate {
+    use super::{DropNewest, DropOldest, Immediate, Reject, Unbounded};
+
+    impl Immediate for Unbounded {}
+    impl Immediate for Reject {}
+    impl Immediate for DropOldest {}
+    impl Immediate for DropNewest {}
+}
+
 /// A write never waits. The policy of [`Buffer::unbounded`].
 ///
 /// # Examples
@@ -363,7 +389,7 @@ impl Policy for DropNewest {
 }
 
 mod sealed {
-    use super::{Door, Pipe, WriteError};
+    use super::{Door, Pipe, Visit, WriteError};
 
     pub trait Policy {
         /// Whether writers take events out of the buffer.
@@ -375,7 +401,7 @@ mod sealed {
         fn overflow<E>(
             &self,
             pipe: &Pipe<E>,
-            door: &Door<E>,
+            visit: Visit<Door<E>>,
             event: E,
         ) -> Result<(), WriteError<E, <Self as super::Policy>::Error>>
         where
@@ -388,7 +414,7 @@ impl sealed::Policy for Unbounded {
     fn overflow<E>(
         &self,
         _pipe: &Pipe<E>,
-        _door: &Door<E>,
+        _visit: Visit<Door<E>>,
         event: E,
     ) -> Result<(), WriteError<E, Infallible>> {
         // An unbounded channel is never full.
@@ -398,8 +424,13 @@ impl sealed::Policy for Unbounded {
 
 impl sealed::Policy for Block {
     #[cold]
-    fn overflow<E>(&self, pipe: &Pipe<E>, door: &Door<E>, event: E) -> Result<(), WriteError<E, Infallible>> {
-        match pipe.wait_for_room(door, event, None) {
+    fn overflow<E>(
+        &self,
+        pipe: &Pipe<E>,
+        visit: Visit<Door<E>>,
+        event: E,
+    ) -> Result<(), WriteError<E, Infallible>> {
+        match pipe.wait_for_room(visit, event, None) {
             Room::Found => Ok(()),
             Room::Closed(event) | Room::TimedOut(event) => Err(WriteError::Closed(event)),
         }
@@ -408,9 +439,14 @@ impl sealed::Policy for Block {
 
 impl sealed::Policy for BlockFor {
     #[cold]
-    fn overflow<E>(&self, pipe: &Pipe<E>, door: &Door<E>, event: E) -> Result<(), WriteError<E, Full>> {
+    fn overflow<E>(
+        &self,
+        pipe: &Pipe<E>,
+        visit: Visit<Door<E>>,
+        event: E,
+    ) -> Result<(), WriteError<E, Full>> {
         // A timeout beyond what the clock can count is none.
-        match pipe.wait_for_room(door, event, Instant::now().checked_add(self.timeout)) {
+        match pipe.wait_for_room(visit, event, Instant::now().checked_add(self.timeout)) {
             Room::Found => Ok(()),
             Room::Closed(event) => Err(WriteError::Closed(event)),
             Room::TimedOut(event) => Err(WriteError::failed(event, full(pipe))),
@@ -420,7 +456,12 @@ impl sealed::Policy for BlockFor {
 
 impl sealed::Policy for Reject {
     #[cold]
-    fn overflow<E>(&self, pipe: &Pipe<E>, _door: &Door<E>, event: E) -> Result<(), WriteError<E, Full>> {
+    fn overflow<E>(
+        &self,
+        pipe: &Pipe<E>,
+        _visit: Visit<Door<E>>,
+        event: E,
+    ) -> Result<(), WriteError<E, Full>> {
         Err(WriteError::failed(event, full(pipe)))
     }
 }
@@ -429,8 +470,13 @@ impl sealed::Policy for DropOldest {
     const EVICTS: bool = true;
 
     #[cold]
-    fn overflow<E>(&self, pipe: &Pipe<E>, door: &Door<E>, event: E) -> Result<(), WriteError<E, Infallible>> {
-        pipe.evict_for(door, event).map_err(WriteError::Closed)
+    fn overflow<E>(
+        &self,
+        pipe: &Pipe<E>,
+        visit: Visit<Door<E>>,
+        event: E,
+    ) -> Result<(), WriteError<E, Infallible>> {
+        pipe.evict_for(visit, event).map_err(WriteError::Closed)
     }
 }
 
@@ -441,10 +487,10 @@ impl sealed::Policy for DropNewest {
     fn overflow<E>(
         &self,
         pipe: &Pipe<E>,
-        _door: &Door<E>,
+        visit: Visit<Door<E>>,
         event: E,
     ) -> Result<(), WriteError<E, Infallible>> {
-        pipe.outlet.give_up(event);
+        pipe.give_up_for(visit, event);
         Ok(())
     }
 }

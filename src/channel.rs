@@ -23,6 +23,32 @@
 //! assert_eq!(reader.join().unwrap(), 6);
 //! # Ok::<(), outflow::CloseError>(())
 //! ```
+//!
+//! # Read from async code
+//!
+//! With the feature `futures` [`Events`] are a `Stream`, and so is a
+//! [`Subscription`](crate::Subscription). The write wakes the task that reads, before it waits for room if it
+//! has to; there is no thread in between, and any executor will do. Writers may block, so they belong on
+//! threads of their own, or write to a sink that never makes them wait: that is what `into_futures` of
+//! [`SinkExt`](crate::SinkExt) asks for.
+//!
+#![cfg_attr(feature = "futures", doc = "```")]
+#![cfg_attr(not(feature = "futures"), doc = "```ignore")]
+//! use futures::StreamExt;
+//! use outflow::{Sink, channel};
+//!
+//! let (sink, mut events) = channel::rendezvous();
+//! let writer = std::thread::spawn(move || {
+//!     sink.write("push alpine").unwrap();
+//!     sink.write("pull alpine").unwrap();
+//! });
+//! futures::executor::block_on(async {
+//!     while let Some(event) = events.next().await {
+//!         assert!(event.ends_with("alpine"));
+//!     }
+//! });
+//! # writer.join().unwrap();
+//! ```
 
 use std::fmt;
 use std::sync::Arc;
@@ -101,7 +127,15 @@ where
 {
     let (writer, pipe) = Pipe::new(buffer, None);
     let receiver = pipe.receiver.clone();
-    (ChannelSink { writer }, Events { pipe, receiver })
+    let events = Events {
+        pipe,
+        receiver,
+        #[cfg(feature = "futures")]
+        watched: false,
+        #[cfg(feature = "futures")]
+        ended: false,
+    };
+    (ChannelSink { writer }, events)
 }
 
 /// The writing end of a channel. Made by [`unbounded`], [`bounded`], [`rendezvous`] and [`with`].
@@ -259,8 +293,14 @@ impl<E, P: fmt::Debug> fmt::Debug for ChannelSink<E, P> {
 /// assert_eq!(sink.dropped(), 1);
 /// ```
 pub struct Events<E> {
-    pipe: Arc<Pipe<E>>,
-    receiver: Receiver<E>,
+    pub(crate) pipe: Arc<Pipe<E>>,
+    pub(crate) receiver: Receiver<E>,
+    /// Whether writes know that a task may sleep.
+    #[cfg(feature = "futures")]
+    pub(crate) watched: bool,
+    /// Whether a task was told that there is no more.
+    #[cfg(feature = "futures")]
+    pub(crate) ended: bool,
 }
 
 impl<E> Events<E> {
@@ -425,6 +465,8 @@ impl<E> Events<E> {
 
 impl<E> Drop for Events<E> {
     fn drop(&mut self) {
+        #[cfg(feature = "futures")]
+        self.forget_waker();
         self.pipe.reader_is_gone();
         self.pipe.leave();
     }

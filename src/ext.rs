@@ -494,6 +494,17 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         std::sync::Arc::new(self)
     }
 
+    /// Makes a `futures` sink of this one, which must be reliable and must not make a writer wait. With the
+    /// feature `futures`. See [`IntoFutures`](crate::adapter::IntoFutures).
+    #[cfg(feature = "futures")]
+    fn into_futures(self) -> crate::adapter::IntoFutures<Self, E>
+    where
+        Self: crate::sink::ImmediateSink<E>,
+        Self::Error: Never,
+    {
+        crate::adapter::IntoFutures::new(self)
+    }
+
     /// Writes all of `events`, and stops at the first that is refused.
     ///
     /// # Errors

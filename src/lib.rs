@@ -120,10 +120,15 @@
 //!
 //! None is on by default.
 //!
-//! - `futures`: [`Closing`] and [`Flushing`] can be awaited. Brings no dependency.
+//! - `futures`: [`Closing`] and [`Flushing`] can be awaited, [`Events`](channel::Events) and [`Subscription`]
+//!   are `Stream`s, and `into_futures` makes a `futures::Sink` of a sink whose writes never wait. Brings
+//!   `futures-core` and `futures-sink`.
+//! - `metrics`: what meters and queues count, published through the `metrics` facade. See
+//!   [`docs::observability`].
 //! - `testing`: the test kit, for sinks of your own: sinks that fail, wait and panic on command, a clock that
 //!   a test moves, and a check of the laws. Brings no dependency.
 //! - `http`: the module `http`, a sink that posts events to webhooks. Brings ureq with rustls, ring and serde.
+//! - `tracing`: what goes wrong, told to `tracing`. See [`docs::observability`].
 
 pub mod adapter;
 mod broadcast;
@@ -136,16 +141,23 @@ mod ext;
 mod gate;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "futures")]
+mod immediate;
 mod leaf;
 mod lifecycle;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod outlet;
 mod pipe;
 pub mod queue;
 pub mod retry;
 mod scope;
 pub mod sink;
+#[cfg(feature = "futures")]
+mod stream;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod trace;
 
 pub use self::adapter::{CatchPanicError, Counter, DeadLetter, Meter, MeterSnapshot};
 pub use self::broadcast::{AddError, Broadcaster, Ended, EndedSink, SinkId, Subscription};

@@ -1,8 +1,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use crate::lifecycle::close_caught;
 use crate::scope::Scope;
+use crate::trace;
 use crate::{Closing, SharedSink};
 
 /// Where a buffer's events go that it gives up: into the spill, if there is one, and into a count.
@@ -14,6 +16,8 @@ pub(crate) struct Outlet<E> {
     spilled: AtomicU64,
     /// Taken out, not counted yet.
     under_way: AtomicU64,
+    /// Tells of them.
+    pub(crate) told: trace::GivenUp,
 }
 
 /// What an outlet has counted.
@@ -32,7 +36,13 @@ impl<E> Outlet<E> {
             dropped: AtomicU64::new(0),
             spilled: AtomicU64::new(0),
             under_way: AtomicU64::new(0),
+            told: trace::GivenUp::default(),
         }
+    }
+
+    /// Whether giving up an event may take as long as a sink does.
+    pub(crate) fn spills(&self) -> bool {
+        self.spill.is_some()
     }
 
     /// Spills the event, or drops it, and counts it. A panic of the spill goes no further.
@@ -63,7 +73,13 @@ impl<E> Outlet<E> {
         self.under_way.fetch_sub(1, Ordering::Relaxed);
         let count = if spilled { &self.spilled } else { &self.dropped };
         count.fetch_add(1, Ordering::Relaxed);
+        self.told.one(spilled, std::any::type_name::<E>());
         true
+    }
+
+    /// Tells what was given up and is not told yet. Answers when there will be more to tell.
+    pub(crate) fn tell_overdue(&self) -> Option<Instant> {
+        self.told.overdue(std::any::type_name::<E>())
     }
 
     pub(crate) fn counts(&self) -> GivenUp {
@@ -76,6 +92,7 @@ impl<E> Outlet<E> {
 
     /// Begins to close the spill. Nothing is given up after this.
     pub(crate) fn close(&self) -> Closing {
+        self.told.rest(std::any::type_name::<E>());
         match &self.spill {
             Some(spill) => close_caught(|| spill.close()),
             None => Closing::done(),

@@ -20,6 +20,10 @@
 //! It selects between room and `stop`, a channel that disconnects when somebody raises it. Raising is for
 //! good, and a `select` that begins after it sees it.
 //!
+//! It leaves the door before it waits, and keeps a [`Stay`] instead, as does a write that may have to wait in
+//! a spill: so a door that was replaced is dropped when the writes that do not wait are through with it, and
+//! does not wait for those that do.
+//!
 //! # Who goes last
 //!
 //! The reader, the writers and whoever aborts are *parties*. The last one to leave closes the spill, since
@@ -34,11 +38,13 @@ use crossbeam_channel::{Receiver, Select, Sender, TrySendError};
 use parking_lot::Mutex;
 
 use crate::buffer::{Buffer, Policy};
-use crate::gate::Gate;
+use crate::gate::{Gate, Visit};
 use crate::lifecycle::completion::Completion;
 use crate::lifecycle::{Answer, CloseError, FlushError};
 use crate::outlet::Outlet;
 use crate::queue::Backlog;
+#[cfg(feature = "futures")]
+use crate::stream::Sleeper;
 use crate::{Closing, WriteError};
 
 #[allow(unreachable_pub, missing_debug_implementations)] // Named in the sealed supertrait of `Policy`.
@@ -55,18 +61,38 @@ pub struct Pipe<E> {
     pub(crate) completion: Arc<Completion<CloseError>>,
     /// Whether a worker reads it.
     pub(crate) backlog: Option<Backlog<E>>,
+    /// A task that reads it.
+    #[cfg(feature = "futures")]
+    pub(crate) sleeper: Sleeper,
 }
 
 /// What a write finds behind the gate.
 #[allow(unreachable_pub, missing_debug_implementations)] // As `Pipe`.
 pub struct Door<E> {
     sender: Sender<E>,
+    stay: Arc<Stay<E>>,
+    /// Whether a task has ever looked for an event before this door was put in: see `Sleeper`.
+    #[cfg(feature = "futures")]
+    watched: bool,
+}
+
+/// What a write keeps that does not leave at once.
+struct Stay<E> {
+    sender: Sender<E>,
     pass: Arc<Pass<E>>,
-    /// Told when the last visitor of this door has left.
+    /// Told when the last one that came through this door has left.
     left: Arc<Completion<FlushError>>,
 }
 
-/// Dropped with the last door.
+impl<E> Stay<E> {
+    /// Another with the same pass.
+    fn renewed(&self) -> Arc<Self> {
+        let (sender, pass) = (self.sender.clone(), Arc::clone(&self.pass));
+        Arc::new(Self { sender, pass, left: Completion::within(vec![self.pass.pipe.outlet.scope]) })
+    }
+}
+
+/// Dropped with the last door, after its sender.
 struct Pass<E> {
     pipe: Arc<Pipe<E>>,
 }
@@ -103,12 +129,19 @@ impl<E> Pipe<E> {
             parties: AtomicUsize::new(2),
             completion: Completion::within(scopes),
             backlog,
+            #[cfg(feature = "futures")]
+            sleeper: Sleeper::new(),
         });
         // The pass keeps the pipe and the pipe's gate the pass, until the gate is shut: by the last
         // writer's handle if by nobody else.
         let pass = Arc::new(Pass { pipe: Arc::clone(&pipe) });
         let left = Completion::within(vec![pipe.outlet.scope]);
-        pipe.gate.fill(Arc::new(Door { sender, pass, left }));
+        pipe.gate.fill(Arc::new(Door {
+            sender: sender.clone(),
+            stay: Arc::new(Stay { sender, pass, left }),
+            #[cfg(feature = "futures")]
+            watched: false,
+        }));
         let handle = Arc::new(Handle { pipe: Arc::clone(&pipe) });
         (Writer { pipe: Arc::clone(&pipe), handle, policy }, pipe)
     }
@@ -190,6 +223,12 @@ impl<E> Pipe<E> {
         last
     }
 
+    /// Whether all parties have left, so that nothing here is counted any more.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn is_left(&self) -> bool {
+        self.parties.load(Ordering::SeqCst) == 0
+    }
+
     /// A channel's close is through when its last writer is, though what it holds is still to be read.
     fn writers_left(&self) {
         if self.reader_gone.load(Ordering::SeqCst) {
@@ -201,20 +240,38 @@ impl<E> Pipe<E> {
         if !self.leave() && self.backlog.is_none() {
             self.completion.complete(Ok(()));
         }
+        // The channel is disconnected: that is news too.
+        self.wake_sleeper();
+    }
+
+    /// Wakes a task that sleeps until there is an event, if there is one that does.
+    fn wake_sleeper(&self) {
+        #[cfg(feature = "futures")]
+        self.sleeper.wake();
     }
 
     /// Waits until `event` can be sent, the pipe is stopped, or `deadline`.
     ///
     /// The queue's own worker, who alone can make room, does not wait: its event goes to a list.
-    pub(crate) fn wait_for_room(&self, door: &Door<E>, event: E, deadline: Option<Instant>) -> Room<E> {
+    pub(crate) fn wait_for_room(
+        &self,
+        visit: Visit<Door<E>>,
+        event: E,
+        deadline: Option<Instant>,
+    ) -> Room<E> {
         if let Some(backlog) = &self.backlog {
             if backlog.scope().is_current() {
                 backlog.push_own(event, self.receiver.len());
                 return Room::Found;
             }
         }
+        let Some(stay) = stay(visit) else {
+            return Room::Closed(event);
+        };
+        #[cfg(feature = "futures")]
+        let _announced = self.sleeper.announce();
         let mut select = Select::new();
-        let room = select.send(&door.sender);
+        let room = select.send(&stay.sender);
         select.recv(&self.stop.raised);
         let operation = match deadline {
             None => select.select(),
@@ -224,8 +281,11 @@ impl<E> Pipe<E> {
             },
         };
         if operation.index() == room {
-            match operation.send(&door.sender, event) {
-                Ok(()) => Room::Found,
+            match operation.send(&stay.sender, event) {
+                Ok(()) => {
+                    self.wake_sleeper();
+                    Room::Found
+                }
                 Err(refused) => Room::Closed(refused.into_inner()),
             }
         } else {
@@ -239,13 +299,19 @@ impl<E> Pipe<E> {
     ///
     /// The event goes in before the evicted one is spilled, so that a spill that sends it back finds the
     /// buffer full again and not an endless supply of room.
-    pub(crate) fn evict_for(&self, door: &Door<E>, event: E) -> Result<(), E> {
+    pub(crate) fn evict_for(&self, visit: Visit<Door<E>>, event: E) -> Result<(), E> {
+        let held = self.hold(visit);
+        let Some(sender) = held.sender() else {
+            return Err(event);
+        };
         let mut unsent = Some(event);
         while let Some(event) = unsent.take() {
             let evicted = self.outlet.give_up_from(|| {
                 let oldest = self.receiver.try_recv().ok();
-                if let Err(full) = door.sender.try_send(event) {
-                    unsent = Some(full.into_inner());
+                match sender.try_send(event) {
+                    // Before the spill, which may wait.
+                    Ok(()) => self.wake_sleeper(),
+                    Err(full) => unsent = Some(full.into_inner()),
                 }
                 oldest
             });
@@ -257,22 +323,73 @@ impl<E> Pipe<E> {
         Ok(())
     }
 
+    /// Gives up `event`, for which there was no room.
+    pub(crate) fn give_up_for(&self, visit: Visit<Door<E>>, event: E) {
+        let _held = self.hold(visit);
+        self.outlet.give_up(event);
+    }
+
+    /// What a write that gives up an event holds on to: the door, unless it may wait in a spill.
+    fn hold(&self, visit: Visit<Door<E>>) -> Held<E> {
+        if self.outlet.spills() { Held::Stay(stay(visit)) } else { Held::Door(visit) }
+    }
+
     /// Told when every write that is under way now is through: with what it evicted, that is.
     pub(crate) fn writes_under_way(&self) -> Answer<FlushError> {
         let renewed = self.gate.renew(|door| Door {
             sender: door.sender.clone(),
-            pass: Arc::clone(&door.pass),
-            left: Completion::within(vec![self.outlet.scope]),
+            stay: door.stay.renewed(),
+            #[cfg(feature = "futures")]
+            watched: door.watched,
         });
         match renewed {
-            Some(door) => Answer::Pending(Arc::clone(&door.left)),
+            Some(door) => Answer::Pending(Arc::clone(&door.stay.left)),
             // Shut: then the close waits for them.
             None => Answer::Told(Ok(())),
         }
     }
+
+    /// Has every write from now on wake a task that sleeps, and those under way wake it when they are through.
+    #[cfg(feature = "futures")]
+    #[cold]
+    pub(crate) fn watch(&self) {
+        let unwatched = self.gate.renew(|door| Door {
+            sender: door.sender.clone(),
+            stay: door.stay.renewed(),
+            watched: true,
+        });
+        drop(unwatched);
+    }
 }
 
+enum Held<E> {
+    Door(Visit<Door<E>>),
+    Stay(Option<Arc<Stay<E>>>),
+}
+
+impl<E> Held<E> {
+    fn sender(&self) -> Option<&Sender<E>> {
+        match self {
+            Self::Door(visit) => visit.as_ref().map(|door| &door.sender),
+            Self::Stay(stay) => stay.as_ref().map(|stay| &stay.sender),
+        }
+    }
+}
+
+/// Leaves the door, so that nobody who waits for those at it waits for this write.
+fn stay<E>(visit: Visit<Door<E>>) -> Option<Arc<Stay<E>>> {
+    visit.as_ref().map(|door| Arc::clone(&door.stay))
+}
+
+#[cfg(feature = "futures")]
 impl<E> Drop for Door<E> {
+    fn drop(&mut self) {
+        // Those who came through it while it was not watched have told nobody.
+        self.stay.pass.pipe.wake_sleeper();
+    }
+}
+
+impl<E> Drop for Stay<E> {
     fn drop(&mut self) {
         self.left.complete(Ok(()));
     }
@@ -347,8 +464,14 @@ where
             return Err(WriteError::Closed(event));
         };
         match door.sender.try_send(event) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(event)) => policy.overflow(&self.pipe, door, event),
+            Ok(()) => {
+                #[cfg(feature = "futures")]
+                if door.watched {
+                    self.pipe.sleeper.wake();
+                }
+                Ok(())
+            }
+            Err(TrySendError::Full(event)) => policy.overflow(&self.pipe, visit, event),
             // The pipe itself keeps a receiver, so this cannot be; if it were, nobody would read.
             Err(TrySendError::Disconnected(event)) => Err(WriteError::Closed(event)),
         }
@@ -363,5 +486,116 @@ where
             return Err(WriteError::Closed(()));
         }
         self.write(event.clone()).map_err(|refused| refused.map_event(drop))
+    }
+}
+
+#[cfg(all(test, feature = "futures"))]
+mod tests {
+    use std::pin::Pin;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::{Barrier, Weak};
+    use std::task::{Context, Poll, Wake, Waker};
+
+    use futures_core::Stream;
+
+    use super::*;
+    use crate::{Sink, channel, sink};
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn door<E>(pipe: &Pipe<E>) -> Weak<Door<E>> {
+        pipe.gate.enter().as_ref().map(Arc::downgrade).unwrap_or_default()
+    }
+
+    /// The race that is too narrow to be met by chance, step by step.
+    #[test]
+    fn a_write_that_came_before_the_first_poll_and_sends_after_it_wakes_the_task() {
+        let (sink, mut events) = channel::unbounded();
+        let count = Arc::<Count>::default();
+        let waker = Waker::from(Arc::clone(&count));
+        let mut context = Context::from_waker(&waker);
+
+        let visit = sink.pipe().gate.enter();
+        assert!(Pin::new(&mut events).poll_next(&mut context).is_pending());
+        let door = visit.as_ref().expect("it is open");
+        assert!(!door.watched);
+        door.sender.try_send(1).expect("it has no bound");
+        assert_eq!(count.0.load(Ordering::SeqCst), 0);
+        drop(visit);
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        assert_eq!(Pin::new(&mut events).poll_next(&mut context), Poll::Ready(Some(1)));
+    }
+
+    #[test]
+    fn a_write_that_evicts_wakes_a_task_that_looked_in_between_before_it_spills() {
+        let count = Arc::<Count>::default();
+        let woken = Arc::clone(&count);
+        let spill = sink::for_each(move |_: u32| assert_eq!(woken.0.load(Ordering::SeqCst), 1));
+        let (sink, _events) = channel::with(Buffer::bounded(1).drop_oldest().spill(spill));
+        sink.write(1).expect("there is room");
+        // As if it had found nothing when the oldest was out and the newest not yet in.
+        sink.pipe().sleeper.register(&Waker::from(Arc::clone(&count)));
+        sink.write(2).expect("it is open");
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        // What a spill panics on is dropped.
+        assert_eq!(sink.dropped(), 0);
+    }
+
+    #[test]
+    fn a_write_that_waits_for_room_holds_no_door() {
+        let (sink, events) = channel::bounded(1);
+        sink.write(1).expect("there is room");
+        let before = door(sink.pipe());
+        let writer = {
+            let sink = sink.clone();
+            std::thread::spawn(move || sink.write(2).is_ok())
+        };
+        // It leaves the door before it says that it is about to wait.
+        while sink.pipe().sleeper.waiting() == 0 {
+            std::thread::yield_now();
+        }
+        sink.pipe().watch();
+        assert!(before.upgrade().is_none());
+        assert_eq!((events.recv(), events.recv()), (Ok(1), Ok(2)));
+        assert!(writer.join().expect("it does not panic"));
+    }
+
+    #[test]
+    fn a_write_that_is_in_a_spill_holds_no_door_but_a_flush_waits_for_it() {
+        fn spills<P: Policy>(make: impl Fn(Buffer<u32, crate::buffer::Block>) -> Buffer<u32, P>) {
+            let inside = Arc::new(Barrier::new(2));
+            let spill = {
+                let inside = Arc::clone(&inside);
+                sink::for_each(move |_: u32| {
+                    inside.wait();
+                    inside.wait();
+                })
+            };
+            let (sink, events) = channel::with(make(Buffer::bounded(1)).spill(spill));
+            assert!(sink.write(1).is_ok());
+            let before = door(sink.pipe());
+            let writer = {
+                let sink = sink.clone();
+                std::thread::spawn(move || sink.write(2).is_ok())
+            };
+            inside.wait();
+            let left = sink.pipe().writes_under_way();
+            let (is_gone, is_through) = (before.upgrade().is_none(), left.outcome().is_some());
+            inside.wait();
+            assert!(writer.join().expect("it does not panic"));
+            // Read, so that it is not spilled when the events are dropped: nobody would meet it there.
+            assert!(events.recv().is_ok());
+            assert!(is_gone);
+            assert!(!is_through && left.outcome().is_some());
+        }
+        spills(Buffer::drop_oldest);
+        spills(Buffer::drop_newest);
     }
 }

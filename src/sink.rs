@@ -14,6 +14,9 @@ pub use crate::leaf::{
     Collector, Discard, ForEach, FromFn, FromFnMut, collector, discard, for_each, from_fn, from_fn_mut,
 };
 
+#[cfg(feature = "futures")]
+pub use crate::immediate::ImmediateSink;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;

@@ -10,8 +10,8 @@ use outflow::buffer::{Block, BlockFor, DropNewest, DropOldest, Full, Reject, Unb
 use outflow::channel::{ChannelSink, Events};
 use outflow::queue::{Batch, QueueOptions, QueueStats, WeakQueue};
 use outflow::retry::{
-    Breaker, BreakerState, Constant, ExponentialBackoff, Failure, GiveUp, GiveUpWhen, HonorRetryAfter,
-    MaxAttempts, OnFailure, Retry,
+    Breaker, BreakerState, Constant, CountRetries, ExponentialBackoff, Failure, GiveUp, GiveUpWhen,
+    HonorRetryAfter, MaxAttempts, OnFailure, Retry,
 };
 use outflow::sink::{Collector, Discard, ForEach, FromFn, FromFnMut};
 use outflow::{
@@ -50,6 +50,7 @@ fn every_sink_is_send_and_sync_even_if_its_events_are_only_send() {
     send_sync::<Retry<Leaf, Breaker>>();
     send_sync::<Retry<Leaf, GiveUpWhen<MaxAttempts<OnFailure<Breaker, F>>, F>>>();
     send_sync::<Retry<Leaf, HonorRetryAfter<Breaker>>>();
+    send_sync::<Retry<Leaf, CountRetries<Breaker>>>();
     send_sync::<Queue<Event>>();
     send_sync::<Queue<Event, DropOldest>>();
     send_sync::<WeakQueue<Event>>();
@@ -61,6 +62,19 @@ fn every_sink_is_send_and_sync_even_if_its_events_are_only_send() {
     send_sync::<CloseGuard<Leaf, Event>>();
     send_sync::<Buffer<Event, DropNewest>>();
     send_sync::<QueueOptions<Event, Unbounded>>();
+}
+
+#[cfg(feature = "futures")]
+#[test]
+fn what_async_code_holds_is_send_and_sync_and_need_not_be_pinned() {
+    use outflow::adapter::{IntoFutures, IntoFuturesError};
+
+    fn unpin<T: Unpin>() {}
+    struct Pinned(#[allow(dead_code)] std::marker::PhantomPinned);
+    send_sync::<IntoFutures<Queue<Event>, Event>>();
+    send_sync::<IntoFuturesError<u32>>();
+    unpin::<IntoFutures<Queue<Pinned>, Pinned>>();
+    unpin::<(Events<Pinned>, Subscription<Pinned>)>();
 }
 
 #[test]
@@ -82,6 +96,12 @@ fn the_webhook_sink_is_send_and_sync() {
     send_sync::<HttpSink<Event>>();
     send_sync::<(HttpSinkBuilder<Event>, HttpSinkBuilder<Event, EncodeWith<F>>)>();
     send_sync::<(BuildError, EncodeWith<F>, HttpError, Json, TransportFailure)>();
+}
+
+#[cfg(feature = "metrics")]
+#[test]
+fn a_publisher_is_send_and_sync() {
+    send_sync::<outflow::metrics::Publisher>();
 }
 
 #[test]

@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Closing, Flushing, Sink, WriteError};
+use crate::{Closing, Flushing, Sink, WriteError, trace};
 
 /// A count that can be read from anywhere. Clones share it.
 ///
@@ -49,9 +49,24 @@ impl Counter {
         self.0.load(Ordering::Relaxed)
     }
 
-    fn add_one(&self) {
+    /// Whether nothing can be counted any more. Looked at before the count is, which then is the last.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn is_the_last_handle(&self) -> bool {
+        is_the_last(&self.0)
+    }
+
+    pub(crate) fn add_one(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Whether there is no other handle, so that everything was done through one that was dropped.
+#[cfg(feature = "metrics")]
+pub(super) fn is_the_last<T>(handle: &Arc<T>) -> bool {
+    let last = Arc::strong_count(handle) == 1;
+    // Pairs with the release of whoever dropped the one before the last.
+    std::sync::atomic::fence(Ordering::Acquire);
+    last
 }
 
 /// Drops what fails, as asked, and counts it. Made by [`lossy`](crate::SinkExt::lossy) and
@@ -71,11 +86,12 @@ impl Counter {
 pub struct Lossy<S> {
     sink: S,
     counter: Counter,
+    losses: trace::Losses,
 }
 
 impl<S> Lossy<S> {
     pub(crate) fn new(sink: S, counter: Counter) -> Self {
-        Self { sink, counter }
+        Self { sink, counter, losses: trace::Losses::of_lossy() }
     }
 
     /// How many events failed and were dropped.
@@ -99,6 +115,7 @@ impl<S> Lossy<S> {
             Err(WriteError::Closed(event)) => Err(WriteError::Closed(event)),
             Err(WriteError::Failed { .. }) => {
                 self.counter.add_one();
+                self.losses.one(std::any::type_name::<X>());
                 Ok(())
             }
         }
@@ -129,6 +146,7 @@ where
     }
 
     fn close(&self) -> Closing {
+        self.losses.rest();
         self.sink.close()
     }
 

@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::latency::Latency;
 use crate::{Closing, Flushing, Sink, WriteError};
 
 /// Counts the writes of the sinks that were made [`metered`](crate::SinkExt::metered) with it. Cheap to
@@ -32,6 +33,7 @@ struct Counts {
     failures: AtomicU64,
     refused: AtomicU64,
     panicked: AtomicU64,
+    latency: Latency,
 }
 
 /// What a [`Meter`] had counted at a moment.
@@ -104,18 +106,32 @@ impl Meter {
         MeterSnapshot { events, successes, failures, refused, panicked, in_flight }
     }
 
+    /// Times every write from now on. Answers `false` if that was asked for before.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn time_writes(&self, histograms: super::Histograms) -> bool {
+        self.counts.latency.record_to(histograms)
+    }
+
+    /// Whether nothing can be counted any more. Looked at before the counts are, which then are the last.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn is_the_last_handle(&self) -> bool {
+        super::lossy::is_the_last(&self.counts)
+    }
+
     fn measure<T, X>(
         &self,
         write: impl FnOnce() -> Result<(), WriteError<T, X>>,
     ) -> Result<(), WriteError<T, X>> {
         self.counts.events.fetch_add(1, Ordering::Relaxed);
         let mut outcome = Outcome { counts: &self.counts, count: &self.counts.panicked };
+        let stopwatch = self.counts.latency.start();
         let written = write();
         outcome.count = match &written {
             Ok(()) => &outcome.counts.successes,
             Err(WriteError::Failed { .. }) => &outcome.counts.failures,
             Err(WriteError::Closed(_)) => &outcome.counts.refused,
         };
+        stopwatch.stop(&written);
         written
     }
 }

@@ -10,7 +10,10 @@ mod fallback;
 mod filter;
 mod filter_map;
 mod inspect;
+#[cfg(feature = "futures")]
+mod into_futures;
 mod keep_open;
+mod latency;
 mod lossy;
 mod map;
 mod map_owned;
@@ -24,7 +27,11 @@ pub use self::fallback::Fallback;
 pub use self::filter::Filter;
 pub use self::filter_map::FilterMap;
 pub use self::inspect::Inspect;
+#[cfg(feature = "futures")]
+pub use self::into_futures::{IntoFutures, IntoFuturesError};
 pub use self::keep_open::KeepOpen;
+#[cfg(feature = "metrics")]
+pub(crate) use self::latency::Histograms;
 pub use self::lossy::{Counter, Lossy};
 pub use self::map::Map;
 pub use self::map_owned::MapOwned;

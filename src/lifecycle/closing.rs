@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::completion::{Abort, Completion, Waited};
+use super::completion::{Abort, Completion, Left, Node, Waited};
 use super::{Answer, CloseError, deadline};
+use crate::trace;
 
 /// The answer of [`Sink::close`](crate::Sink::close): the close has begun, and this waits for it.
 ///
@@ -200,11 +201,24 @@ impl Closing {
 
     /// `None` when the time was up.
     fn wait_until(&self, deadline: Option<Instant>) -> Option<Result<(), CloseError>> {
-        match self.0.wait(deadline) {
-            Waited::Done(outcome) => Some(outcome),
-            Waited::TimedOut => None,
-            Waited::WouldDeadlock => Some(Err(CloseError::WouldDeadlock)),
+        let mut slow = trace::SlowClose::begin();
+        loop {
+            match self.0.wait(slow.sooner(deadline)) {
+                Waited::Done(outcome) => return Some(outcome),
+                Waited::TimedOut if slow.tell(deadline, || self.left()) => {}
+                Waited::TimedOut => return None,
+                Waited::WouldDeadlock => return Some(Err(CloseError::WouldDeadlock)),
+            }
         }
+    }
+
+    /// What there still is to deliver, in every queue that the drain goes through.
+    fn left(&self) -> Left {
+        let mut left = Left::default();
+        if let Answer::Pending(completion) = &self.0 {
+            completion.count_left(&mut left);
+        }
+        left
     }
 
     pub(crate) fn map<F>(&self, f: F) -> Self
@@ -232,7 +246,12 @@ impl std::future::Future for Closing {
 
 impl fmt::Debug for Closing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Closing").field("outcome", &self.0.outcome()).finish()
+        let left = self.left();
+        f.debug_struct("Closing")
+            .field("outcome", &self.0.outcome())
+            .field("pending", &left.pending)
+            .field("in_flight", &left.in_flight)
+            .finish()
     }
 }
 

@@ -41,6 +41,38 @@ pub(crate) trait Abort: Send + Sync {
 
     /// Gives what is under way until `deadline` and then tells the outcome.
     fn settle(&self, deadline: Instant);
+
+    /// Adds what the drain still has to deliver.
+    fn count_left(&self, _left: &mut Left) {}
+}
+
+/// What a drain still has to deliver, in all the queues that it goes through.
+#[derive(Default)]
+pub(crate) struct Left {
+    pub(crate) pending: u64,
+    pub(crate) in_flight: u64,
+    /// How many queues have something left.
+    pub(crate) queues: u64,
+    /// The name of the one that has the most.
+    pub(crate) longest: Option<String>,
+    most: u64,
+    seen: Vec<Arc<dyn Node>>,
+}
+
+impl Left {
+    pub(crate) fn add(&mut self, queue: Option<&str>, pending: u64, in_flight: u64) {
+        let left = pending + in_flight;
+        if left == 0 {
+            return;
+        }
+        self.pending += pending;
+        self.in_flight += in_flight;
+        self.queues += 1;
+        if left > self.most {
+            self.most = left;
+            self.longest = queue.map(str::to_owned);
+        }
+    }
 }
 
 /// A completion of either kind, as the graph sees it.
@@ -53,6 +85,7 @@ pub(crate) trait Node: Send + Sync {
     fn nudge(&self);
     fn begin_abort(&self);
     fn settle_abort(&self, deadline: Instant);
+    fn count_left(&self, left: &mut Left);
 }
 
 #[derive(Clone)]
@@ -254,6 +287,20 @@ where
         }
         for edge in self.awaited().iter().filter(|edge| edge.aborts) {
             edge.to.begin_abort();
+        }
+    }
+
+    fn count_left(&self, left: &mut Left) {
+        let aborter = self.state.lock().aborter.clone();
+        if let Some(aborter) = aborter {
+            aborter.count_left(left);
+        }
+        for edge in self.awaited() {
+            // Two may await the same.
+            if !left.seen.iter().any(|seen| Arc::ptr_eq(seen, &edge.to)) {
+                left.seen.push(Arc::clone(&edge.to));
+                edge.to.count_left(left);
+            }
         }
     }
 

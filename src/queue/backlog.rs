@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::{Condvar, Mutex};
 
 use super::QueueStats;
-use crate::lifecycle::completion::{Abort, Completion, Outcome};
+use crate::lifecycle::completion::{Abort, Completion, Left, Outcome};
 use crate::lifecycle::{CloseError, FlushError, close_caught, join};
 use crate::pipe::Pipe;
 use crate::scope::Scope;
@@ -359,6 +359,13 @@ where
             let left = CloseError::Undelivered { events: pipe.left(), in_flight: 0 };
             backlog.fail_flushes(&FlushError::Closed(left));
             pipe.leave();
+        });
+    }
+
+    fn count_left(&self, left: &mut Left) {
+        self.with(|pipe, backlog| {
+            let stats = backlog.stats(pipe);
+            left.add(pipe.outlet.told.queue(), stats.pending, stats.in_flight);
         });
     }
 

@@ -116,6 +116,7 @@ where
         let sink = Arc::new(sink);
         let backlog = Backlog::new(Arc::new(ClosesSink(erase::<T, _>(Arc::clone(&sink)))));
         let (writer, pipe) = Pipe::new(buffer, Some(backlog));
+        pipe.outlet.told.of_queue(name.as_deref());
         pipe.completion.set_aborter(Arc::new(AbortQueue { pipe: Arc::downgrade(&pipe) }));
         let worker = Worker::new(pipe, Arc::new(sink), P::EVICTS);
 
@@ -268,6 +269,20 @@ impl<E, P> Queue<E, P> {
         P: Clone,
     {
         WeakQueue { handle: Arc::downgrade(&self.writer.handle), policy: self.writer.policy.clone() }
+    }
+
+    /// Answers the stats later, and whether they are the last. Does not keep the queue open.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn observer(&self) -> Box<dyn Fn() -> (QueueStats, bool) + Send + Sync>
+    where
+        E: Send + 'static,
+    {
+        let pipe = Arc::clone(&self.writer.pipe);
+        Box::new(move || {
+            // Looked at first: then nothing is counted after the stats are read.
+            let last = pipe.is_left();
+            (pipe.backlog.as_ref().map(|backlog| backlog.stats(&pipe)).unwrap_or_default(), last)
+        })
     }
 
     fn backlog(&self) -> &Backlog<E> {

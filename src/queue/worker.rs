@@ -13,7 +13,7 @@ use crate::lifecycle::completion::Completion;
 use crate::lifecycle::{Answer, CloseError, FlushError, flush_caught, panic_message};
 use crate::pipe::Pipe;
 use crate::sink::{Never, refused};
-use crate::{Flushing, Sink};
+use crate::{Flushing, Sink, trace};
 
 /// How many times a worker that has nothing to do yields before it sleeps. A writer that finds it awake
 /// saves a system call.
@@ -142,7 +142,9 @@ impl<E, S> Worker<E, S> {
         let mut select = Select::new();
         select.recv(&self.pipe.receiver);
         let woken = select.recv(&backlog.woken);
-        let ready = match deadline {
+        // What is told late, and not at all while writers have nothing more to drop, is told by an idle worker.
+        let overdue = self.pipe.outlet.tell_overdue();
+        let ready = match deadline.into_iter().chain(overdue).min() {
             None => Ok(select.ready()),
             Some(deadline) => select.ready_deadline(deadline),
         };
@@ -182,6 +184,7 @@ impl<E, S> Worker<E, S> {
         S: Sink<T>,
     {
         let _inside = self.backlog().scope().enter();
+        trace::on_worker_of(&self.pipe.outlet.told);
         let end = catch_unwind(AssertUnwindSafe(|| pump(&mut self)));
         let pipe = Arc::clone(&self.pipe);
         let backlog = self.backlog();
@@ -194,6 +197,7 @@ impl<E, S> Worker<E, S> {
             Ok(End::DownstreamClosed) => {
                 backlog.set_cause(Cause::DownstreamClosed);
                 pipe.reader_is_gone();
+                trace::downstream_closed(pipe.outlet.told.queue(), pipe.left());
                 Some(CloseError::DownstreamClosed { events: pipe.left() })
             }
             Err(panic) => {
@@ -201,6 +205,7 @@ impl<E, S> Worker<E, S> {
                 backlog.set_cause(Cause::Panicked(Arc::clone(&message)));
                 let lost = self.account_for_panic();
                 pipe.reader_is_gone();
+                trace::panicked(pipe.outlet.told.queue(), lost, pipe.left());
                 Some(CloseError::Panicked { message, events: pipe.left() + lost })
             }
         };

@@ -1,9 +1,11 @@
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Failure, RetryStrategy};
 use crate::clock::{Clock, ClockSlot, nanos};
+use crate::trace;
 
 /// The bit of [`Breaker::reopen`] that a failure sets.
 const FAILED: u64 = 1;
@@ -40,6 +42,8 @@ pub struct Breaker {
     /// `fetch_max` lets it win.
     reopen: AtomicU64,
     clock: ClockSlot,
+    name: Option<Arc<str>>,
+    log: trace::BreakerLog,
 }
 
 /// What a [`Breaker`] does: see [`Breaker::state`].
@@ -91,7 +95,28 @@ impl Breaker {
             failures: AtomicU32::new(0),
             reopen: AtomicU64::new(0),
             clock: ClockSlot::default(),
+            name: None,
+            log: trace::BreakerLog::default(),
         }
+    }
+
+    /// What `Debug` and the events of the `tracing` feature call it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::retry::Breaker;
+    ///
+    /// let breaker = Breaker::new(5, Duration::from_secs(1)).name("mirror");
+    /// assert!(format!("{breaker:?}").contains("mirror"));
+    /// ```
+    pub fn name<N>(mut self, name: N) -> Self
+    where
+        N: Into<Arc<str>>,
+    {
+        self.name = Some(name.into());
+        self
     }
 
     /// Goes by another clock than the monotonic one: for tests. The retry that waits has one of its own.
@@ -171,16 +196,21 @@ impl<E, X> RetryStrategy<E, X> for Breaker {
         // First the time, then the count: who sees the count at the threshold sees the time. The time only
         // moves forward, so that a failure that comes late does not undo another's.
         self.reopen.fetch_max(self.now().saturating_add(self.backoff) | FAILED, Ordering::AcqRel);
-        let _ = self.failures.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |failures| {
+        let before = self.failures.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |failures| {
             (failures < u32::MAX).then(|| failures + 1)
         });
+        let failures = before.map_or_else(|most| most, |before| before + 1);
+        let (name, backoff) = (self.name.as_deref(), Duration::from_nanos(self.backoff));
+        self.log.failed(name, failures, self.threshold, backoff, || self.failures.load(Ordering::SeqCst));
         Ok(())
     }
 
     fn success(&self) {
         // Nothing is written while all is well, so that writers share the cache line.
         if self.failures.load(Ordering::Relaxed) > 0 {
-            self.failures.store(0, Ordering::SeqCst);
+            // SeqCst, and a swap: see `BreakerLog`. A release for those who look at the count.
+            let failures = self.failures.swap(0, Ordering::SeqCst);
+            self.log.succeeded(self.name.as_deref(), failures, self.threshold);
         }
     }
 }

@@ -18,6 +18,7 @@
 
 mod breaker;
 mod constant;
+mod count_retries;
 mod exponential;
 mod give_up;
 mod honor;
@@ -27,6 +28,7 @@ mod strategy;
 
 pub use self::breaker::{Breaker, BreakerState};
 pub use self::constant::Constant;
+pub use self::count_retries::CountRetries;
 pub use self::exponential::ExponentialBackoff;
 pub use self::give_up::{GiveUpWhen, MaxAttempts, OnFailure};
 pub use self::honor::{HonorRetryAfter, RetryAfter};

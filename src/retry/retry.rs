@@ -2,9 +2,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Failure, GiveUpWhen, HonorRetryAfter, MaxAttempts, OnFailure, RetryAfter, RetryStrategy, Stop};
+use super::{
+    CountRetries, Failure, GiveUpWhen, HonorRetryAfter, MaxAttempts, OnFailure, RetryAfter, RetryStrategy,
+    Stop,
+};
 use crate::clock::{Alarm, Clock, ClockSlot};
-use crate::{Closing, Flushing, Sink, WriteError};
+use crate::{Closing, Counter, Flushing, Sink, WriteError, trace};
 
 /// The longest single wait; then the strategy is asked again.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -36,11 +39,18 @@ pub struct Retry<S, R> {
     strategy: R,
     alarm: Arc<Alarm>,
     clock: ClockSlot,
+    given_up: trace::Losses,
 }
 
 impl<S, R> Retry<S, R> {
     pub(crate) fn new(sink: S, strategy: R) -> Self {
-        Self { sink, strategy, alarm: Arc::new(Alarm::new()), clock: ClockSlot::default() }
+        Self {
+            sink,
+            strategy,
+            alarm: Arc::new(Alarm::new()),
+            clock: ClockSlot::default(),
+            given_up: trace::Losses::of_retry(),
+        }
     }
 
     /// Waits by another clock than the monotonic one: for tests. A strategy has one of its own.
@@ -195,8 +205,36 @@ impl<S, R> Retry<S, R> {
         self.with(|strategy| HonorRetryAfter::new(strategy, clock))
     }
 
+    /// Counts into `counter`, which can be read once the sink is out of reach, the failed attempts after
+    /// which there is to be another. Called last, so that it knows of those that are given up. (Should a
+    /// close end the backoff, that retry was counted and never came.)
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::{Counter, Sink, SinkExt, retry::Constant, sink};
+    ///
+    /// let retries = Counter::new();
+    /// let http = sink::from_fn(|_: &&str| Err("no route to host"))
+    ///     .retry(Constant::new(Duration::ZERO))
+    ///     .max_attempts(3)
+    ///     .count_retries(&retries);
+    /// assert!(http.write("push").is_err());
+    /// assert_eq!(retries.get(), 2);
+    /// ```
+    pub fn count_retries(self, counter: &Counter) -> Retry<S, CountRetries<R>> {
+        self.with(|strategy| CountRetries::new(strategy, counter.clone()))
+    }
+
     pub(super) fn with<Q>(self, f: impl FnOnce(R) -> Q) -> Retry<S, Q> {
-        Retry { sink: self.sink, strategy: f(self.strategy), alarm: self.alarm, clock: self.clock }
+        Retry {
+            sink: self.sink,
+            strategy: f(self.strategy),
+            alarm: self.alarm,
+            clock: self.clock,
+            given_up: self.given_up,
+        }
     }
 }
 
@@ -259,8 +297,10 @@ impl<S, R> Retry<S, R> {
                     }
                     attempt = attempt.saturating_add(1);
                     let elapsed = now.saturating_sub(first);
+                    trace::attempt_failed(attempt, elapsed, std::any::type_name::<S::Error>());
                     let failure = Failure { event: look(&back), error: &error, attempt, elapsed };
                     if let Err(stop) = self.strategy.failure(failure) {
+                        self.given_up.one(std::any::type_name::<S::Error>());
                         return Err(WriteError::failed(back, stop.with(error)));
                     }
                     event = back;
@@ -299,6 +339,7 @@ where
 
     fn close(&self) -> Closing {
         self.alarm.raise();
+        self.given_up.rest();
         self.sink.close()
     }
 

@@ -1,0 +1,67 @@
+use std::fmt;
+use std::marker::PhantomData;
+#[cfg(feature = "metrics")]
+use std::{sync::OnceLock, time::Instant};
+
+use crate::WriteError;
+
+/// How long metered writes take, if somebody asked: see `Publisher::latency`. Without the feature `metrics`
+/// nobody can, and this is empty.
+#[derive(Default)]
+pub(crate) struct Latency {
+    #[cfg(feature = "metrics")]
+    histograms: OnceLock<Histograms>,
+}
+
+#[cfg(feature = "metrics")]
+pub(crate) struct Histograms {
+    pub(crate) success: metrics::Histogram,
+    pub(crate) failure: metrics::Histogram,
+}
+
+/// A write that is under way.
+pub(crate) struct Stopwatch<'a> {
+    #[cfg(feature = "metrics")]
+    running: Option<(&'a Histograms, Instant)>,
+    latency: PhantomData<&'a Latency>,
+}
+
+impl Latency {
+    /// Asks for it. Answers `false` if somebody has before.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn record_to(&self, histograms: Histograms) -> bool {
+        self.histograms.set(histograms).is_ok()
+    }
+
+    /// One load, unless somebody asked.
+    #[inline]
+    pub(crate) fn start(&self) -> Stopwatch<'_> {
+        Stopwatch {
+            #[cfg(feature = "metrics")]
+            running: self.histograms.get().map(|histograms| (histograms, Instant::now())),
+            latency: PhantomData,
+        }
+    }
+}
+
+impl Stopwatch<'_> {
+    /// Records the time, unless the sink was closed.
+    #[inline]
+    pub(crate) fn stop<T, X>(self, _written: &Result<(), WriteError<T, X>>) {
+        #[cfg(feature = "metrics")]
+        if let Some((histograms, begun)) = self.running {
+            let histogram = match _written {
+                Ok(()) => &histograms.success,
+                Err(WriteError::Failed { .. }) => &histograms.failure,
+                Err(WriteError::Closed(_)) => return,
+            };
+            histogram.record(begun.elapsed());
+        }
+    }
+}
+
+impl fmt::Debug for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Latency").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,345 @@
+//! Publishes what meters, counters and queues count through the [`metrics`] facade, for Prometheus
+//! and whatever else has an exporter. Feature `metrics`.
+//!
+//! A [`Publisher`] is told once what to publish and under which name. Nothing more happens on the way of an
+//! event: the counts are those that a [`Meter`], a [`Counter`] and a [`Queue`] keep in any case, and
+//! [`Publisher::update`], called before each scrape, passes on what was added since. Only
+//! [`Publisher::latency`] makes a write pay, for two looks at the clock and the record.
+//!
+//! The names, units and labels are listed in [`docs::observability`](crate::docs::observability).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use parking_lot::Mutex;
+
+use crate::adapter::Histograms;
+use crate::queue::QueueStats;
+use crate::{Counter, Meter, Queue};
+
+const EVENTS: &str = "outflow_events_total";
+const SUCCESSES: &str = "outflow_successes_total";
+const FAILURES: &str = "outflow_failures_total";
+const ERRORS: &str = "outflow_errors_total";
+const RETRIES: &str = "outflow_retries_total";
+const DROPPED: &str = "outflow_dropped_total";
+const IN_FLIGHT: &str = "outflow_in_flight";
+const LATENCY: &str = "outflow_delivery_duration_seconds";
+const QUEUE_ACCEPTED: &str = "outflow_queue_accepted_total";
+const QUEUE_DELIVERED: &str = "outflow_queue_delivered_total";
+const QUEUE_DROPPED: &str = "outflow_queue_dropped_total";
+const QUEUE_SPILLED: &str = "outflow_queue_spilled_total";
+const QUEUE_LOST: &str = "outflow_queue_lost_total";
+const QUEUE_PENDING: &str = "outflow_queue_pending";
+const QUEUE_IN_FLIGHT: &str = "outflow_queue_in_flight";
+
+/// Publishes counts under names through the [`metrics`] facade. Cheap to clone; clones share.
+///
+/// [`update`](Publisher::update) publishes, on the thread that calls it, to the recorder that is installed
+/// then: install it first, since what is passed on to none is not passed on again. Counts are passed on as
+/// what was added, so that several sinks of one name add up, and so does a queue that takes the place of
+/// one that was closed.
+///
+/// It keeps nothing open: a queue whose last handle is dropped closes as it would. What it holds of one is
+/// let go by the first update after its end, a meter and a counter by the first after every other handle is
+/// dropped, with their last counts published.
+///
+/// # Examples
+///
+/// ```
+/// use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+/// use outflow::metrics::Publisher;
+/// use outflow::{Meter, Sink, SinkExt, sink};
+///
+/// let recorder = DebuggingRecorder::new();
+/// let scrape = recorder.snapshotter();
+/// recorder.install()?;
+///
+/// let meter = Meter::new();
+/// let queue = sink::discard().metered(&meter).queued();
+/// let publisher = Publisher::new();
+/// publisher.meter("webhooks", &meter).queue("webhooks", &queue);
+///
+/// queue.write("push").unwrap();
+/// queue.close().wait()?;
+/// publisher.update();
+///
+/// let values: Vec<_> = scrape.snapshot().into_vec();
+/// let delivered = values.iter().find(|(key, ..)| key.key().name() == "outflow_successes_total");
+/// assert!(matches!(delivered, Some((.., DebugValue::Counter(1)))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Publisher {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    sources: Mutex<Vec<Arc<dyn Source>>>,
+    described: AtomicBool,
+}
+
+impl Publisher {
+    /// One that publishes nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Publishes a meter: events, successes, failures, errors, and how many writes are in flight, labelled
+    /// `sink="name"`.
+    pub fn meter<N>(&self, name: N, meter: &Meter) -> &Self
+    where
+        N: Into<Arc<str>>,
+    {
+        self.add(OfMeter { name: name.into(), meter: meter.clone(), told: Default::default() })
+    }
+
+    /// Has a meter time each write from now on, into a histogram in seconds, labelled `sink="name"` and
+    /// `outcome="success"` or `"failure"`. One that is refused, since the sink is closed, is not recorded,
+    /// nor one that panics.
+    ///
+    /// What is timed is one write through the meter: below a retry one attempt, above it all of them and the
+    /// waits between; above a queue what it takes to be accepted. It goes to the recorder that is installed
+    /// now, at the end of each write and on its thread.
+    ///
+    /// # Panics
+    ///
+    /// If the meter has a histogram already: it can have one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use metrics_util::debugging::DebuggingRecorder;
+    /// use outflow::{Meter, Sink, SinkExt, metrics::Publisher, sink};
+    ///
+    /// let recorder = DebuggingRecorder::new();
+    /// let scrape = recorder.snapshotter();
+    /// recorder.install()?;
+    ///
+    /// let meter = Meter::new();
+    /// Publisher::new().meter("webhooks", &meter).latency("webhooks", &meter);
+    /// let sink = sink::discard().metered(&meter);
+    /// sink.write("push").unwrap();
+    ///
+    /// let names: Vec<_> = scrape.snapshot().into_vec().into_iter().map(|(key, ..)| key).collect();
+    /// assert!(names.iter().any(|key| key.key().name() == "outflow_delivery_duration_seconds"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn latency<N>(&self, name: N, meter: &Meter) -> &Self
+    where
+        N: Into<Arc<str>>,
+    {
+        let name = name.into();
+        let of = |outcome: &'static str| histogram!(LATENCY, "sink" => name.clone(), "outcome" => outcome);
+        let histograms = Histograms { success: of("success"), failure: of("failure") };
+        assert!(
+            meter.time_writes(histograms),
+            "this meter has a latency histogram already: give {name} a meter of its own"
+        );
+        self
+    }
+
+    /// Publishes a queue: what it accepted, delivered, dropped, spilled and lost, and how many events are
+    /// pending and in flight, labelled `queue="name"`.
+    pub fn queue<N, E, P>(&self, name: N, queue: &Queue<E, P>) -> &Self
+    where
+        N: Into<Arc<str>>,
+        E: Send + 'static,
+    {
+        self.add(OfQueue { name: name.into(), stats: queue.observer(), told: Default::default() })
+    }
+
+    /// Publishes retries, labelled `sink="name"`, as
+    /// [`count_retries`](crate::retry::Retry::count_retries) counts them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::{Counter, SinkExt, metrics::Publisher, retry::Breaker, sink};
+    ///
+    /// let retries = Counter::new();
+    /// let http = sink::from_fn(|_: &u32| Err("no route to host"))
+    ///     .retry(Breaker::new(5, Duration::from_secs(1)))
+    ///     .count_retries(&retries);
+    /// Publisher::new().retries("webhooks", &retries).update();
+    /// ```
+    pub fn retries<N>(&self, name: N, retries: &Counter) -> &Self
+    where
+        N: Into<Arc<str>>,
+    {
+        self.add(OfCounter {
+            metric: RETRIES,
+            name: name.into(),
+            counter: retries.clone(),
+            told: Told::default(),
+        })
+    }
+
+    /// Publishes what a lossy sink drops, labelled `sink="name"`, as
+    /// [`lossy_counted`](crate::SinkExt::lossy_counted) counts it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Counter, SinkExt, metrics::Publisher, sink};
+    ///
+    /// let dropped = Counter::new();
+    /// let sink = sink::from_fn(|_: &u32| Err("full")).lossy_counted(&dropped);
+    /// Publisher::new().dropped("audit", &dropped).update();
+    /// ```
+    pub fn dropped<N>(&self, name: N, dropped: &Counter) -> &Self
+    where
+        N: Into<Arc<str>>,
+    {
+        self.add(OfCounter {
+            metric: DROPPED,
+            name: name.into(),
+            counter: dropped.clone(),
+            told: Told::default(),
+        })
+    }
+
+    fn add(&self, source: impl Source + 'static) -> &Self {
+        self.shared.sources.lock().push(Arc::new(source));
+        self
+    }
+
+    /// Publishes everything: call it before each scrape. Any number of threads may; each count is passed on
+    /// once. Costs a look-up in the recorder for each series. No lock is held while the recorder runs.
+    pub fn update(&self) {
+        if !self.shared.described.swap(true, Ordering::Relaxed) {
+            describe();
+        }
+        let sources = self.shared.sources.lock().clone();
+        let mut gauges = Gauges::new();
+        let mut ended = Vec::new();
+        for source in sources {
+            if source.update(&mut gauges) {
+                ended.push(source);
+            }
+        }
+        for ((metric, label, name), value) in gauges {
+            gauge!(metric, label => name).set(value as f64);
+        }
+        if !ended.is_empty() {
+            let is_ended = |source: &Arc<dyn Source>| ended.iter().any(|other| Arc::ptr_eq(source, other));
+            self.shared.sources.lock().retain(|source| !is_ended(source));
+        }
+        // What is let go here may hold a user's spill, whose destructor runs without the lock.
+        drop(ended);
+    }
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher").field("sources", &self.shared.sources.lock().len()).finish()
+    }
+}
+
+/// By metric, label and name; what several sources have under one name adds up.
+type Gauges = BTreeMap<(&'static str, &'static str, Arc<str>), u64>;
+
+trait Source: Send + Sync {
+    /// Passes on what was added since the last time. Answers whether nothing can be added any more.
+    fn update(&self, gauges: &mut Gauges) -> bool;
+}
+
+/// How much of a count is passed on.
+#[derive(Default)]
+struct Told(AtomicU64);
+
+impl Told {
+    /// What `now` has more. Of two threads at once each takes a part, and nobody a part twice: the greatest
+    /// count that was seen is what is passed on.
+    fn more(&self, now: u64) -> u64 {
+        now.saturating_sub(self.0.fetch_max(now, Ordering::Relaxed))
+    }
+}
+
+struct OfMeter {
+    name: Arc<str>,
+    meter: Meter,
+    told: [Told; 5],
+}
+
+impl Source for OfMeter {
+    fn update(&self, gauges: &mut Gauges) -> bool {
+        let ended = self.meter.is_the_last_handle();
+        let counts = self.meter.snapshot();
+        let [events, successes, failures, refused, panicked] = &self.told;
+        let name = || Arc::clone(&self.name);
+        counter!(EVENTS, "sink" => name()).increment(events.more(counts.events));
+        counter!(SUCCESSES, "sink" => name()).increment(successes.more(counts.successes));
+        counter!(FAILURES, "sink" => name()).increment(failures.more(counts.failures));
+        counter!(ERRORS, "sink" => name(), "reason" => "closed").increment(refused.more(counts.refused));
+        counter!(ERRORS, "sink" => name(), "reason" => "panic").increment(panicked.more(counts.panicked));
+        *gauges.entry((IN_FLIGHT, "sink", name())).or_default() += counts.in_flight;
+        ended
+    }
+}
+
+struct OfCounter {
+    metric: &'static str,
+    name: Arc<str>,
+    counter: Counter,
+    told: Told,
+}
+
+impl Source for OfCounter {
+    fn update(&self, _gauges: &mut Gauges) -> bool {
+        let ended = self.counter.is_the_last_handle();
+        let more = self.told.more(self.counter.get());
+        counter!(self.metric, "sink" => Arc::clone(&self.name)).increment(more);
+        ended
+    }
+}
+
+struct OfQueue {
+    name: Arc<str>,
+    stats: Box<dyn Fn() -> (QueueStats, bool) + Send + Sync>,
+    told: [Told; 5],
+}
+
+impl Source for OfQueue {
+    fn update(&self, gauges: &mut Gauges) -> bool {
+        let (stats, ended) = (self.stats)();
+        let [accepted, delivered, dropped, spilled, lost] = &self.told;
+        let name = || Arc::clone(&self.name);
+        counter!(QUEUE_ACCEPTED, "queue" => name()).increment(accepted.more(stats.accepted));
+        counter!(QUEUE_DELIVERED, "queue" => name()).increment(delivered.more(stats.delivered));
+        counter!(QUEUE_DROPPED, "queue" => name()).increment(dropped.more(stats.dropped));
+        counter!(QUEUE_SPILLED, "queue" => name()).increment(spilled.more(stats.spilled));
+        counter!(QUEUE_LOST, "queue" => name()).increment(lost.more(stats.lost));
+        *gauges.entry((QUEUE_PENDING, "queue", name())).or_default() += stats.pending;
+        *gauges.entry((QUEUE_IN_FLIGHT, "queue", name())).or_default() += stats.in_flight;
+        ended
+    }
+}
+
+fn describe() {
+    describe_counter!(EVENTS, Unit::Count, "Writes begun.");
+    describe_counter!(SUCCESSES, Unit::Count, "Writes that the sink accepted.");
+    describe_counter!(FAILURES, Unit::Count, "Writes that the sink failed.");
+    describe_counter!(ERRORS, Unit::Count, "Writes that ended otherwise: the sink was closed, or panicked.");
+    describe_counter!(RETRIES, Unit::Count, "Failed attempts after which there is to be another.");
+    describe_counter!(DROPPED, Unit::Count, "Events that failed and were dropped, as asked.");
+    describe_gauge!(IN_FLIGHT, Unit::Count, "Writes under way.");
+    describe_histogram!(LATENCY, Unit::Seconds, "The time that a write takes.");
+    describe_counter!(QUEUE_ACCEPTED, Unit::Count, "Events that the queue accepted.");
+    describe_counter!(QUEUE_DELIVERED, Unit::Count, "Events that the sink under the queue accepted.");
+    describe_counter!(QUEUE_DROPPED, Unit::Count, "Events that were evicted or left over, and not spilled.");
+    describe_counter!(QUEUE_SPILLED, Unit::Count, "Events that were evicted or left over, and spilled.");
+    describe_counter!(QUEUE_LOST, Unit::Count, "Events on which the sink under the queue panicked.");
+    describe_gauge!(QUEUE_PENDING, Unit::Count, "Events that wait in the queue.");
+    describe_gauge!(
+        QUEUE_IN_FLIGHT,
+        Unit::Count,
+        "Events on their way from the queue to the sink or the spill."
+    );
+}

@@ -1,0 +1,37 @@
+use super::{Failure, RetryStrategy};
+use crate::Counter;
+use std::time::Duration;
+
+/// A strategy that counts retries. Made by [`count_retries`](super::Retry::count_retries).
+#[derive(Clone, Debug)]
+pub struct CountRetries<R> {
+    strategy: R,
+    counter: Counter,
+}
+
+impl<R> CountRetries<R> {
+    pub(super) fn new(strategy: R, counter: Counter) -> Self {
+        Self { strategy, counter }
+    }
+}
+
+impl<E, X, R> RetryStrategy<E, X> for CountRetries<R>
+where
+    R: RetryStrategy<E, X>,
+{
+    type Stop = R::Stop;
+
+    fn backoff(&self, event: &E) -> Duration {
+        self.strategy.backoff(event)
+    }
+
+    fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), R::Stop> {
+        self.strategy.failure(failure)?;
+        self.counter.add_one();
+        Ok(())
+    }
+
+    fn success(&self) {
+        self.strategy.success();
+    }
+}

@@ -1,0 +1,418 @@
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use crate::SinkId;
+use crate::clock::{Clock, Monotonic, nanos};
+use crate::lifecycle::completion::Left;
+
+/// What can happen a million times a second is told once in so long, with the count. It is also how long a
+/// close may take before that is told.
+const PERIOD: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// This thread is telling something.
+    static TELLING: Cell<bool> = const { Cell::new(false) };
+    /// The name of the queue whose worker this thread is.
+    static QUEUE: RefCell<Option<Arc<str>>> = const { RefCell::new(None) };
+}
+
+/// `tracing::event!`, if somebody listens and this thread is not telling something already.
+macro_rules! tell {
+    ($level:ident, $target:literal, { $($fields:tt)* }, $message:literal) => {
+        if heard!($level, $target) {
+            guarded(|| ::tracing::event!(target: $target, ::tracing::Level::$level, $($fields)*, $message));
+        }
+    };
+}
+
+macro_rules! heard {
+    ($level:ident, $target:literal) => {
+        ::tracing::enabled!(target: $target, ::tracing::Level::$level)
+    };
+}
+
+#[cold]
+fn guarded(f: impl FnOnce()) {
+    // Of a thread that is being torn down nothing is told.
+    if TELLING.try_with(|telling| telling.replace(true)) != Ok(false) {
+        return;
+    }
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(f)) {
+        // What a user panics with may panic when dropped.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
+    }
+    let _ = TELLING.try_with(|telling| telling.set(false));
+}
+
+fn current_queue() -> Option<Arc<str>> {
+    QUEUE.try_with(|queue| queue.borrow().clone()).ok().flatten()
+}
+
+/// This thread is the worker of the queue whose buffer that is, for good.
+pub(crate) fn on_worker_of(given_up: &GivenUp) {
+    let name = given_up.queue().map(Arc::from);
+    let _ = QUEUE.try_with(|queue| *queue.borrow_mut() = name);
+}
+
+#[inline]
+pub(crate) fn attempt_failed(attempt: u32, elapsed: Duration, error_type: &'static str) {
+    tell!(DEBUG, "outflow::retry", {
+        queue = current_queue().as_deref(),
+        attempt,
+        elapsed_ms = millis(elapsed),
+        error_type
+    }, "an attempt failed");
+}
+
+pub(crate) fn panicked(queue: Option<&str>, lost: u64, left: u64) {
+    tell!(ERROR, "outflow::queue", { queue, lost, left }, "a sink panicked, and its queue is closed");
+}
+
+pub(crate) fn downstream_closed(queue: Option<&str>, left: u64) {
+    tell!(WARN, "outflow::queue", { queue, left }, "a sink closed by itself, and its queue is closed");
+}
+
+pub(crate) fn sink_ended(id: SinkId) {
+    tell!(WARN, "outflow::broadcast", { sink = %id }, "a sink closed by itself, and was removed");
+}
+
+/// Counts what can be a flood: one line a period, with the count since the last one.
+///
+/// The first is told at once. Each is in exactly one count, since a count is taken with a swap; it is told
+/// with the first that comes when the period is over, or with the rest.
+#[derive(Default)]
+struct Tally {
+    untold: AtomicU64,
+    /// Before this time nothing is told, in nanoseconds by the monotonic clock.
+    due: AtomicU64,
+}
+
+impl Tally {
+    /// One more. Answers a count that is to be told now.
+    fn add(&self) -> Option<u64> {
+        // Relaxed, all of them: counts, on which nothing else depends.
+        self.untold.fetch_add(1, Ordering::Relaxed);
+        self.take_due()
+    }
+
+    /// The count, if the period is over.
+    fn take_due(&self) -> Option<u64> {
+        let now = nanos(Monotonic.now());
+        let due = self.due.load(Ordering::Relaxed);
+        if now < due {
+            return None;
+        }
+        let next = now.saturating_add(nanos(PERIOD));
+        // Of several threads one tells.
+        self.due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).ok()?;
+        self.take()
+    }
+
+    fn take(&self) -> Option<u64> {
+        // What a subscriber causes is told later, and is counted until then.
+        if TELLING.try_with(Cell::get) != Ok(false) {
+            return None;
+        }
+        match self.untold.swap(0, Ordering::Relaxed) {
+            0 => None,
+            count => Some(count),
+        }
+    }
+
+    /// How long from now until something may be told that is not yet.
+    fn left(&self) -> Option<Duration> {
+        if self.untold.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let now = nanos(Monotonic.now());
+        Some(Duration::from_nanos(self.due.load(Ordering::Relaxed).saturating_sub(now)))
+    }
+}
+
+/// Tells of the events that a buffer gives up.
+#[derive(Default)]
+pub(crate) struct GivenUp {
+    owner: OnceLock<Owner>,
+    dropped: Tally,
+    spilled: Tally,
+}
+
+enum Owner {
+    Queue(Arc<str>),
+    Sink(SinkId),
+}
+
+impl GivenUp {
+    /// The buffer is this queue's.
+    pub(crate) fn of_queue(&self, name: Option<&str>) {
+        if let Some(name) = name {
+            let _ = self.owner.set(Owner::Queue(Arc::from(name)));
+        }
+    }
+
+    /// The buffer is this subscription's.
+    pub(crate) fn of_sink(&self, id: SinkId) {
+        let _ = self.owner.set(Owner::Sink(id));
+    }
+
+    pub(crate) fn queue(&self) -> Option<&str> {
+        match self.owner.get() {
+            Some(Owner::Queue(name)) => Some(name),
+            _ => None,
+        }
+    }
+
+    fn sink(&self) -> Option<SinkId> {
+        match self.owner.get() {
+            Some(Owner::Sink(id)) => Some(*id),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn one(&self, spilled: bool, event_type: &'static str) {
+        if heard!(WARN, "outflow::buffer") {
+            let tally = if spilled { &self.spilled } else { &self.dropped };
+            if let Some(count) = tally.add() {
+                self.tell(spilled, count, event_type);
+            }
+        }
+    }
+
+    /// Tells what is not told yet: the buffer's end has come.
+    pub(crate) fn rest(&self, event_type: &'static str) {
+        self.tell_each(Tally::take, event_type);
+    }
+
+    /// Tells what is due, for a worker that is about to sleep. Answers when there will be more to tell.
+    pub(crate) fn overdue(&self, event_type: &'static str) -> Option<Instant> {
+        self.tell_each(
+            |tally| tally.left().filter(Duration::is_zero).and_then(|_| tally.take_due()),
+            event_type,
+        );
+        let left = [&self.dropped, &self.spilled].into_iter().filter_map(Tally::left).min()?;
+        Instant::now().checked_add(left)
+    }
+
+    fn tell_each(&self, take: impl Fn(&Tally) -> Option<u64>, event_type: &'static str) {
+        for (spilled, tally) in [(false, &self.dropped), (true, &self.spilled)] {
+            if let Some(count) = take(tally) {
+                self.tell(spilled, count, event_type);
+            }
+        }
+    }
+
+    #[cold]
+    fn tell(&self, spilled: bool, count: u64, event_type: &'static str) {
+        let queue = self.queue();
+        let sink = self.sink().map(tracing::field::display);
+        if spilled {
+            tell!(WARN, "outflow::buffer", { queue, sink, count, event_type }, "events were spilled");
+        } else {
+            tell!(WARN, "outflow::buffer", { queue, sink, count, event_type }, "events were dropped");
+        }
+    }
+}
+
+/// Tells of the events that a retry gives up or a lossy sink drops; of the last ones when it is dropped
+/// itself. Clones share.
+#[derive(Clone)]
+pub(crate) struct Losses(Arc<Lost>);
+
+struct Lost {
+    by_retry: bool,
+    tally: Tally,
+    error_type: OnceLock<&'static str>,
+}
+
+impl Losses {
+    pub(crate) fn of_retry() -> Self {
+        Self::new(true)
+    }
+
+    pub(crate) fn of_lossy() -> Self {
+        Self::new(false)
+    }
+
+    fn new(by_retry: bool) -> Self {
+        Self(Arc::new(Lost { by_retry, tally: Tally::default(), error_type: OnceLock::new() }))
+    }
+
+    #[inline]
+    pub(crate) fn one(&self, error_type: &'static str) {
+        let lost = &*self.0;
+        let heard =
+            if lost.by_retry { heard!(WARN, "outflow::retry") } else { heard!(WARN, "outflow::lossy") };
+        if heard {
+            lost.error_type.get_or_init(|| error_type);
+            if let Some(count) = lost.tally.add() {
+                lost.tell(count);
+            }
+        }
+    }
+
+    /// Tells what is not told yet: the end has come, though a write under way may still add to it.
+    pub(crate) fn rest(&self) {
+        if let Some(count) = self.0.tally.take() {
+            self.0.tell(count);
+        }
+    }
+}
+
+impl Lost {
+    #[cold]
+    fn tell(&self, count: u64) {
+        let (queue, error_type) = (current_queue(), self.error_type.get().copied());
+        let queue = queue.as_deref();
+        if self.by_retry {
+            tell!(WARN, "outflow::retry", { queue, count, error_type }, "events were given up");
+        } else {
+            tell!(WARN, "outflow::lossy", { queue, count, error_type }, "events were dropped");
+        }
+    }
+}
+
+impl Drop for Lost {
+    fn drop(&mut self) {
+        if let Some(count) = self.tally.take() {
+            self.tell(count);
+        }
+    }
+}
+
+/// Tells of a breaker, at most once a period that it opens, and of each opening told that it closes.
+///
+/// # Why the last line tells the state
+///
+/// An opening that may not be told yet is told by the first failure after the period: a breaker that stays
+/// open has one whenever a probe fails. A closing is told by whoever takes `told` back. An opening is told
+/// by one thread and the closing found by another: the first sets `told` and then looks at the failures,
+/// the second takes the failures back and then looks at `told`. All four are sequentially consistent, so
+/// that one of the two sees the other.
+#[derive(Debug, Default)]
+pub(crate) struct BreakerLog {
+    /// When an opening was told last, in nanoseconds, and in the lowest bit whether its closing is not.
+    told: AtomicU64,
+    /// Openings that were not told.
+    openings: AtomicU64,
+}
+
+/// The bit of [`BreakerLog::told`].
+const OPEN: u64 = 1;
+
+impl BreakerLog {
+    /// There were `failures` in a row, with this one; `now` looks how many there are.
+    #[inline]
+    pub(crate) fn failed(
+        &self,
+        name: Option<&str>,
+        failures: u32,
+        threshold: u32,
+        backoff: Duration,
+        now: impl Fn() -> u32,
+    ) {
+        if failures >= threshold && heard!(WARN, "outflow::breaker") {
+            self.opened(name, failures, failures == threshold, backoff);
+            if now() < threshold {
+                self.closed(name);
+            }
+        }
+    }
+
+    /// A success ended `failures` in a row.
+    #[inline]
+    pub(crate) fn succeeded(&self, name: Option<&str>, failures: u32, threshold: u32) {
+        if failures >= threshold {
+            self.closed(name);
+        }
+    }
+
+    #[cold]
+    fn opened(&self, breaker: Option<&str>, failures: u32, first: bool, backoff: Duration) {
+        if first {
+            self.openings.fetch_add(1, Ordering::Relaxed);
+        }
+        let told = self.told.load(Ordering::SeqCst);
+        let now = nanos(Monotonic.now()) | OPEN;
+        let early = told > 0 && now < told.saturating_add(nanos(PERIOD));
+        if told & OPEN == OPEN || early {
+            return;
+        }
+        if self.told.compare_exchange(told, now, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            let queue = current_queue();
+            tell!(WARN, "outflow::breaker", {
+                breaker,
+                queue = queue.as_deref(),
+                count = self.openings.swap(0, Ordering::Relaxed),
+                failures,
+                backoff_ms = millis(backoff)
+            }, "a breaker opened");
+        }
+    }
+
+    #[cold]
+    fn closed(&self, breaker: Option<&str>) {
+        let told = self.told.load(Ordering::SeqCst);
+        if told & OPEN == 0 {
+            return;
+        }
+        if self.told.compare_exchange(told, told & !OPEN, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            let queue = current_queue();
+            tell!(INFO, "outflow::breaker", { breaker, queue = queue.as_deref() }, "a breaker closed");
+        }
+    }
+}
+
+/// Tells of a close that is waited for, after 1, 2, 4, 8, ... seconds.
+pub(crate) struct SlowClose(Option<Waiting>);
+
+struct Waiting {
+    since: Instant,
+    told: u32,
+}
+
+impl SlowClose {
+    /// The wait begins.
+    pub(crate) fn begin() -> Self {
+        Self(heard!(INFO, "outflow::close").then(|| Waiting { since: Instant::now(), told: 0 }))
+    }
+
+    /// Until when to wait, at most until `deadline`.
+    pub(crate) fn sooner(&self, deadline: Option<Instant>) -> Option<Instant> {
+        let tell = self.0.as_ref().and_then(|waiting| {
+            let periods = 1_u32.checked_shl(waiting.told)?;
+            waiting.since.checked_add(PERIOD.checked_mul(periods)?)
+        });
+        match (tell, deadline) {
+            (Some(tell), Some(deadline)) => Some(tell.min(deadline)),
+            (tell, deadline) => tell.or(deadline),
+        }
+    }
+
+    /// Tells what is left. Answers `false`, and tells nothing, if the wait is over.
+    pub(crate) fn tell(&mut self, deadline: Option<Instant>, left: impl FnOnce() -> Left) -> bool {
+        let Some(waiting) = &mut self.0 else {
+            return false;
+        };
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return false;
+        }
+        waiting.told += 1;
+        let left = left();
+        tell!(INFO, "outflow::close", {
+            waited_ms = millis(waiting.since.elapsed()),
+            pending = left.pending,
+            in_flight = left.in_flight,
+            queues = left.queues,
+            queue = left.longest.as_deref()
+        }, "a close takes long");
+        true
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,26 @@
+//! What is told to `tracing`: its targets, messages and fields are in `docs::observability`.
+//!
+//! Every call stands on a cold path: a failed attempt, an event given up, a panic, a slow close. Without the
+//! feature the types are empty and the calls do nothing, so that nobody else has to know whether it is on.
+//!
+//! # Why a subscriber can do no harm
+//!
+//! It is a user's code. It is called without a lock held. A panic of it goes no further. And what happens
+//! on a thread while that thread tells something is not told: a subscriber may write what it hears to a sink
+//! of this crate, whose failure would otherwise be told to it, without end.
+
+#[cfg(feature = "tracing")]
+mod listened;
+#[cfg(not(feature = "tracing"))]
+mod silent;
+
+#[cfg(feature = "tracing")]
+pub(crate) use self::listened::{
+    BreakerLog, GivenUp, Losses, SlowClose, attempt_failed, downstream_closed, on_worker_of, panicked,
+    sink_ended,
+};
+#[cfg(not(feature = "tracing"))]
+pub(crate) use self::silent::{
+    BreakerLog, GivenUp, Losses, SlowClose, attempt_failed, downstream_closed, on_worker_of, panicked,
+    sink_ended,
+};

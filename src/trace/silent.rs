@@ -1,0 +1,91 @@
+//! Nobody can listen. See `listened` for what each of these would do.
+
+use std::time::{Duration, Instant};
+
+use crate::SinkId;
+use crate::lifecycle::completion::Left;
+
+pub(crate) fn attempt_failed(_attempt: u32, _elapsed: Duration, _error_type: &'static str) {}
+
+pub(crate) fn panicked(_queue: Option<&str>, _lost: u64, _left: u64) {}
+
+pub(crate) fn downstream_closed(_queue: Option<&str>, _left: u64) {}
+
+pub(crate) fn sink_ended(_id: SinkId) {}
+
+pub(crate) fn on_worker_of(_given_up: &GivenUp) {}
+
+#[derive(Default)]
+pub(crate) struct GivenUp {}
+
+impl GivenUp {
+    pub(crate) fn of_queue(&self, _name: Option<&str>) {}
+
+    pub(crate) fn of_sink(&self, _id: SinkId) {}
+
+    pub(crate) fn queue(&self) -> Option<&str> {
+        None
+    }
+
+    #[inline]
+    pub(crate) fn one(&self, _spilled: bool, _event_type: &'static str) {}
+
+    pub(crate) fn rest(&self, _event_type: &'static str) {}
+
+    pub(crate) fn overdue(&self, _event_type: &'static str) -> Option<Instant> {
+        None
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Losses;
+
+impl Losses {
+    pub(crate) fn of_retry() -> Self {
+        Self
+    }
+
+    pub(crate) fn of_lossy() -> Self {
+        Self
+    }
+
+    #[inline]
+    pub(crate) fn one(&self, _error_type: &'static str) {}
+
+    pub(crate) fn rest(&self) {}
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct BreakerLog {}
+
+impl BreakerLog {
+    #[inline]
+    pub(crate) fn failed(
+        &self,
+        _name: Option<&str>,
+        _failures: u32,
+        _threshold: u32,
+        _backoff: Duration,
+        _now: impl Fn() -> u32,
+    ) {
+    }
+
+    #[inline]
+    pub(crate) fn succeeded(&self, _name: Option<&str>, _failures: u32, _threshold: u32) {}
+}
+
+pub(crate) struct SlowClose;
+
+impl SlowClose {
+    pub(crate) fn begin() -> Self {
+        Self
+    }
+
+    pub(crate) fn sooner(&self, deadline: Option<Instant>) -> Option<Instant> {
+        deadline
+    }
+
+    pub(crate) fn tell(&mut self, _deadline: Option<Instant>, _left: impl FnOnce() -> Left) -> bool {
+        false
+    }
+}

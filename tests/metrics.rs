@@ -1,0 +1,330 @@
+//! What is published through the `metrics` facade: each series of `docs::observability`, once, under any race.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use common::{hush_planned_panics, wait_until};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use outflow::metrics::Publisher;
+use outflow::retry::{Breaker, Constant};
+use outflow::{Buffer, Counter, Meter, Sink, SinkExt, sink};
+
+/// A recorder of its own for a test, since tests run at once. Counters of a snapshot are since the last one:
+/// here they add up.
+struct Scrapes {
+    recorder: DebuggingRecorder,
+    counters: Mutex<BTreeMap<String, u64>>,
+}
+
+#[derive(Debug, Default)]
+struct Scrape {
+    counters: BTreeMap<String, u64>,
+    gauges: BTreeMap<String, f64>,
+    histograms: BTreeMap<String, Vec<f64>>,
+}
+
+impl Scrapes {
+    fn new() -> Self {
+        Self { recorder: DebuggingRecorder::new(), counters: Mutex::default() }
+    }
+
+    fn with<T>(&self, f: impl FnOnce() -> T) -> T {
+        metrics::with_local_recorder(&self.recorder, f)
+    }
+
+    fn update(&self, publisher: &Publisher) -> Scrape {
+        self.with(|| publisher.update());
+        self.scrape()
+    }
+
+    fn scrape(&self) -> Scrape {
+        let mut scrape = Scrape::default();
+        let mut counters = self.counters.lock().unwrap();
+        for (key, unit, description, value) in self.recorder.snapshotter().snapshot().into_vec() {
+            let (_, key) = key.into_parts();
+            let labels: Vec<_> =
+                key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+            let name = format!("{}{{{}}}", key.name(), labels.join(","));
+            if !name.starts_with("outflow_delivery") {
+                assert!(unit.is_some() && description.is_some(), "{name} is not described");
+            }
+            match value {
+                DebugValue::Counter(count) => *counters.entry(name).or_default() += count,
+                DebugValue::Gauge(value) => _ = scrape.gauges.insert(name, value.into_inner()),
+                DebugValue::Histogram(values) => {
+                    _ = scrape
+                        .histograms
+                        .insert(name, values.into_iter().map(|value| value.into_inner()).collect());
+                }
+            }
+        }
+        scrape.counters = counters.clone();
+        scrape
+    }
+}
+
+fn counters<const N: usize>(of: [(&str, u64); N]) -> BTreeMap<String, u64> {
+    of.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn gauges<const N: usize>(of: [(&str, f64); N]) -> BTreeMap<String, f64> {
+    of.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+#[test]
+fn a_meter_publishes_events_successes_failures_errors_and_writes_in_flight() {
+    hush_planned_panics();
+    let scrapes = Scrapes::new();
+    let (meter, publisher) = (Meter::new(), Publisher::new());
+    publisher.meter("webhooks", &meter);
+    let none = scrapes.update(&publisher);
+    assert_eq!(none.counters.get("outflow_events_total{sink=webhooks}"), Some(&0), "there before the first");
+
+    let below = sink::from_fn(|event: &u64| match event {
+        0..5 => Ok(()),
+        5..8 => Err("unavailable"),
+        _ => std::panic::panic_any(common::PLANNED),
+    })
+    .metered(&meter);
+    for event in 0..9 {
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| below.write(event)));
+    }
+    below.close().wait().unwrap();
+    for _ in 0..2 {
+        assert!(below.write(0).unwrap_err().is_closed());
+    }
+
+    // Read twice: each is passed on once.
+    for _ in 0..2 {
+        let scrape = scrapes.update(&publisher);
+        assert_eq!(
+            scrape.counters,
+            counters([
+                ("outflow_events_total{sink=webhooks}", 11),
+                ("outflow_successes_total{sink=webhooks}", 5),
+                ("outflow_failures_total{sink=webhooks}", 3),
+                ("outflow_errors_total{sink=webhooks,reason=closed}", 2),
+                ("outflow_errors_total{sink=webhooks,reason=panic}", 1),
+            ])
+        );
+        assert_eq!(scrape.gauges, gauges([("outflow_in_flight{sink=webhooks}", 0.0)]));
+        assert!(scrape.histograms.is_empty(), "nobody asked for one");
+    }
+}
+
+#[test]
+fn a_queue_publishes_where_its_events_are() {
+    hush_planned_panics();
+    let scrapes = Scrapes::new();
+    let publisher = Publisher::new();
+    let (release, released) = mpsc::channel::<bool>();
+    let released = Mutex::new(released);
+    let meter = Meter::new();
+    let below = sink::for_each(move |_: u64| {
+        if released.lock().unwrap().recv() == Ok(true) {
+            std::panic::panic_any(common::PLANNED)
+        }
+    })
+    .metered(&meter);
+    let spill = sink::collector();
+    let queue = below.queued_with(Buffer::bounded(4).drop_newest().spill(spill.clone()));
+    publisher.queue("webhooks", &queue).meter("webhooks", &meter);
+
+    queue.write(0).unwrap();
+    wait_until("the worker is in the sink", || meter.snapshot().in_flight == 1);
+    queue.write_all(1..8).unwrap();
+    let scrape = scrapes.update(&publisher);
+    let expected = |delivered, spilled, lost| {
+        counters([
+            ("outflow_queue_accepted_total{queue=webhooks}", 8),
+            ("outflow_queue_delivered_total{queue=webhooks}", delivered),
+            ("outflow_queue_dropped_total{queue=webhooks}", 0),
+            ("outflow_queue_spilled_total{queue=webhooks}", spilled),
+            ("outflow_queue_lost_total{queue=webhooks}", lost),
+        ])
+    };
+    let of_queue = |scrape: &Scrape| -> BTreeMap<String, u64> {
+        scrape.counters.clone().into_iter().filter(|(name, _)| name.contains("queue")).collect()
+    };
+    let levels = |pending, in_flight, writes| {
+        gauges([
+            ("outflow_queue_pending{queue=webhooks}", pending),
+            ("outflow_queue_in_flight{queue=webhooks}", in_flight),
+            ("outflow_in_flight{sink=webhooks}", writes),
+        ])
+    };
+    assert_eq!(of_queue(&scrape), expected(0, 3, 0));
+    assert_eq!(scrape.gauges, levels(4.0, 1.0, 1.0));
+
+    // One is delivered, the next is what the sink panics on, and what is left is spilled.
+    release.send(false).unwrap();
+    release.send(true).unwrap();
+    assert!(queue.close().wait().is_err());
+    let scrape = scrapes.update(&publisher);
+    assert_eq!(of_queue(&scrape), expected(1, 6, 1));
+    assert_eq!(scrape.gauges, levels(0.0, 0.0, 0.0));
+}
+
+#[test]
+fn retries_and_what_a_lossy_sink_drops_are_published() {
+    let scrapes = Scrapes::new();
+    let (retries, dropped, publisher) = (Counter::new(), Counter::new(), Publisher::new());
+    publisher.retries("webhooks", &retries).dropped("webhooks", &dropped);
+    let attempts = AtomicU64::new(0);
+    let sink = sink::from_fn(|_: &u64| {
+        // The first event takes 3 attempts, the second is given up after 4.
+        if attempts.fetch_add(1, Ordering::SeqCst) == 2 { Ok(()) } else { Err("unavailable") }
+    })
+    .retry(Constant::new(Duration::ZERO))
+    .max_attempts(4)
+    .count_retries(&retries)
+    .lossy_counted(&dropped);
+    sink.write_all([1, 2]).unwrap();
+    assert_eq!(attempts.load(Ordering::SeqCst), 7);
+    assert_eq!(
+        scrapes.update(&publisher).counters,
+        counters([("outflow_retries_total{sink=webhooks}", 5), ("outflow_dropped_total{sink=webhooks}", 1)])
+    );
+}
+
+#[test]
+fn latency_is_the_time_of_one_write_through_the_meter_by_outcome() {
+    const TAKES: Duration = Duration::from_millis(3);
+    let scrapes = Scrapes::new();
+    let (attempts, delivery) = (Meter::new(), Meter::new());
+    let publisher = Publisher::new();
+    scrapes.with(|| _ = publisher.latency("attempts", &attempts).latency("delivery", &delivery));
+    let seen = AtomicU64::new(0);
+    let http = sink::from_fn(move |_: &u64| {
+        std::thread::sleep(TAKES);
+        if seen.fetch_add(1, Ordering::SeqCst) < 2 { Err("unavailable") } else { Ok(()) }
+    })
+    .metered(&attempts)
+    .retry(Breaker::new(1, Duration::from_millis(5)))
+    .metered(&delivery);
+    http.write(1).unwrap();
+    http.close().wait().unwrap();
+    assert!(http.write(2).is_err(), "refused, which is not recorded");
+
+    let name = |sink, outcome| format!("outflow_delivery_duration_seconds{{sink={sink},outcome={outcome}}}");
+    let histograms = scrapes.update(&publisher).histograms;
+    let of = |sink, outcome| histograms.get(&name(sink, outcome)).cloned().unwrap_or_default();
+    assert_eq!([of("attempts", "success").len(), of("attempts", "failure").len()], [1, 2]);
+    assert_eq!([of("delivery", "success").len(), of("delivery", "failure").len()], [1, 0]);
+    for seconds in [of("attempts", "success"), of("attempts", "failure")].concat() {
+        assert!((0.003..1.0).contains(&seconds), "{seconds}");
+    }
+    let whole = of("delivery", "success")[0];
+    assert!((3.0 * 0.003 + 2.0 * 0.005..2.0).contains(&whole), "with the waits between: {whole}");
+}
+
+#[test]
+#[should_panic(expected = "this meter has a latency histogram already: give second a meter of its own")]
+fn a_meter_has_one_latency_histogram() {
+    let meter = Meter::new();
+    Publisher::new().latency("first", &meter).latency("second", &meter);
+}
+
+#[test]
+fn what_has_one_name_adds_up_and_a_queue_may_take_the_place_of_another() {
+    let scrapes = Scrapes::new();
+    let publisher = Publisher::new();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    let queues: Vec<_> = (0..3)
+        .map(|_| {
+            let released = Arc::clone(&released);
+            let queue = sink::for_each(move |_: u64| _ = released.lock().unwrap().recv()).queued();
+            publisher.queue("pool", &queue);
+            queue
+        })
+        .collect();
+    for queue in &queues {
+        queue.write_all(0..5).unwrap();
+    }
+    let held = |scrape: &Scrape| {
+        scrape.gauges["outflow_queue_pending{queue=pool}"]
+            + scrape.gauges["outflow_queue_in_flight{queue=pool}"]
+    };
+    assert_eq!(held(&scrapes.update(&publisher)), 15.0);
+    drop(release);
+    for queue in &queues {
+        queue.close().wait().unwrap();
+    }
+    drop(queues);
+    let scrape = scrapes.update(&publisher);
+    assert_eq!((held(&scrape), scrape.counters["outflow_queue_delivered_total{queue=pool}"]), (0.0, 15));
+
+    let successor = sink::discard().queued();
+    publisher.queue("pool", &successor);
+    successor.write(1).unwrap();
+    successor.close().wait().unwrap();
+    assert_eq!(scrapes.update(&publisher).counters["outflow_queue_delivered_total{queue=pool}"], 16);
+}
+
+#[test]
+fn a_publisher_keeps_nothing_open_and_lets_go_of_what_has_ended_with_its_last_counts() {
+    let scrapes = Scrapes::new();
+    let publisher = Publisher::new();
+    let spill = Arc::new(sink::collector::<u64>());
+    let (meter, retries) = (Meter::new(), Counter::new());
+    let delivered = sink::collector();
+    let queue = delivered
+        .clone()
+        .metered(&meter)
+        .retry(Breaker::new(1, Duration::ZERO))
+        .count_retries(&retries)
+        .queued_with(Buffer::unbounded().spill(Arc::clone(&spill)));
+    publisher.queue("q", &queue).meter("q", &meter).retries("q", &retries);
+    drop((meter, retries));
+    queue.write_all(0..100).unwrap();
+    assert_eq!(format!("{publisher:?}"), "Publisher { sources: 3 }");
+    // The last handle: the queue drains and closes what is below.
+    drop(queue);
+    wait_until("the sink below is closed", || delivered.is_closed());
+
+    let counted = || scrapes.update(&publisher).counters["outflow_queue_delivered_total{queue=q}"];
+    wait_until("all is let go", || {
+        assert_eq!(counted(), 100);
+        format!("{publisher:?}") == "Publisher { sources: 0 }"
+    });
+    assert_eq!(scrapes.scrape().counters["outflow_successes_total{sink=q}"], 100);
+    wait_until("the spill is dropped", || Arc::strong_count(&spill) == 1);
+}
+
+#[test]
+fn each_event_is_published_once_however_many_scrape_while_it_is_counted() {
+    let scrapes = Scrapes::new();
+    for _ in 0..50 {
+        let (meter, publisher) = (Meter::new(), Publisher::new());
+        let queue = sink::discard().metered(&meter).queued_with(Buffer::bounded(64).drop_oldest());
+        publisher.queue("raced", &queue).meter("raced", &meter);
+        let before = scrapes.update(&publisher).counters;
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::SeqCst) {
+                        scrapes.with(|| publisher.update());
+                    }
+                });
+            }
+            scope.spawn(|| {
+                queue.write_all(0..2_000).unwrap();
+                queue.close().wait().unwrap();
+                done.store(true, Ordering::SeqCst);
+            });
+        });
+        let after = scrapes.update(&publisher).counters;
+        let stats = queue.stats();
+        let published = |name: &str| after[name] - before[name];
+        assert_eq!(published("outflow_queue_accepted_total{queue=raced}"), 2_000);
+        assert_eq!(published("outflow_queue_delivered_total{queue=raced}"), stats.delivered);
+        assert_eq!(published("outflow_queue_dropped_total{queue=raced}"), stats.dropped);
+        assert_eq!(published("outflow_successes_total{sink=raced}"), stats.delivered);
+    }
+}

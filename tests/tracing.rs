@@ -1,0 +1,666 @@
+//! What is told to `tracing`: each line of `docs::observability`, its level, target and fields; that a flood is
+//! a few lines whose counts add up; that nothing of an event, an error or a panic is told.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier, Mutex, OnceLock, mpsc};
+use std::time::{Duration, Instant};
+
+use common::{SOON, hush_planned_panics, wait_until};
+use outflow::queue::QueueOptions;
+use outflow::retry::{Breaker, Constant, Failure, RetryStrategy};
+use outflow::{Broadcaster, Buffer, CloseError, Sink, SinkExt, channel, sink};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+#[derive(Clone, Debug)]
+struct Line {
+    level: Level,
+    target: String,
+    fields: BTreeMap<String, String>,
+}
+
+impl Line {
+    fn field(&self, name: &str) -> Option<&str> {
+        self.fields.get(name).map(String::as_str)
+    }
+
+    fn number(&self, name: &str) -> u64 {
+        let value = self.field(name).unwrap_or_else(|| panic!("no field {name} in {self:?}"));
+        value.parse().unwrap_or_else(|_| panic!("{name} is no number in {self:?}"))
+    }
+
+    fn message(&self) -> &str {
+        self.field("message").unwrap_or_default()
+    }
+
+    /// The names of its fields, but for the message.
+    fn names(&self) -> Vec<&str> {
+        self.fields.keys().map(String::as_str).filter(|name| *name != "message").collect()
+    }
+
+    fn is(&self, level: Level, target: &str, message: &str) -> bool {
+        self.level == level && self.target == target && self.message() == message
+    }
+}
+
+struct Fields<'a>(&'a mut BTreeMap<String, String>);
+
+impl Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.insert(field.name().to_owned(), format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name().to_owned(), value.to_owned());
+    }
+}
+
+/// A subscriber of everything that hands each event to a closure.
+struct Listener<F>(F);
+
+impl<F> Subscriber for Listener<F>
+where
+    F: Fn(Line) + 'static,
+{
+    fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _span: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &Id, _values: &Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = BTreeMap::new();
+        event.record(&mut Fields(&mut fields));
+        let metadata = event.metadata();
+        (self.0)(Line { level: *metadata.level(), target: metadata.target().to_owned(), fields });
+    }
+
+    fn enter(&self, _span: &Id) {}
+
+    fn exit(&self, _span: &Id) {}
+}
+
+/// What all threads of this process have told so far, but for those of a test that listens by itself.
+fn log() -> &'static Mutex<Vec<Line>> {
+    static LOG: OnceLock<Arc<Mutex<Vec<Line>>>> = OnceLock::new();
+    LOG.get_or_init(|| {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let lines = Arc::clone(&log);
+        let listener = Listener(move |line| lines.lock().unwrap().push(line));
+        tracing::subscriber::set_global_default(listener).unwrap();
+        log
+    })
+}
+
+/// The lines of which a field has this value. Tests run at once, so each has names of its own.
+fn lines(field: &str, value: &str) -> Vec<Line> {
+    log().lock().unwrap().iter().filter(|line| line.field(field) == Some(value)).cloned().collect()
+}
+
+fn counted(lines: &[Line]) -> u64 {
+    lines.iter().map(|line| line.number("count")).sum()
+}
+
+/// How many lines a flood may be that began then: the first at once, one more a second, and the rest.
+fn bound(begun: Instant) -> usize {
+    2 + begun.elapsed().as_secs() as usize
+}
+
+fn named<P>(name: &str, buffer: Buffer<u64, P>) -> QueueOptions<u64, P> {
+    QueueOptions::new(buffer).name(name)
+}
+
+#[test]
+fn each_failed_attempt_is_told_at_debug_level() {
+    log();
+    let attempts = AtomicU64::new(0);
+    let flaky =
+        sink::from_fn(
+            move |_: &u64| {
+                if attempts.fetch_add(1, Ordering::SeqCst) < 3 { Err("unavailable") } else { Ok(()) }
+            },
+        );
+    let queue = flaky
+        .retry(Constant::new(Duration::from_millis(2)))
+        .queued_with(named("attempts", Buffer::unbounded()));
+    queue.write(1).unwrap();
+    queue.close().wait().unwrap();
+
+    let lines = lines("queue", "attempts");
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    for (i, line) in lines.iter().enumerate() {
+        assert!(line.is(Level::DEBUG, "outflow::retry", "an attempt failed"), "{line:?}");
+        assert_eq!(line.names(), ["attempt", "elapsed_ms", "error_type", "queue"]);
+        assert_eq!(line.number("attempt"), i as u64 + 1);
+        assert!(line.number("elapsed_ms") >= 2 * i as u64);
+        assert_eq!(line.field("error_type"), Some("&str"));
+    }
+}
+
+#[test]
+fn what_a_retry_gives_up_is_counted_in_few_lines() {
+    #[derive(Debug)]
+    struct Rejected;
+    let error_type = std::any::type_name::<Rejected>();
+
+    log();
+    let begun = Instant::now();
+    let http = sink::from_fn(|_: &u64| Err(Rejected)).retry(Constant::new(Duration::ZERO)).max_attempts(2);
+    for event in 0..5_000 {
+        assert!(http.write(event).is_err());
+    }
+    http.close().wait().unwrap();
+    assert!(http.write(1).unwrap_err().is_closed());
+
+    let (attempts, given_up): (Vec<_>, Vec<_>) =
+        lines("error_type", error_type).into_iter().partition(|line| line.level == Level::DEBUG);
+    assert_eq!(attempts.len(), 10_000);
+    for line in &given_up {
+        assert!(line.is(Level::WARN, "outflow::retry", "events were given up"), "{line:?}");
+        assert_eq!(line.names(), ["count", "error_type"]);
+    }
+    assert_eq!(given_up[0].number("count"), 1, "the first is told at once");
+    assert_eq!(counted(&given_up), 5_000);
+    assert!(given_up.len() <= bound(begun), "{given_up:?}");
+}
+
+#[test]
+fn what_a_lossy_sink_drops_is_counted_in_few_lines_the_last_when_it_goes() {
+    #[derive(Debug)]
+    struct Malformed;
+    let error_type = std::any::type_name::<Malformed>();
+
+    log();
+    let begun = Instant::now();
+    let lossy = sink::from_fn(|_: &u64| Err(Malformed)).lossy();
+    lossy.write_all(0..5_000).unwrap();
+    let dropped = lossy.dropped();
+    // Never closed.
+    drop(lossy);
+
+    let lines = lines("error_type", error_type);
+    for line in &lines {
+        assert!(line.is(Level::WARN, "outflow::lossy", "events were dropped"), "{line:?}");
+        assert_eq!(line.names(), ["count", "error_type"]);
+    }
+    assert_eq!(counted(&lines), dropped);
+    assert!(lines.len() <= bound(begun), "{lines:?}");
+}
+
+#[test]
+fn a_breaker_that_opens_warns_and_one_that_closes_informs() {
+    log();
+    let attempts = AtomicU64::new(0);
+    let flaky =
+        sink::from_fn(
+            move |_: &u64| {
+                if attempts.fetch_add(1, Ordering::SeqCst) < 4 { Err("unavailable") } else { Ok(()) }
+            },
+        );
+    let breaker = Breaker::new(2, Duration::from_millis(3)).name("b1");
+    let queue = flaky.retry(breaker).queued_with(named("under b1", Buffer::unbounded()));
+    queue.write(1).unwrap();
+    queue.close().wait().unwrap();
+
+    let lines = lines("breaker", "b1");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].is(Level::WARN, "outflow::breaker", "a breaker opened"), "{lines:?}");
+    assert_eq!(lines[0].names(), ["backoff_ms", "breaker", "count", "failures", "queue"]);
+    let numbers = ["backoff_ms", "count", "failures"].map(|name| lines[0].number(name));
+    assert_eq!(numbers, [3, 1, 2]);
+    assert!(lines[1].is(Level::INFO, "outflow::breaker", "a breaker closed"), "{lines:?}");
+    assert_eq!(lines[1].names(), ["breaker", "queue"]);
+    assert!(lines.iter().all(|line| line.field("queue") == Some("under b1")));
+}
+
+fn fail(breaker: &Breaker) {
+    let failure = Failure { event: &(), error: &(), attempt: 1, elapsed: Duration::ZERO };
+    let Ok(()) = RetryStrategy::<(), ()>::failure(breaker, failure);
+}
+
+fn succeed(breaker: &Breaker) {
+    RetryStrategy::<(), ()>::success(breaker);
+}
+
+#[test]
+fn a_breaker_that_flaps_is_a_few_lines_and_then_told_as_it_is() {
+    log();
+    let begun = Instant::now();
+    let breaker = Breaker::new(1, Duration::ZERO).name("flapping");
+    for _ in 0..20_000 {
+        fail(&breaker);
+        succeed(&breaker);
+    }
+    fail(&breaker);
+    assert!(lines("breaker", "flapping").len() <= 2 * bound(begun));
+
+    // It is open now, and that is not told yet, or not as the last.
+    let opened = || lines("breaker", "flapping").last().is_some_and(|line| line.level == Level::WARN);
+    wait_until("an open breaker is told", || {
+        fail(&breaker);
+        opened()
+    });
+    let told = lines("breaker", "flapping");
+    let openings: Vec<_> = told.iter().filter(|line| line.level == Level::WARN).cloned().collect();
+    assert_eq!(counted(&openings), 20_001);
+}
+
+#[test]
+fn an_opening_that_races_a_closing_is_not_the_last_that_is_told() {
+    log();
+    let start = Barrier::new(2);
+    let breakers: Vec<Breaker> =
+        (0..4_000).map(|i| Breaker::new(1, Duration::ZERO).name(format!("raced {i}"))).collect();
+    std::thread::scope(|scope| {
+        for work in [fail, succeed] {
+            let (start, breakers) = (&start, &breakers);
+            scope.spawn(move || {
+                for breaker in breakers {
+                    start.wait();
+                    work(breaker);
+                }
+            });
+        }
+    });
+    let mut told: BTreeMap<String, i64> = BTreeMap::new();
+    for line in log().lock().unwrap().iter().filter(|line| line.target == "outflow::breaker") {
+        let name = line.field("breaker").unwrap_or_default().to_owned();
+        *told.entry(name).or_default() += if line.level == Level::WARN { 1 } else { -1 };
+    }
+    for (i, breaker) in breakers.iter().enumerate() {
+        let open = breaker.state() != outflow::retry::BreakerState::Closed;
+        assert_eq!(told.get(&format!("raced {i}")).copied().unwrap_or(0), i64::from(open), "{i}");
+    }
+}
+
+#[test]
+fn what_a_full_queue_drops_is_counted_in_few_lines() {
+    log();
+    let begun = Instant::now();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let stuck = sink::for_each(move |_: u64| {
+        let _ = released.lock().unwrap().recv();
+    });
+    let queue = stuck.queued_with(named("full", Buffer::bounded(4).drop_oldest()));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| queue.write_all(0..10_000).unwrap());
+        }
+    });
+    let first = lines("queue", "full");
+    assert!(!first.is_empty() && first.len() <= bound(begun), "{first:?}");
+    drop(release);
+    queue.close().wait().unwrap();
+
+    let lines = lines("queue", "full");
+    for line in &lines {
+        assert!(line.is(Level::WARN, "outflow::buffer", "events were dropped"), "{line:?}");
+        assert_eq!(line.names(), ["count", "event_type", "queue"]);
+        assert_eq!(line.field("event_type"), Some("u64"));
+    }
+    assert_eq!(lines[0].number("count"), 1);
+    assert_eq!(counted(&lines), queue.stats().dropped, "once the close is through all is told");
+    assert!(lines.len() <= bound(begun), "{lines:?}");
+}
+
+#[test]
+fn an_idle_worker_tells_the_rest_of_a_burst_though_nothing_is_written_any_more() {
+    log();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let stuck = sink::for_each(move |_: u64| {
+        let _ = released.lock().unwrap().recv();
+    });
+    let queue = stuck.queued_with(named("idle", Buffer::bounded(1).drop_newest()));
+    queue.write_all(0..1_000).unwrap();
+    drop(release);
+    let dropped = || queue.stats().dropped;
+    wait_until("all of the burst is told", || {
+        dropped() > 900 && counted(&lines("queue", "idle")) == dropped()
+    });
+    assert_eq!(lines("queue", "idle").len(), 2);
+    assert!(!queue.is_closed());
+    queue.close().wait().unwrap();
+}
+
+#[test]
+fn the_counts_add_up_whoever_closes_or_aborts_meanwhile() {
+    log();
+    for round in 0..300 {
+        let name = format!("raced queue {round}");
+        let queue = sink::discard().queued_with(named(&name, Buffer::bounded(2).drop_oldest()));
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| queue.write_all(0..100));
+            }
+            scope.spawn(|| if round % 2 == 0 { queue.close().wait() } else { queue.close().abort() });
+        });
+        let told = || counted(&lines("queue", &name));
+        // After an abort a write that was under way may still be told by the last to leave.
+        wait_until("what was dropped is told", || told() == queue.stats().dropped);
+    }
+}
+
+#[test]
+fn what_is_spilled_is_told_as_spilled_and_what_the_spill_refuses_as_dropped() {
+    log();
+    let spill = sink::collector();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let stuck = sink::for_each(move |_: u64| {
+        let _ = released.lock().unwrap().recv();
+    });
+    let queue = stuck.queued_with(named("spilling", Buffer::bounded(1).drop_newest().spill(spill.clone())));
+    queue.write_all(0..10).unwrap();
+    spill.close().wait().unwrap();
+    queue.write_all(0..10).unwrap();
+    drop(release);
+    queue.close().wait().unwrap();
+
+    let (spilled, dropped): (Vec<_>, Vec<_>) =
+        lines("queue", "spilling").into_iter().partition(|line| line.message() == "events were spilled");
+    assert!(spilled[0].is(Level::WARN, "outflow::buffer", "events were spilled"));
+    assert_eq!(spilled[0].names(), ["count", "event_type", "queue"]);
+    assert_eq!(counted(&spilled), queue.stats().spilled);
+    assert_eq!(counted(&dropped), queue.stats().dropped);
+    assert_eq!((spilled[0].number("count"), dropped[0].number("count")), (1, 1));
+}
+
+#[test]
+fn a_subscription_is_told_by_its_id_and_a_channel_by_its_events() {
+    #[derive(Clone)]
+    struct Tick;
+
+    log();
+    let broadcaster = Broadcaster::new();
+    let subscription = broadcaster.subscribe(Buffer::bounded(1).drop_oldest());
+    for _ in 0..10 {
+        broadcaster.write(Tick).unwrap();
+    }
+    let id = subscription.id().to_string();
+    drop(subscription);
+    broadcaster.close().wait().unwrap();
+    let told = lines("sink", &id);
+    assert!(told.iter().all(|line| line.is(Level::WARN, "outflow::buffer", "events were dropped")));
+    assert_eq!(told[0].names(), ["count", "event_type", "sink"]);
+    assert_eq!(counted(&told), 10, "nine were evicted, and one was not read");
+
+    struct Tock;
+    let (sink, events) = channel::bounded(4);
+    for _ in 0..3 {
+        assert!(sink.write(Tock).is_ok());
+    }
+    drop(events);
+    drop(sink);
+    let told = lines("event_type", std::any::type_name::<Tock>());
+    assert_eq!(counted(&told), 3);
+    assert_eq!(told[0].names(), ["count", "event_type"]);
+}
+
+#[test]
+fn a_worker_that_panics_is_an_error() {
+    hush_planned_panics();
+    log();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let bad = sink::for_each(move |_: u64| {
+        let _ = released.lock().unwrap().recv();
+        std::panic::panic_any(common::PLANNED)
+    });
+    let queue = bad.queued_with(named("panicking", Buffer::unbounded()));
+    queue.write_all(0..3).unwrap();
+    drop(release);
+    assert!(matches!(queue.close().wait(), Err(CloseError::Panicked { events: 3, .. })));
+
+    let errors: Vec<_> =
+        lines("queue", "panicking").into_iter().filter(|line| line.level == Level::ERROR).collect();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].is(Level::ERROR, "outflow::queue", "a sink panicked, and its queue is closed"));
+    assert_eq!(errors[0].names(), ["left", "lost", "queue"]);
+    assert_eq!((errors[0].number("lost"), errors[0].number("left")), (1, 2));
+}
+
+#[test]
+fn a_sink_that_closes_by_itself_is_told_by_its_queue_and_by_its_broadcaster() {
+    log();
+    let below = sink::collector();
+    below.close().wait().unwrap();
+    let queue = below.clone().queued_with(named("closed below", Buffer::unbounded()));
+    queue.write(1).unwrap();
+    assert!(queue.close().wait().is_err());
+    let told: Vec<_> =
+        lines("queue", "closed below").into_iter().filter(|line| line.target == "outflow::queue").collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].is(Level::WARN, "outflow::queue", "a sink closed by itself, and its queue is closed"));
+    assert_eq!((told[0].names(), told[0].number("left")), (vec!["left", "queue"], 1));
+
+    let broadcaster = Broadcaster::new();
+    let id = broadcaster.add(below).unwrap().to_string();
+    for event in 0..3 {
+        broadcaster.write(event).unwrap();
+    }
+    let told = lines("sink", &id);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].is(Level::WARN, "outflow::broadcast", "a sink closed by itself, and was removed"));
+    assert_eq!(told[0].names(), ["sink"]);
+}
+
+#[test]
+fn a_close_that_takes_longer_than_a_second_is_told_with_what_is_pending() {
+    log();
+    let dead = || sink::from_fn(|_: &u64| Err("no route")).retry(Constant::new(Duration::from_secs(3600)));
+    let broadcaster = Broadcaster::new();
+    broadcaster.add(dead().queued_with(named("behind", Buffer::unbounded()))).unwrap();
+    broadcaster.add(dead().queued_with(named("further behind", Buffer::unbounded()))).unwrap();
+    broadcaster.add(sink::discard().queued_with(named("swift", Buffer::unbounded()))).unwrap();
+    for event in 0..5 {
+        broadcaster.write(event).unwrap();
+    }
+    let front = broadcaster.queued_with(named("in front", Buffer::unbounded()));
+
+    let begun = Instant::now();
+    let closing = front.close();
+    assert!(closing.within(Duration::from_millis(2_500)).is_err());
+    let took = begun.elapsed();
+    assert!(
+        took >= Duration::from_millis(2_500) && took < SOON,
+        "telling does not shorten the wait: {took:?}"
+    );
+    let told: Vec<_> = log()
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|line| line.target == "outflow::close" && line.field("queue") != Some("waited for"))
+        .cloned()
+        .collect();
+    assert_eq!(told.len(), 2, "after 1 and 2 seconds: {told:?}");
+    for (line, after) in told.iter().zip([1_000, 2_000]) {
+        assert!(line.is(Level::INFO, "outflow::close", "a close takes long"), "{line:?}");
+        assert_eq!(line.names(), ["in_flight", "pending", "queue", "queues", "waited_ms"]);
+        assert!(line.number("waited_ms") >= after, "{line:?}");
+        assert_eq!(["pending", "in_flight", "queues"].map(|name| line.number(name)), [8, 2, 2]);
+        assert!(["behind", "further behind"].contains(&line.field("queue").unwrap()));
+    }
+}
+
+#[test]
+fn a_close_that_is_waited_for_without_a_limit_is_told_too_and_waited_for_still() {
+    log();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let stuck = sink::for_each(move |_: u64| {
+        let _ = released.lock().unwrap().recv();
+    });
+    let queue = stuck.queued_with(named("waited for", Buffer::unbounded()));
+    queue.write_all(0..3).unwrap();
+    std::thread::scope(|scope| {
+        let closing = scope.spawn(|| queue.close().wait());
+        wait_until("the close is told", || !lines("queue", "waited for").is_empty());
+        drop(release);
+        closing.join().unwrap().unwrap();
+    });
+    let told = lines("queue", "waited for");
+    assert!(told[0].is(Level::INFO, "outflow::close", "a close takes long"), "{told:?}");
+    assert!(told[0].number("waited_ms") >= 1_000);
+    assert_eq!(["pending", "in_flight", "queues"].map(|name| told[0].number(name)), [2, 1, 1]);
+}
+
+#[test]
+fn a_close_that_is_quick_is_not_told() {
+    log();
+    // This test's own thread waits; whatever it tells is heard here.
+    let told = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&told);
+    let listener = Listener(move |line: Line| {
+        _ = seen.fetch_add(u64::from(line.target == "outflow::close"), Ordering::SeqCst);
+    });
+    tracing::subscriber::with_default(listener, || {
+        let queue = sink::for_each(|_: u64| std::thread::sleep(Duration::from_millis(2))).queued();
+        queue.write_all(0..20).unwrap();
+        queue.close().wait().unwrap();
+        let queue = sink::from_fn(|_: &u64| Err(())).retry(Constant::new(Duration::from_secs(3600))).queued();
+        queue.write(1).unwrap();
+        // It is given up within less than a second.
+        assert!(queue.close().within(Duration::from_millis(100)).is_err());
+    });
+    assert_eq!(told.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn nothing_of_an_event_an_error_or_a_panic_is_told() {
+    const SECRET: &str = "hunter2";
+    hush_planned_panics();
+    let log = log();
+    let secret = || format!("the password is {SECRET}");
+
+    let http = sink::from_fn(move |event: &String| Err(event.clone()))
+        .retry(Breaker::new(1, Duration::ZERO).name("discreet"))
+        .max_attempts(2);
+    assert!(http.write(secret()).is_err());
+    http.lossy().write(secret()).unwrap();
+
+    let (sink, events) = channel::with(Buffer::bounded(1).drop_oldest());
+    sink.write(secret()).unwrap();
+    sink.write(secret()).unwrap();
+    drop(events);
+
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !info.payload().downcast_ref::<String>().is_some_and(|message| message.contains(SECRET)) {
+            before(info);
+        }
+    }));
+    let queue = sink::for_each(|event: String| panic!("cannot send {event}"))
+        .queued_with(QueueOptions::default().name("discreet queue"));
+    queue.write(secret()).unwrap();
+    let error = queue.close().wait().unwrap_err();
+    assert!(error.to_string().contains(SECRET), "the close tells it to whoever closes");
+
+    assert_eq!(lines("queue", "discreet queue").len(), 1);
+    assert_eq!(lines("breaker", "discreet").len(), 1);
+    let told = format!("{:?}", log.lock().unwrap());
+    assert!(told.contains("alloc::string::String"), "the type is told");
+    assert!(!told.contains(SECRET));
+}
+
+#[test]
+fn a_subscriber_that_panics_harms_nothing() {
+    hush_planned_panics();
+    log();
+    let called = Arc::new(AtomicU64::new(0));
+    let calls = Arc::clone(&called);
+    let listener = Listener(move |_| {
+        calls.fetch_add(1, Ordering::SeqCst);
+        std::panic::panic_any(common::PLANNED)
+    });
+    tracing::subscriber::with_default(listener, || {
+        let (sink, events) = channel::with(Buffer::bounded(1).drop_oldest());
+        sink.write_all(0..3).unwrap();
+        assert_eq!((events.recv(), events.dropped()), (Ok(2), 2));
+
+        let attempts = AtomicU64::new(0);
+        let flaky = sink::from_fn(
+            |_: &u64| {
+                if attempts.fetch_add(1, Ordering::SeqCst) < 3 { Err(()) } else { Ok(()) }
+            },
+        );
+        assert!(flaky.retry(Breaker::new(1, Duration::ZERO)).write(1).is_ok());
+    });
+    assert!(called.load(Ordering::SeqCst) >= 6, "one dropped, three attempts, opened, closed");
+}
+
+#[test]
+fn a_subscriber_may_write_what_it_hears_to_a_sink_that_fails_and_drops() {
+    log();
+    let (told, heard) = (sink::collector::<Line>(), sink::collector::<Line>());
+    let below = heard.clone();
+    let shipped = sink::from_fn(move |line: &Line| {
+        below.write(line.clone()).unwrap();
+        Err::<(), _>(())
+    })
+    .retry(Constant::new(Duration::ZERO))
+    .max_attempts(3)
+    .lossy();
+    let (full, _events) = channel::with(Buffer::bounded(1).drop_oldest());
+    let seen = told.clone();
+    let listener = Listener(move |line: Line| {
+        seen.write(line.clone()).unwrap();
+        full.write(line.clone()).unwrap();
+        shipped.write(line).unwrap();
+    });
+    tracing::subscriber::with_default(listener, || {
+        let http =
+            sink::from_fn(|_: &u64| Err("no route")).retry(Constant::new(Duration::ZERO)).max_attempts(5);
+        assert!(http.write(1).is_err());
+    });
+    // Five attempts and the giving up, each shipped in three attempts, none of which is told.
+    let lines = told.take();
+    let about_http = lines.iter().filter(|line| line.field("error_type") == Some("&str")).count();
+    assert_eq!(about_http, 6);
+    assert_eq!(heard.len(), 3 * lines.len());
+    // What shipping lost is told when the sinks that lost it go.
+    assert!(lines.len() <= 6, "{lines:?}");
+}
+
+#[test]
+fn content_is_told_by_those_who_ask_for_it() {
+    log();
+    let http = sink::from_fn(|_: &u64| Err("no route"))
+        .retry(Constant::new(Duration::ZERO))
+        .max_attempts(1)
+        .on_failure(|failure: &Failure<'_, u64, &str>| {
+            tracing::warn!(target: "mine", event = failure.event, error = failure.error);
+        });
+    assert!(http.write(4711).is_err());
+    assert_eq!(lines("event", "4711").len(), 1);
+}
+
+#[test]
+fn a_sink_that_never_fails_is_told_nothing_of() {
+    struct Quiet;
+    log();
+    let told = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&told);
+    let listener = Listener(move |_| _ = seen.fetch_add(1, Ordering::SeqCst));
+    tracing::subscriber::with_default(listener, || {
+        let queue = sink::discard().retry(Breaker::new(1, Duration::ZERO)).queued();
+        for _ in 0..1_000 {
+            let Ok(()) = queue.write(Quiet).map_err(|_| -> Infallible { panic!("refused") });
+        }
+        queue.close().wait().unwrap();
+    });
+    assert_eq!(told.load(Ordering::SeqCst), 0);
+}
