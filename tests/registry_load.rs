@@ -81,7 +81,9 @@ fn with_a_dead_endpoint_memory_is_bounded_and_the_oldest_are_dropped() {
         Relay::start(&["--when-full", "drop-oldest", "--grace", "10s", "--to", &to_live, "--to", DEAD]);
     let wrk = wrk(&post_events(), relay.address, "/events");
     let peak = memory(&relay.process, "VmHWM");
-    relay.wait_for_metric(&format!("registry_relay_waiting{{endpoint=\"{}\"}}", live.webhook.url("")), 0);
+    for waiting in ["pending", "in_flight"] {
+        relay.wait_for_metric(&format!("outflow_queue_{waiting}{{queue=\"{}\"}}", live.webhook.url("")), 0);
+    }
     let ended = relay.terminate();
     println!("dead, drop-oldest: {wrk:?}; {} peak", mib(peak));
     println!("{}", ended.stdout);

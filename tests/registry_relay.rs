@@ -458,8 +458,7 @@ fn drop_oldest_goes_on_and_counts_for_the_endpoint_that_is_full() {
         // It keeps up, so that nothing of its own is dropped.
         healthy.wait_for_events(count + 2);
     }
-    let dropped =
-        |webhook: &Webhook| format!("registry_relay_dropped_total{{endpoint=\"{}\"}}", webhook.url(""));
+    let dropped = |webhook: &Webhook| format!("outflow_queue_dropped_total{{queue=\"{}\"}}", webhook.url(""));
     assert_eq!(relay.metric(&dropped(&hanging)), Some(90));
     assert_eq!(relay.metric(&dropped(&healthy)), Some(0));
     hanging.release();
@@ -806,7 +805,7 @@ fn no_secret_is_shown_whatever_happens() {
 
     // It did happen.
     for said in
-        ["answered 500", "answered 302", "elsewhere.example", DEAD, "Bearer", "registry_relay_accepted_total"]
+        ["answered 500", "answered 302", "elsewhere.example", DEAD, "Bearer", "outflow_queue_accepted_total"]
     {
         assert!(shown.contains(said), "{said:?} is not in {shown}");
     }
@@ -821,19 +820,29 @@ fn metrics_say_where_every_event_is() {
     let relay = Relay::start(&["--to", &healthy.url("/"), "--to", DEAD]);
     assert_eq!(relay.post(&envelope(&["a", "b", "c"].map(event))).status, 202);
     assert_eq!(relay.post("no envelope").status, 400);
-    let metric = |name: &str, endpoint: &str| format!("registry_relay_{name}{{endpoint=\"{endpoint}\"}}");
-    relay.wait_for_metric(&metric("delivered_total", &healthy.url("")), 3);
+    let of_queue = |name: &str, endpoint: &str| format!("outflow_queue_{name}{{queue=\"{endpoint}\"}}");
+    let of_posts = |name: &str, endpoint: &str| format!("outflow_{name}{{sink=\"{endpoint}\"}}");
+    relay.wait_for_metric(&of_queue("delivered_total", &healthy.url("")), 3);
     for (name, endpoint, value) in [
         ("accepted_total", &*healthy.url(""), 3),
-        ("waiting", &healthy.url(""), 0),
+        ("pending", &healthy.url(""), 0),
+        ("in_flight", &healthy.url(""), 0),
         ("accepted_total", DEAD, 3),
         ("delivered_total", DEAD, 0),
-        ("waiting", DEAD, 3),
         ("dropped_total", DEAD, 0),
     ] {
-        assert_eq!(relay.metric(&metric(name, endpoint)), Some(value), "{name} of {endpoint}");
+        assert_eq!(relay.metric(&of_queue(name, endpoint)), Some(value), "{name} of {endpoint}");
     }
-    assert!(relay.metric(&metric("failures_total", DEAD)) > Some(0));
+    let waiting = relay.metric(&of_queue("pending", DEAD)).zip(relay.metric(&of_queue("in_flight", DEAD)));
+    assert_eq!(waiting.map(|(pending, in_flight)| pending + in_flight), Some(3));
+    assert_eq!(relay.metric(&of_posts("failures_total", &healthy.url(""))), Some(0));
+    assert!(relay.metric(&of_posts("failures_total", DEAD)) > Some(0));
+    assert!(relay.metric(&of_posts("retries_total", DEAD)) > Some(0));
+    let answered = format!(
+        "outflow_delivery_duration_seconds_count{{sink=\"{}\",outcome=\"success\"}}",
+        healthy.url("")
+    );
+    assert_eq!(relay.metric(&answered), relay.metric(&of_posts("successes_total", &healthy.url(""))));
     assert_eq!(relay.metric("registry_relay_answers_total{status=\"202\"}"), Some(1));
     assert_eq!(relay.metric("registry_relay_answers_total{status=\"400\"}"), Some(1));
     assert_eq!(

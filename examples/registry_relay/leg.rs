@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 
 use outflow::buffer::{Buffer, Policy};
 use outflow::http::{BuildError, HttpError, HttpSink};
+use outflow::metrics::Publisher;
 use outflow::queue::{Batch, QueueOptions, QueueStats};
 use outflow::retry::{Breaker, Constant, Failure};
 use outflow::sink::{Never, from_fn};
 use outflow::{
-    Broadcaster, CatchPanicError, Closing, DeadLetter, Flushing, Meter, Queue, Sink, SinkExt, WriteError,
+    AddError, Broadcaster, CatchPanicError, Closing, Counter, DeadLetter, Flushing, Meter, Queue, Sink,
+    SinkExt, WriteError,
 };
 use parking_lot::Mutex;
 
@@ -53,8 +55,9 @@ impl Leg {
         args: &Args,
         secrets: &Secrets,
         file: Option<&Undelivered>,
+        publisher: &Publisher,
     ) -> Result<Self, Box<dyn std::error::Error>> {
-        let posts = Meter::new();
+        let (posts, retries) = (Meter::new(), Counter::new());
         let in_hand = InHand::default();
         let books = Arc::new(Books {
             endpoint: endpoint.to_string(),
@@ -70,7 +73,7 @@ impl Leg {
         // Shared by the two chains that post: each event goes over the same connections, and counts for the same
         // breaker, whether with others or alone.
         let http = Arc::new(http_sink(&endpoint, args, secrets)?.metered(&posts).catch_panic());
-        let breaker = Arc::new(Breaker::new(args.threshold, args.backoff));
+        let breaker = Arc::new(Breaker::new(args.threshold, args.backoff).name(endpoint.to_string()));
         let keeps_refused = file.is_some();
         let give_up =
             move |failure: &Failure<'_, Vec<Event>, PostError>| keeps_refused && is_final(failure.error);
@@ -84,6 +87,7 @@ impl Leg {
             .honor_retry_after()
             .on_failure(tell.clone())
             .give_up_when(give_up)
+            .count_retries(&retries)
             .dead_letter(from_fn({
                 let books = Arc::clone(&books);
                 move |letter: &DeadLetter<Vec<Event>, PostError>| {
@@ -95,6 +99,7 @@ impl Leg {
             .honor_retry_after()
             .on_failure(tell)
             .give_up_when(give_up)
+            .count_retries(&retries)
             .dead_letter(OneByOne { alone, books: Arc::clone(&books) })
             // Where what is refused cannot be written down it is tried again.
             .retry(Constant::new(DISK));
@@ -104,13 +109,15 @@ impl Leg {
         let chain = Held::new(chain, &in_hand);
         let spill = Spill(Arc::clone(&books));
         let name = endpoint.to_string();
+        publisher.meter(&*name, &posts).latency(&*name, &posts).retries(&*name, &retries);
         let queue = match args.when_full {
             WhenFull::Refuse => {
-                add(to, chain.batched_with(batch, QueueOptions::new(buffer.spill(spill)).name(name)))?
+                let options = QueueOptions::new(buffer.spill(spill)).name(&*name);
+                add(to, chain.batched_with(batch, options), publisher, &name)?
             }
             WhenFull::DropOldest => {
-                let buffer = buffer.drop_oldest().spill(spill);
-                add(to, chain.batched_with(batch, QueueOptions::new(buffer).name(name)))?
+                let options = QueueOptions::new(buffer.drop_oldest().spill(spill)).name(&*name);
+                add(to, chain.batched_with(batch, options), publisher, &name)?
             }
         };
         Ok(Self { endpoint, posts, queue, books, in_hand, evicted: AtomicU64::new(0) })
@@ -149,7 +156,7 @@ impl Leg {
     }
 
     pub(crate) fn tally(&self) -> Tally {
-        let QueueStats { accepted, delivered, dropped, pending, in_flight, lost, .. } = self.queue.stats();
+        let QueueStats { accepted, delivered, dropped, lost, .. } = self.queue.stats();
         let posts = self.posts.snapshot();
         let refused = self.books.refused.load(Ordering::Relaxed);
         let draining = self.books.draining.load(Ordering::Acquire);
@@ -160,7 +167,6 @@ impl Leg {
             delivered: delivered.saturating_sub(refused),
             refused,
             dropped: if draining { self.evicted.load(Ordering::Relaxed) } else { dropped },
-            waiting: pending + in_flight,
             written: self.books.written.load(Ordering::Relaxed),
             lost: self.books.lost.load(Ordering::Relaxed) + lost,
         }
@@ -172,10 +178,16 @@ impl Leg {
     }
 }
 
-fn add<P>(to: &Broadcaster<Event>, queue: Queue<Event, P>) -> Result<Box<dyn Backlog>, outflow::AddError>
+fn add<P>(
+    to: &Broadcaster<Event>,
+    queue: Queue<Event, P>,
+    publisher: &Publisher,
+    name: &str,
+) -> Result<Box<dyn Backlog>, AddError>
 where
     P: Policy<Error = Infallible>,
 {
+    publisher.queue(name, &queue);
     to.add(queue.clone())?;
     Ok(Box::new(queue))
 }
@@ -225,8 +237,6 @@ pub(crate) struct Tally {
     pub(crate) refused: u64,
     /// Events that made room for newer ones.
     pub(crate) dropped: u64,
-    /// Events that are none of these yet.
-    pub(crate) waiting: u64,
     /// Events in the file, those that were refused among them.
     pub(crate) written: u64,
     /// Events that were neither delivered nor written, and that nobody asked to drop.

@@ -101,10 +101,14 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::mpsc;
 
+use tracing::Level;
+
 use crate::args::Args;
 use crate::service::Service;
 
 fn main() -> ExitCode {
+    // A breaker that opens, events that are dropped, a close that takes long: with counts, and of no content.
+    tracing_subscriber::fmt().with_max_level(Level::INFO).with_ansi(false).with_writer(io::stderr).init();
     run(Args::of_command_line()).unwrap_or_else(|error| {
         say(error);
         ExitCode::FAILURE

@@ -1,39 +1,52 @@
 //! What Prometheus reads.
 
 use std::error::Error;
+use std::time::Duration;
 
 use hyper::StatusCode;
-use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics::{Unit, counter, describe_counter};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use outflow::metrics::Publisher;
+use tokio::time;
 
-use crate::leg::Tally;
 use crate::relay::Relay;
 
-/// The counts of this process.
-pub(crate) struct Metrics(PrometheusHandle);
+/// How often what was recorded is added up, whether anybody asks for it or not: until then each delivery takes room.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Seconds. A delivery takes between a millisecond and the timeout.
+const BUCKETS: [f64; 6] = [0.001, 0.01, 0.1, 1.0, 10.0, 60.0];
+
+/// The counts of this process. Clones share.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    handle: PrometheusHandle,
+    /// Each endpoint's chain goes by the endpoint's name there.
+    pub(crate) publisher: Publisher,
+}
 
 impl Metrics {
-    /// Once a process.
+    /// Once a process, and before there is anything to count.
     pub(crate) fn new() -> Result<Self, Box<dyn Error>> {
-        let handle = PrometheusBuilder::new().install_recorder()?;
+        let durations = Matcher::Full("outflow_delivery_duration_seconds".to_string());
+        let handle =
+            PrometheusBuilder::new().set_buckets_for_metric(durations, &BUCKETS)?.install_recorder()?;
         describe_counter!("registry_relay_answers_total", Unit::Count, "Answers to clients, by status");
-        for (name, what) in [
-            ("accepted", "Events taken for an endpoint"),
-            ("delivered", "Events that the endpoint answered with a 2xx"),
-            ("refused", "Events that the endpoint refused for good"),
-            ("dropped", "Events that made room for newer ones"),
-            ("lost", "Events neither delivered nor written down"),
-        ] {
-            describe_counter!(format!("registry_relay_{name}_total"), Unit::Count, what);
-        }
-        describe_counter!("registry_relay_requests_total", Unit::Count, "Requests to an endpoint");
         describe_counter!(
-            "registry_relay_failures_total",
+            "registry_relay_refused_total",
             Unit::Count,
-            "Requests that were not answered with a 2xx"
+            "Events that an endpoint refused for good"
         );
-        describe_gauge!("registry_relay_waiting", Unit::Count, "Events taken and not delivered yet");
-        Ok(Self(handle))
+        Ok(Self { handle, publisher: Publisher::new() })
+    }
+
+    /// Keeps small what nobody asks for.
+    pub(crate) async fn keep(self) {
+        let mut ticks = time::interval(UPKEEP);
+        loop {
+            ticks.tick().await;
+            self.handle.run_upkeep();
+        }
     }
 
     pub(crate) fn count_answer(&self, status: StatusCode) {
@@ -41,23 +54,11 @@ impl Metrics {
     }
 
     pub(crate) fn render(&self, relay: &Relay) -> String {
+        self.publisher.update();
         for leg in &relay.legs {
-            let endpoint = leg.endpoint.to_string();
-            let Tally { accepted, posted, failed, delivered, refused, dropped, waiting, lost, .. } =
-                leg.tally();
-            for (name, count) in [
-                ("registry_relay_accepted_total", accepted),
-                ("registry_relay_delivered_total", delivered),
-                ("registry_relay_refused_total", refused),
-                ("registry_relay_dropped_total", dropped),
-                ("registry_relay_lost_total", lost),
-                ("registry_relay_requests_total", posted),
-                ("registry_relay_failures_total", failed),
-            ] {
-                counter!(name, "endpoint" => endpoint.clone()).absolute(count);
-            }
-            gauge!("registry_relay_waiting", "endpoint" => endpoint).set(waiting as f64);
+            let refused = counter!("registry_relay_refused_total", "endpoint" => leg.endpoint.to_string());
+            refused.absolute(leg.tally().refused);
         }
-        self.0.render()
+        self.handle.render()
     }
 }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::path::Path;
 
+use outflow::metrics::Publisher;
 use outflow::{Broadcaster, Closing, Sink, SinkExt};
 use parking_lot::Mutex;
 
@@ -50,12 +51,13 @@ impl Relay {
         args: Args,
         endpoints: Vec<Endpoint>,
         secrets: &Secrets,
+        publisher: &Publisher,
     ) -> Result<Self, Box<dyn Error>> {
         let file = args.undelivered.as_deref().map(open).transpose()?;
         let broadcaster = Broadcaster::new();
         let legs = endpoints
             .into_iter()
-            .map(|endpoint| Leg::add(&broadcaster, endpoint, &args, secrets, file.as_ref()))
+            .map(|endpoint| Leg::add(&broadcaster, endpoint, &args, secrets, file.as_ref(), publisher))
             .collect::<Result<_, _>>()?;
         Ok(Self { broadcaster, legs, file, args, admission: Mutex::new(Admitting::Yes) })
     }

@@ -45,8 +45,9 @@ impl Service {
             .map_err(|error| format!("--listen {listen}: {error}"))?;
         let address = listener.local_addr()?;
 
-        let relay = Arc::new(Relay::new(args, endpoints, &secrets)?);
         let metrics = Metrics::new()?;
+        let relay = Arc::new(Relay::new(args, endpoints, &secrets, &metrics.publisher)?);
+        runtime.spawn(metrics.clone().keep());
         let door = Arc::new(Door { relay: Arc::clone(&relay), metrics, token: secrets.token, max_body });
         let (stop, stopped) = watch::channel(false);
         let server = runtime.spawn(server::serve(listener, door, max_connections, client_timeout, stopped));
