@@ -201,7 +201,7 @@ fn http_sink(
         .name(endpoint.to_string())
         .timeout(args.timeout)
         .content_type(MEDIA_TYPE)
-        .webhook_id(id)
+        .webhook_id(|events: &Vec<Event>| id(events))
         .encode(|events: &Vec<Event>| Ok::<_, Infallible>(envelope::envelope_of(events).into_bytes()));
     if args.allow_plaintext {
         sink = sink.allow_plaintext();
@@ -210,8 +210,8 @@ fn http_sink(
 }
 
 /// The event's, or one of its own for several: when they are refused, each is sent again with its own.
-fn id(events: &Vec<Event>) -> String {
-    match &events[..] {
+fn id(events: &[Event]) -> String {
+    match events {
         [event] => event.id.clone(),
         events => format!("{}+{}", events[0].id, events.len() - 1),
     }
