@@ -2,7 +2,8 @@
 //! example's page. Each takes half a minute and wants the machine for itself, so they run when asked for:
 //!
 //! ```text
-//! cargo test --release --all-features --examples --test registry_load -- --ignored --nocapture --test-threads 1
+//! cargo build --release --all-features --example registry_relay
+//! cargo test --release --all-features --test registry_load -- --ignored --nocapture --test-threads 1
 //! ```
 //!
 //! Needs `wrk`; the last also `docker-registry`.

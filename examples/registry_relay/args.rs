@@ -64,7 +64,7 @@ pub(crate) struct Args {
     pub(crate) batch: usize,
 
     /// How many bytes an envelope may have, decompressed
-    #[arg(long, value_name = "BYTES", default_value = "262144", value_parser = at_least_one)]
+    #[arg(long, value_name = "BYTES", default_value = "65536", value_parser = at_least_one)]
     pub(crate) max_body: usize,
 
     /// How many clients may be connected at a time; others wait for their turn
