@@ -134,7 +134,7 @@ struct EndedSinks {
     older_undelivered: u64,
 }
 
-/// Names a sink of a broadcaster; unique in the process.
+/// Names a sink of a broadcaster, or a follower of a log; unique in the process.
 ///
 /// # Examples
 ///
@@ -152,7 +152,7 @@ struct EndedSinks {
 pub struct SinkId(u64);
 
 impl SinkId {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         // Relaxed: only uniqueness matters.
         Self(NEXT.fetch_add(1, Ordering::Relaxed))

@@ -1,5 +1,6 @@
-//! Pages for reading: shutdown, guarantees, observability, and a page for those who know go-events.
+//! Pages for reading: shutdown, guarantees, fan-out, observability, and a page for those who know go-events.
 
+pub mod fan_out;
 pub mod go_events;
 pub mod guarantees;
 pub mod observability;

@@ -99,6 +99,29 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Log
+//!
+//! A [`Log`] is written once and followed by many readers, each at its own pace and by reference: threads that
+//! write to a sink, and [cursors](log::Cursor) without a thread. They may begin with what was before. When to
+//! take which: [`docs::fan_out`].
+//!
+//! ```
+//! use outflow::{Log, Sink, log::{LogOptions, Start}, sink};
+//!
+//! let log = Log::with(LogOptions::new().retain(100));
+//! log.write("push alpine").unwrap();
+//!
+//! let delivered = sink::collector();
+//! log.follow(delivered.clone());
+//! let mut watcher = log.subscribe_with(Start::Oldest)?;
+//! log.write("pull alpine").unwrap();
+//! log.close().wait()?;
+//!
+//! assert_eq!(delivered.events(), ["pull alpine"]);
+//! assert_eq!(watcher.iter().collect::<Vec<_>>(), ["push alpine", "pull alpine"]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # When something goes wrong
 //!
 //! | you want | write |
@@ -123,11 +146,11 @@
 //! - `futures`: [`Closing`] and [`Flushing`] can be awaited, [`Events`](channel::Events) and [`Subscription`]
 //!   are `Stream`s, and `into_futures` makes a `futures::Sink` of a sink whose writes never wait. Brings
 //!   `futures-core` and `futures-sink`.
+//! - `http`: the module `http`, a sink that posts events to webhooks. Brings ureq with rustls, ring and serde.
 //! - `metrics`: what meters and queues count, published through the `metrics` facade. See
 //!   [`docs::observability`].
 //! - `testing`: the test kit, for sinks of your own: sinks that fail, wait and panic on command, a clock that
 //!   a test moves, and a check of the laws. Brings no dependency.
-//! - `http`: the module `http`, a sink that posts events to webhooks. Brings ureq with rustls, ring and serde.
 //! - `tracing`: what goes wrong, told to `tracing`. See [`docs::observability`].
 
 pub mod adapter;
@@ -145,6 +168,7 @@ pub mod http;
 mod immediate;
 mod leaf;
 mod lifecycle;
+pub mod log;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod outlet;
@@ -167,6 +191,7 @@ pub use self::ext::{SinkExt, WriteAllError};
 pub use self::lifecycle::{
     CloseError, CloseGuard, Closing, FlushError, Flushing, PendingClose, PendingFlush,
 };
+pub use self::log::Log;
 pub use self::queue::Queue;
 pub use self::sink::{Never, SharedSink, Sink};
 

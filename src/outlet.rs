@@ -71,15 +71,43 @@ impl<E> Outlet<E> {
             }
         };
         self.under_way.fetch_sub(1, Ordering::Relaxed);
-        let count = if spilled { &self.spilled } else { &self.dropped };
-        count.fetch_add(1, Ordering::Relaxed);
-        self.told.one(spilled, std::any::type_name::<E>());
+        self.count(spilled, 1);
         true
+    }
+
+    fn count(&self, spilled: bool, events: u64) {
+        let count = if spilled { &self.spilled } else { &self.dropped };
+        count.fetch_add(events, Ordering::Relaxed);
+        self.told.some(spilled, events, std::any::type_name::<E>());
     }
 
     /// Tells what was given up and is not told yet. Answers when there will be more to tell.
     pub(crate) fn tell_overdue(&self) -> Option<Instant> {
         self.told.overdue(std::any::type_name::<E>())
+    }
+
+    /// As [`give_up`](Outlet::give_up), of an event that others still read: cloned only if the spill must.
+    pub(crate) fn give_up_ref(&self, event: &E)
+    where
+        E: Clone,
+    {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        let spilled = match &self.spill {
+            Some(spill) if !self.scope.is_current() => {
+                let _inside = self.scope.enter();
+                catch_unwind(AssertUnwindSafe(|| spill.write_ref(event).is_ok())).unwrap_or(false)
+            }
+            _ => false,
+        };
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.count(spilled, 1);
+    }
+
+    /// Counts events as dropped that nobody holds any more, or that others drop.
+    pub(crate) fn drop_unseen(&self, events: u64) {
+        if events > 0 {
+            self.count(false, events);
+        }
     }
 
     pub(crate) fn counts(&self) -> GivenUp {

@@ -8,6 +8,10 @@ use outflow::adapter::{
 };
 use outflow::buffer::{Block, BlockFor, DropNewest, DropOldest, Full, Reject, Unbounded};
 use outflow::channel::{ChannelSink, Events};
+use outflow::log::{
+    Batch as LogBatch, Cursor, FollowError, FollowOptions, Follower, FollowerStats, Held, Lag, Lagged, Log,
+    LogOptions, RecvError, Start, StartError, SubscribeOptions, WeakLog,
+};
 use outflow::queue::{Batch, QueueOptions, QueueStats, WeakQueue};
 use outflow::retry::{
     Breaker, BreakerState, Constant, CountRetries, ExponentialBackoff, Failure, GiveUp, GiveUpWhen,
@@ -49,8 +53,8 @@ fn every_sink_is_send_and_sync_even_if_its_events_are_only_send() {
     send_sync::<Closeable<Leaf>>();
     send_sync::<Retry<Leaf, Breaker>>();
     send_sync::<Retry<Leaf, GiveUpWhen<MaxAttempts<OnFailure<Breaker, F>>, F>>>();
-    send_sync::<Retry<Leaf, HonorRetryAfter<Breaker>>>();
     send_sync::<Retry<Leaf, CountRetries<Breaker>>>();
+    send_sync::<Retry<Leaf, HonorRetryAfter<Breaker>>>();
     send_sync::<Queue<Event>>();
     send_sync::<Queue<Event, DropOldest>>();
     send_sync::<WeakQueue<Event>>();
@@ -78,6 +82,13 @@ fn what_async_code_holds_is_send_and_sync_and_need_not_be_pinned() {
 }
 
 #[test]
+fn a_log_and_its_readers_are_send_and_sync_if_its_events_are() {
+    send_sync::<(Log<u32>, WeakLog<u32>, Cursor<u32>, LogBatch<'static, u32>, Follower<u32>)>();
+    send_sync::<(FollowOptions<u32>, SubscribeOptions, LogOptions, Start, Lag)>();
+    send_sync::<(FollowerStats, Held, FollowError, Lagged, RecvError, StartError)>();
+}
+
+#[test]
 fn every_other_type_is_send_and_sync() {
     send_sync::<(Closing, Flushing, PendingClose, PendingFlush)>();
     send_sync::<(CloseError, FlushError, WriteError<u32, Infallible>, WriteAllError<u32, Infallible, ()>)>();
@@ -85,17 +96,6 @@ fn every_other_type_is_send_and_sync() {
     send_sync::<(Counter, Meter, MeterSnapshot, Batch, QueueStats)>();
     send_sync::<(Unbounded, Block, BlockFor, Reject, DropOldest, DropNewest)>();
     send_sync::<(Breaker, BreakerState, Constant, ExponentialBackoff, GiveUp, Failure<'static, u32, u32>)>();
-}
-
-#[cfg(feature = "http")]
-#[test]
-fn the_webhook_sink_is_send_and_sync() {
-    use outflow::http::{
-        BuildError, EncodeWith, HttpError, HttpSink, HttpSinkBuilder, Json, TransportFailure,
-    };
-    send_sync::<HttpSink<Event>>();
-    send_sync::<(HttpSinkBuilder<Event>, HttpSinkBuilder<Event, EncodeWith<F>>)>();
-    send_sync::<(BuildError, EncodeWith<F>, HttpError, Json, TransportFailure)>();
 }
 
 #[cfg(feature = "metrics")]
@@ -121,6 +121,17 @@ fn the_test_kit_is_send_and_sync_even_if_its_events_are_only_send() {
     send_sync::<(Recorder<Event>, Downstream<Event>, Subject<Event>, Conformance<Event>)>();
     send_sync::<(FlakyError<u32>, Irregularity, Latch, Law, Outcome, Probe, Stamp, Violation, VirtualClock)>(
     );
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn the_webhook_sink_is_send_and_sync() {
+    use outflow::http::{
+        BuildError, EncodeWith, HttpError, HttpSink, HttpSinkBuilder, Json, TransportFailure,
+    };
+    send_sync::<HttpSink<Event>>();
+    send_sync::<(HttpSinkBuilder<Event>, HttpSinkBuilder<Event, EncodeWith<F>>)>();
+    send_sync::<(BuildError, EncodeWith<F>, HttpError, Json, TransportFailure)>();
 }
 
 #[test]

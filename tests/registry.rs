@@ -1,5 +1,5 @@
-//! `examples/registry_relay` behind a real Docker Registry: what its receivers get is what the registry tells, all of
-//! it, in order, whatever becomes of them meanwhile.
+//! `examples/registry_relay` behind a real Docker Registry: what its receivers get is what the registry
+//! tells, all of it, in order, whatever becomes of them meanwhile.
 //!
 //! Needs `docker-registry` and `skopeo`, both of Debian. Without them it says so and passes, unless
 //! `OUTFLOW_TEST_REGISTRY` is set, as it is in CI: then it fails.
@@ -85,8 +85,8 @@ fn both_receivers_get_what_the_registry_tells_all_of_it_in_order() {
     }
 }
 
-/// Every other request is refused before it is recorded; and once, in the middle of a request that is recorded, it
-/// goes down for a while.
+/// Every other request is refused before it is recorded; and once, in the middle of a request that is
+/// recorded, it goes down for a while.
 fn half_and_an_outage() -> impl Fn(usize, &service::Request) -> service::Reply {
     let down_for = AtomicUsize::new(0);
     move |number, _| {

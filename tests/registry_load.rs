@@ -1,5 +1,6 @@
-//! `examples/registry_relay` under load, and the registry itself with an endpoint that is down: the figures of the
-//! example's page. Each takes half a minute and wants the machine for itself, so they run when asked for:
+//! `examples/registry_relay` under load, and the registry itself with an endpoint that is down: the figures
+//! of the example's page. Each takes half a minute and wants the machine for itself, so they run when asked
+//! for:
 //!
 //! ```text
 //! cargo build --release --all-features --example registry_relay

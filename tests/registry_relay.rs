@@ -387,7 +387,8 @@ fn alone_is_kept(client: &mut Client, relay: &Relay) -> bool {
 /// Envelopes of three from eight clients, at endpoints whose backlogs are soon full.
 #[test]
 fn an_envelope_is_admitted_whole_or_not_at_all() {
-    // The one hangs until everything is posted, so that its backlog is the limit; the other takes what it gets.
+    // The one hangs until everything is posted, so that its backlog is the limit; the other takes what it
+    // gets.
     let hanging = Webhook::start(|number, _| if number == 0 { Hang } else { Take("200 OK") });
     let healthy = Webhook::healthy();
     let relay = Relay::start(&[
@@ -614,7 +615,8 @@ fn without_a_file_what_was_not_delivered_is_the_exit_status() {
 fn an_event_that_is_refused_for_good_blocks_no_other() {
     let scratch = Scratch::new("refused");
     let file = scratch.join("undelivered.ndjson");
-    // Refuses whatever has the poisoned event in it; the first hangs, so that the others wait and go out together.
+    // Refuses whatever has the poisoned event in it; the first hangs, so that the others wait and go out
+    // together.
     let webhook = Webhook::start(|number, request| match number {
         0 => Hang,
         _ if request.body.contains("poisoned") => Refuse("422 Unprocessable Content"),

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::{SOON, in_time};
-use outflow::clock::{Alarm, Clock};
+use outflow::clock::{Clock, Ticket};
 use outflow::retry::{Breaker, Constant, Failure, RetryAfter, RetryStrategy};
 use outflow::{CatchPanicError, Sink, SinkExt, sink};
 
@@ -44,7 +44,7 @@ impl Clock for Virtual {
         *self.0.lock().unwrap()
     }
 
-    fn wait(&self, _alarm: &Arc<Alarm>, timeout: Duration) {
+    fn wait(&self, _ticket: &Ticket, timeout: Duration) {
         self.pass(timeout);
     }
 }
@@ -63,7 +63,7 @@ fn tries(
         asked.get(times.len() - 1).map_or(Ok(()), |asked| Err(Ask(*asked)))
     })
     .retry(strategy(&clock))
-    .clock(Arc::clone(&clock) as Arc<dyn Clock>)
+    .clock(Arc::clone(&clock))
     .honor_retry_after();
     match longest {
         Some(longest) => retry.max_retry_after(longest).write(1).unwrap(),
@@ -99,7 +99,7 @@ fn nothing_overflows() {
     clock.pass(Duration::MAX);
     let retry = sink::from_fn(|_: &u32| Err::<(), _>(Ask(Some(Duration::MAX))))
         .retry(Constant::new(Duration::ZERO))
-        .clock(Arc::clone(&clock) as Arc<dyn Clock>)
+        .clock(Arc::clone(&clock))
         .honor_retry_after()
         .max_retry_after(Duration::MAX)
         .max_attempts(1);
@@ -116,7 +116,7 @@ fn the_time_is_for_every_writer_and_a_success_does_not_shorten_it() {
         },
     )
     .retry(Constant::new(Duration::ZERO))
-    .clock(Arc::clone(&clock) as Arc<dyn Clock>)
+    .clock(Arc::clone(&clock))
     .honor_retry_after()
     .give_up_when(|_| true);
 
@@ -137,7 +137,7 @@ fn of_two_times_that_were_asked_for_the_later_one_holds() {
     let clock = Arc::new(Virtual::default());
     let retry = sink::from_fn(|asked: &Duration| Err::<(), _>(Ask(Some(*asked))))
         .retry(Constant::new(Duration::ZERO))
-        .clock(Arc::clone(&clock) as Arc<dyn Clock>)
+        .clock(Arc::clone(&clock))
         .honor_retry_after()
         .max_attempts(1);
     // Two requests that were under way together.
@@ -151,10 +151,10 @@ fn of_two_times_that_were_asked_for_the_later_one_holds() {
 #[test]
 fn a_breaker_keeps_its_probe_until_the_time_is_over() {
     let clock = Arc::new(Virtual::default());
-    let breaker = Arc::new(Breaker::new(1, secs(1)).clock(Arc::clone(&clock) as Arc<dyn Clock>));
+    let breaker = Arc::new(Breaker::new(1, secs(1)).clock(Arc::clone(&clock)));
     let retry = sink::from_fn(|_: &u32| Err::<(), _>(Ask(Some(secs(60)))))
         .retry(Arc::clone(&breaker))
-        .clock(Arc::clone(&clock) as Arc<dyn Clock>)
+        .clock(Arc::clone(&clock))
         .honor_retry_after()
         .max_attempts(1);
     retry.write(1).unwrap_err();
@@ -204,7 +204,7 @@ fn of_writers_that_race_none_is_let_through_early() {
         clock.pass(secs(1));
         let failing = sink::from_fn(|asked: &u64| Err::<(), _>(Ask(Some(Duration::from_nanos(*asked)))))
             .retry(Constant::new(Duration::ZERO))
-            .clock(Arc::clone(&clock) as Arc<dyn Clock>)
+            .clock(Arc::clone(&clock))
             .honor_retry_after()
             .max_attempts(1);
         // A time that is over, and is taken away by whoever looks, while another is asked for.

@@ -411,6 +411,37 @@ fn a_subscription_is_told_by_its_id_and_a_channel_by_its_events() {
 }
 
 #[test]
+fn a_follower_that_ends_is_told_by_its_id_with_what_it_left() {
+    hush_planned_panics();
+    log();
+    let log = outflow::Log::new();
+    let fine = sink::collector();
+    let _fine = log.follow(fine.clone());
+    let panics = log.follow(sink::for_each(|_: u64| std::panic::panic_any(common::PLANNED)));
+    let closed = sink::collector();
+    closed.close().wait().unwrap();
+    let refused = log.follow(closed);
+    log.write_all(0..10).unwrap();
+    assert!(log.close().wait().is_err());
+    assert_eq!(fine.len(), 10);
+
+    let of = |id: outflow::SinkId| lines("sink", &id.to_string());
+    let told = of(panics.id());
+    let errors: Vec<_> = told.iter().filter(|line| line.level == Level::ERROR).collect();
+    assert_eq!(errors.len(), 1, "{told:?}");
+    assert!(errors[0].is(Level::ERROR, "outflow::log", "a sink panicked, and its follower has ended"));
+    assert_eq!(errors[0].names(), ["left", "lost", "sink"]);
+    assert_eq!((errors[0].number("lost"), errors[0].number("left")), (1, panics.stats().dropped));
+
+    let told = of(refused.id());
+    let ended: Vec<_> = told.iter().filter(|line| line.target == "outflow::log").collect();
+    assert_eq!(ended.len(), 1, "{told:?}");
+    assert!(ended[0].is(Level::WARN, "outflow::log", "a sink closed by itself, and its follower has ended"));
+    let dropped: Vec<_> = told.into_iter().filter(|line| line.target == "outflow::buffer").collect();
+    assert_eq!(counted(&dropped), refused.stats().dropped, "what it gave up is told as dropped");
+}
+
+#[test]
 fn a_worker_that_panics_is_an_error() {
     hush_planned_panics();
     log();

@@ -23,9 +23,9 @@ pub(crate) const SIGNING: &str = "REGISTRY_RELAY_SIGNING_SECRETS";
 
 /// Takes a Docker Registry's notifications and relays each of them to webhooks.
 ///
-/// What is secret stands in the environment: REGISTRY_RELAY_TOKEN is what a client has to bring as `Authorization:
-/// Bearer`, if it is set; REGISTRY_RELAY_SIGNING_SECRETS, one or several `whsec_...` with spaces between them, is what
-/// each request is signed with, as Standard Webhooks has it.
+/// What is secret stands in the environment: REGISTRY_RELAY_TOKEN is what a client has to bring as
+/// `Authorization: Bearer`, if it is set; REGISTRY_RELAY_SIGNING_SECRETS, one or several `whsec_...` with
+/// spaces between them, is what each request is signed with, as Standard Webhooks has it.
 #[derive(Parser)]
 #[command(name = "registry_relay")]
 pub(crate) struct Args {
@@ -91,9 +91,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
     pub(crate) grace: Duration,
 
-    /// Writes what was not delivered to this file, one JSON object a line. It must not exist, and is made when there
-    /// is something to write. With it, events that an endpoint refuses for good go there; without it they are tried
-    /// again for ever
+    /// Writes what was not delivered to this file, one JSON object a line. It must not exist, and is made
+    /// when there is something to write. With it, events that an endpoint refuses for good go there; without
+    /// it they are tried again for ever
     #[arg(long, value_name = "FILE")]
     pub(crate) undelivered: Option<PathBuf>,
 
@@ -105,8 +105,8 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) allow_plaintext: bool,
 
-    /// Relays 251 real events to two receivers of its own, one that fails a third of its requests and one that
-    /// goes down for a second, checks that every event reached both, and exits
+    /// Relays 251 real events to two receivers of its own, one that fails a third of its requests and one
+    /// that goes down for a second, checks that every event reached both, and exits
     #[arg(long, conflicts_with_all = ["listen", "to", "only", "repository", "ignore_media_type", "batch", "threshold",
         "backoff", "grace"])]
     pub(crate) self_test: bool,

@@ -100,7 +100,8 @@ impl Door {
         let admitted = read.unwrap_or_else(|_| Err(late())).and_then(|envelope| self.admit(&envelope));
         if let Err(refusal) = &admitted {
             if refusal.status != StatusCode::REQUEST_TIMEOUT && !headers.contains_key(EXPECT) {
-                // Who is still sending does not see the answer: the rest, up to a point, is let in and forgotten.
+                // Who is still sending does not see the answer: the rest, up to a point, is let in and
+                // forgotten.
                 let _ = time::timeout(timeout, Limited::new(&mut body, self.max_body).collect()).await;
             }
         }
@@ -159,7 +160,8 @@ impl Door {
         }
     }
 
-    /// Whether events are taken, and relayed once they are. An endpoint that is down is no illness of the relay.
+    /// Whether events are taken, and relayed once they are. An endpoint that is down is no illness of the
+    /// relay.
     fn health(&self, request: &Request) -> Result<Answer, Refusal> {
         allow(&request.method, &[Method::GET, Method::HEAD], "GET, HEAD")?;
         match self.relay.broken() {
@@ -200,7 +202,8 @@ fn allow(method: &Method, allowed: &[Method], names: &'static str) -> Result<(),
 
 /// Whether the body is compressed, unless it is of no kind that is taken.
 ///
-/// A page in somebody's browser can post to loopback, but not with these types, for which a browser asks first.
+/// A page in somebody's browser can post to loopback, but not with these types, for which a browser asks
+/// first.
 fn check_headers(headers: &HeaderMap) -> Result<bool, Refusal> {
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim();

@@ -70,8 +70,8 @@ impl Leg {
             notes: Mutex::default(),
         });
 
-        // Shared by the two chains that post: each event goes over the same connections, and counts for the same
-        // breaker, whether with others or alone.
+        // Shared by the two chains that post: each event goes over the same connections, and counts for the
+        // same breaker, whether with others or alone.
         let http = Arc::new(http_sink(&endpoint, args, secrets)?.metered(&posts).catch_panic());
         let breaker = Arc::new(Breaker::new(args.threshold, args.backoff).name(endpoint.to_string()));
         let keeps_refused = file.is_some();
@@ -138,8 +138,8 @@ impl Leg {
         self.books.draining.store(true, Ordering::Release);
     }
 
-    /// Accounts for the events in a write that did not come back when the close was aborted: nobody knows whether
-    /// the endpoint has them.
+    /// Accounts for the events in a write that did not come back when the close was aborted: nobody knows
+    /// whether the endpoint has them.
     pub(crate) fn settle(&self) {
         let deadline = Instant::now() + ACCOUNTING;
         while self.queue.stats().in_flight > 0 && Instant::now() < deadline {
@@ -327,8 +327,8 @@ impl Books {
     }
 }
 
-/// Takes what is left over into the books. What is evicted before that it refuses, and so the queue counts it as
-/// dropped.
+/// Takes what is left over into the books. What is evicted before that it refuses, and so the queue counts it
+/// as dropped.
 struct Spill(Arc<Books>);
 
 impl Sink<Event> for Spill {
@@ -351,7 +351,8 @@ impl Sink<Event> for Spill {
     }
 }
 
-/// Tries the events of a batch each alone when the endpoint has refused them together: it may mean only one of them.
+/// Tries the events of a batch each alone when the endpoint has refused them together: it may mean only one
+/// of them.
 struct OneByOne<S> {
     alone: S,
     books: Arc<Books>,

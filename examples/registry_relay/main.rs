@@ -1,5 +1,5 @@
-//! Takes a Docker Registry's notifications and relays each of them to webhooks: every event to every endpoint, in
-//! order, whatever becomes of the endpoints meanwhile.
+//! Takes a Docker Registry's notifications and relays each of them to webhooks: every event to every
+//! endpoint, in order, whatever becomes of the endpoints meanwhile.
 //!
 //! ```text
 //! cargo run --release --example registry_relay --features http,metrics,tracing -- --self-test
@@ -23,7 +23,8 @@
 //!
 //! # What happens to an event
 //!
-//! An envelope comes in on the left; each endpoint has a thread of its own, and what stands behind its queue runs there:
+//! An envelope comes in on the left; each endpoint has a thread of its own, and what stands behind its queue
+//! runs there:
 //!
 //! ```text
 //!                                                        ┌─▶ queue ┄▶ retry ─▶ meter ─▶ HTTP sink
@@ -32,50 +33,55 @@
 //!                                                                  └▶ refused for good ─▶ file
 //! ```
 //!
-//! - It is answered 202 when it stands in every endpoint's queue. Nothing but queueing comes before that, so that takes
-//!   well under a millisecond, whatever the endpoints do. With any other answer nothing of the envelope was taken: 400
-//!   with the reason when it is none, 413 when it is too large (decompressed, and however it is sent), 503 with
-//!   `Retry-After` when there is no room. A registry keeps what is not answered 2xx, and posts it again.
-//! - It goes out as it came in, with fields that nobody here knows, and numbers as they were written. While several wait
-//!   they go out together, up to `--batch` in an envelope; when an endpoint refuses such an envelope for good, each of
-//!   its events is sent alone.
+//! - It is answered 202 when it stands in every endpoint's queue. Nothing but queueing comes before that, so
+//!   that takes well under a millisecond, whatever the endpoints do. With any other answer nothing of the
+//!   envelope was taken: 400 with the reason when it is none, 413 when it is too large (decompressed, and
+//!   however it is sent), 503 with `Retry-After` when there is no room. A registry keeps what is not answered
+//!   2xx, and posts it again.
+//! - It goes out as it came in, with fields that nobody here knows, and numbers as they were written. While
+//!   several wait they go out together, up to `--batch` in an envelope; when an endpoint refuses such an
+//!   envelope for good, each of its events is sent alone.
 //! - It is posted until it is answered 2xx, with a breaker, and as the endpoint's `Retry-After` says. With
-//!   `--undelivered`, one that is refused for good (any other 4xx, a redirect) goes into that file and blocks no other;
-//!   without, there is nowhere to put it, and it is tried again.
-//! - `webhook-id` is the event's id, the same each time, so that an endpoint knows what it has: an event can come twice,
-//!   as when the answer to it got lost. (Of several together it is the first one's, then `+` and how many follow.) With
-//!   REGISTRY_RELAY_SIGNING_SECRETS set, everything is signed as Standard Webhooks has it.
+//!   `--undelivered`, one that is refused for good (any other 4xx, a redirect) goes into that file and blocks
+//!   no other; without, there is nowhere to put it, and it is tried again.
+//! - `webhook-id` is the event's id, the same each time, so that an endpoint knows what it has: an event can
+//!   come twice, as when the answer to it got lost. (Of several together it is the first one's, then `+` and
+//!   how many follow.) With REGISTRY_RELAY_SIGNING_SECRETS set, everything is signed as Standard Webhooks has
+//!   it.
 //!
 //! # When an endpoint is dead
 //!
-//! A dead endpoint, bounded memory and "accept all, lose none" cannot all be had. When `--backlog` events wait for an
-//! endpoint, `--when-full refuse` answers 503 before any endpoint has taken anything: the registry keeps the envelope, and
-//! the live endpoints wait with the dead one. `--when-full drop-oldest` goes on, and counts for that endpoint what it
-//! drops.
+//! A dead endpoint, bounded memory and "accept all, lose none" cannot all be had. When `--backlog` events
+//! wait for an endpoint, `--when-full refuse` answers 503 before any endpoint has taken anything: the
+//! registry keeps the envelope, and the live endpoints wait with the dead one. `--when-full drop-oldest` goes
+//! on, and counts for that endpoint what it drops.
 //!
-//! Without a durable queue, which this does not have, a crash loses what was answered 2xx and is not delivered yet.
-//! SIGTERM does not: it stops listening, delivers for `--grace`, and writes what is left to `--undelivered`, 0600, never
-//! over a file that exists nor through a link. A line has the endpoint, the reason and the event; what was posted and not
-//! answered is there, too. The exit status is 0 when every event was delivered, or stands in the file, or was dropped as
-//! asked for, and 1 when one was lost, because the file could not be written or there was none. To send them again:
-//! `jq -c '{events: [.event]}' FILE`, into `examples/relay`.
+//! Without a durable queue, which this does not have, a crash loses what was answered 2xx and is not
+//! delivered yet. SIGTERM does not: it stops listening, delivers for `--grace`, and writes what is left to
+//! `--undelivered`, 0600, never over a file that exists nor through a link. A line has the endpoint, the
+//! reason and the event; what was posted and not answered is there, too. The exit status is 0 when every
+//! event was delivered, or stands in the file, or was dropped as asked for, and 1 when one was lost, because
+//! the file could not be written or there was none. To send them again: `jq -c '{events: [.event]}' FILE`,
+//! into `examples/relay`.
 //!
 //! # What it takes no harm from
 //!
-//! With a token in REGISTRY_RELAY_TOKEN everything but `/healthz` asks for it; without, it listens on loopback alone. It
-//! speaks plain HTTP: beyond loopback, put a proxy with TLS before it. The head of a request, its body, and idling have
-//! `--client-timeout` each. At most `--max-connections` are connected, and while others wait, a client is let go after its
-//! answer. A page in a browser cannot post here: the content type has to be the registry's, or JSON. No secret is printed,
-//! logged or written; an endpoint goes by scheme, host and port.
+//! With a token in REGISTRY_RELAY_TOKEN everything but `/healthz` asks for it; without, it listens on
+//! loopback alone. It speaks plain HTTP: beyond loopback, put a proxy with TLS before it. The head of a
+//! request, its body, and idling have `--client-timeout` each. At most `--max-connections` are connected, and
+//! while others wait, a client is let go after its answer. A page in a browser cannot post here: the content
+//! type has to be the registry's, or JSON. No secret is printed, logged or written; an endpoint goes by
+//! scheme, host and port.
 //!
-//! What waits is bounded by `--backlog` events for each endpoint, an event that waits for several being there once. With
-//! the defaults and a registry's events, of about 1 KiB, the process stays below 128 MiB. Whoever may post can make an
-//! event as large as `--max-body`, and it 3 GiB for an endpoint: lower both where that matters.
+//! What waits is bounded by `--backlog` events for each endpoint, an event that waits for several being there
+//! once. With the defaults and a registry's events, of about 1 KiB, the process stays below 128 MiB. Whoever
+//! may post can make an event as large as `--max-body`, and it 3 GiB for an endpoint: lower both where that
+//! matters.
 //!
 //! # Under load
 //!
-//! 64 clients of `wrk` for 30 s, each posting the next envelope, with one event of 0.7 KiB, as soon as the last is
-//! answered, on two cores that wrk and the receivers share (`tests/registry_load.rs`):
+//! 64 clients of `wrk` for 30 s, each posting the next envelope, with one event of 0.7 KiB, as soon as the
+//! last is answered, on two cores that wrk and the receivers share (`tests/registry_load.rs`):
 //!
 //! | two endpoints | posts a second | answered within (half, 99 %) | accepted | refused | delivered | peak memory |
 //! | --- | --- | --- | --- | --- | --- | --- |
@@ -83,8 +89,8 @@
 //! | one dead, `refuse` | 102,600 | 0.4 ms, 3.5 ms | 50,006 | 3,031,454 | all to the live one | 58 MiB |
 //! | one dead, `drop-oldest` | 87,500 | 0.5 ms, 4.6 ms | 2,630,129 | 0 | all to the live one; 2,580,065 dropped for the dead | 58 MiB |
 //!
-//! The registry itself (2.8.2), with a dead endpoint of its own and 64 clients that pull a blob for as long, queued 32,010
-//! events without a bound and grew from 22 MiB to 210 MiB, 6 KiB an event, and goes on growing.
+//! The registry itself (2.8.2), with a dead endpoint of its own and 64 clients that pull a blob for as long,
+//! queued 32,010 events without a bound and grew from 22 MiB to 210 MiB, 6 KiB an event, and goes on growing.
 
 mod args;
 #[path = "../relay/check.rs"]

@@ -11,7 +11,8 @@ use tokio::time;
 
 use crate::relay::Relay;
 
-/// How often what was recorded is added up, whether anybody asks for it or not: until then each delivery takes room.
+/// How often what was recorded is added up, whether anybody asks for it or not: until then each delivery
+/// takes room.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Seconds. A delivery takes between a millisecond and the timeout.

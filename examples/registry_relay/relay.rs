@@ -20,8 +20,8 @@ pub(crate) struct Relay {
     pub(crate) legs: Vec<Leg>,
     file: Option<Undelivered>,
     args: Args,
-    /// Held by who admits an envelope, so that all endpoints get all envelopes in one order, and the room that was
-    /// seen is there: others only take events out.
+    /// Held by who admits an envelope, so that all endpoints get all envelopes in one order, and the room
+    /// that was seen is there: others only take events out.
     admission: Mutex<Admitting>,
 }
 
@@ -62,8 +62,8 @@ impl Relay {
         Ok(Self { broadcaster, legs, file, args, admission: Mutex::new(Admitting::Yes) })
     }
 
-    /// Queues the events that are relayed, for every endpoint or for none. It waits for nobody but another admission,
-    /// which does the same.
+    /// Queues the events that are relayed, for every endpoint or for none. It waits for nobody but another
+    /// admission, which does the same.
     pub(crate) fn admit(&self, events: Vec<Event>) -> Admission {
         let events: Vec<Event> = events.into_iter().filter(|event| self.args.wants(event)).collect();
         if events.len() > self.args.backlog {

@@ -1,7 +1,7 @@
 //! The HTTP server: who is connected, and for how long.
 //!
-//! hyper itself, since what it takes for a client that is slow, or means harm, is set there and nowhere above:
-//! axum's `serve` lets a client take for ever, and takes any number of them.
+//! hyper itself, since what it takes for a client that is slow, or means harm, is set there and nowhere
+//! above: axum's `serve` lets a client take for ever, and takes any number of them.
 
 use std::convert::Infallible;
 use std::io;

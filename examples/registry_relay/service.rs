@@ -54,8 +54,8 @@ impl Service {
         Ok(Self { relay, address, grace, runtime, server, stop })
     }
 
-    /// Stops listening, delivers what was accepted, within the grace, or until `hurry` says that it is over, and
-    /// accounts for the rest.
+    /// Stops listening, delivers what was accepted, within the grace, or until `hurry` says that it is over,
+    /// and accounts for the rest.
     pub(crate) fn stop(self, hurry: Receiver<()>) -> Ended {
         let Self { relay, grace, runtime, server, stop, .. } = self;
         stop.send_replace(true);
@@ -78,8 +78,8 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// Prints the table, and says how it went: a success is that every event was delivered, or stands in the file, or
-    /// was dropped as asked for.
+    /// Prints the table, and says how it went: a success is that every event was delivered, or stands in the
+    /// file, or was dropped as asked for.
     pub(crate) fn conclude(&self) -> ExitCode {
         if report::conclude(self) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }

@@ -11,10 +11,11 @@ use serde_json::value::RawValue;
 
 use crate::envelope::Notification;
 
-/// A file of one JSON object a line: the endpoint, why the event did not reach it, and the event. Clones share.
+/// A file of one JSON object a line: the endpoint, why the event did not reach it, and the event. Clones
+/// share.
 ///
-/// It is made by the first line, so that a run that delivers everything leaves none, and nothing stands in the way of
-/// the next.
+/// It is made by the first line, so that a run that delivers everything leaves none, and nothing stands in
+/// the way of the next.
 #[derive(Clone)]
 pub(crate) struct Undelivered(Arc<Mutex<Lines>>);
 

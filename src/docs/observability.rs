@@ -19,13 +19,16 @@
 //! | `outflow::queue` | error | a sink panicked, and its queue is closed | `queue`, `lost`, `left` |
 //! | `outflow::queue` | warn | a sink closed by itself, and its queue is closed | `queue`, `left` |
 //! | `outflow::broadcast` | warn | a sink closed by itself, and was removed | `sink` |
+//! | `outflow::log` | error | a sink panicked, and its follower has ended | `sink`, `lost`, `left` |
+//! | `outflow::log` | warn | a sink closed by itself, and its follower has ended | `sink`, `left` |
+//! | `outflow::log` | warn | a follower was too far behind, and has ended | `sink`, `left` |
 //! | `outflow::close` | info | a close takes long | `waited_ms`, `pending`, `in_flight`, `queues`, `queue` |
 //!
 //! - `queue` is the [name of the queue](crate::queue::QueueOptions::name): of the one it is about, or, of a
 //!   retry, a breaker and a lossy sink, of the one on whose worker it happened. It is missing if that has no
 //!   name, or if a sink is written to directly: then the spans of the writer say where. Name your queues.
 //! - `breaker` is the [name of the breaker](crate::retry::Breaker::name), if it has one; `sink` the
-//!   [id](crate::SinkId) that a broadcaster gave. A channel has no name: its `event_type` has to do.
+//!   [id](crate::SinkId) that a broadcaster or a log gave. A channel has no name: its `event_type` has to do.
 //! - `attempt` and `elapsed_ms` are those of [`Failure`](crate::retry::Failure). `failures` are in a row.
 //! - `left` is how many events were spilled or dropped because of it, `lost` on how many a sink panicked.
 //! - `pending` and `in_flight` are summed over all `queues` that the close goes through and that have something

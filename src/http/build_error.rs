@@ -16,7 +16,7 @@
 #[non_exhaustive]
 pub enum BuildError {
     /// The URL.
-    #[error("the URL{} is no endpoint: {reason}", scheme.as_ref().map(|scheme| format!(" {scheme}://...")).unwrap_or_default())]
+    #[error("the URL{} is no endpoint: {reason}", shown(scheme.as_deref()))]
     #[non_exhaustive]
     Url {
         /// What stands before `://`, if that looks like a scheme.
@@ -38,7 +38,7 @@ pub enum BuildError {
     },
     /// Credentials would go over the network in the open.
     #[error(
-        "credentials would go to {endpoint} in the open: use https, or `allow_plaintext` if the network is to be trusted"
+        "credentials would go to {endpoint} in the open: use https, or `allow_plaintext` if that is meant"
     )]
     #[non_exhaustive]
     Plaintext {
@@ -75,4 +75,8 @@ pub enum BuildError {
     /// The proxy that the environment asks for.
     #[error("the proxy that the environment asks for cannot be used: {0}")]
     Proxy(&'static str),
+}
+
+fn shown(scheme: Option<&str>) -> String {
+    scheme.map(|scheme| format!(" {scheme}://...")).unwrap_or_default()
 }

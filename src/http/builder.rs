@@ -111,7 +111,8 @@ impl<E, C> HttpSinkBuilder<E, C> {
         self
     }
 
-    /// A header of every request; may be called again, for the same name too. Its value is taken for a secret.
+    /// A header of every request; may be called again, for the same name too. Its value is taken for a
+    /// secret.
     ///
     /// Those that say how a request is framed are refused, and those that have a method here.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
@@ -134,9 +135,9 @@ impl<E, C> HttpSinkBuilder<E, C> {
 
     /// Sends credentials over plain http, to a host that is not this machine.
     ///
-    /// Without it, a bearer, an `Authorization` header or user info in the URL is refused there: everybody on the way
-    /// could read it. A signing secret does not leave the process, and a signature is not refused; who reads along
-    /// can neither forge one nor, after the few minutes that endpoints grant, use it again.
+    /// Without it, a bearer, an `Authorization` header or user info in the URL is refused there: everybody on
+    /// the way could read it. A signing secret does not leave the process, and a signature is not refused;
+    /// who reads along can neither forge one nor, after the few minutes that endpoints grant, use it again.
     ///
     /// # Examples
     ///
@@ -154,11 +155,13 @@ impl<E, C> HttpSinkBuilder<E, C> {
 
     /// How long a request may take: above zero, at most a day. Default: 10 s.
     ///
-    /// It is the whole of an attempt: the name's resolution, the connection, the handshake, sending, and the answer's
-    /// head. An answer's body is read for a second at most and within this time, and does not matter.
+    /// It is the whole of an attempt: the name's resolution, the connection, the handshake, sending, and the
+    /// answer's head. An answer's body is read for a second at most and within this time, and does not
+    /// matter.
     ///
-    /// An endpoint that stops reading in the middle of a body that is larger than the socket's buffers can hold a write
-    /// for up to twice this long: one call of the operating system that was partly done is made once more.
+    /// An endpoint that stops reading in the middle of a body that is larger than the socket's buffers can
+    /// hold a write for up to twice this long: one call of the operating system that was partly done is made
+    /// once more.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -175,9 +178,10 @@ impl<E, C> HttpSinkBuilder<E, C> {
 
     /// How an event becomes the body of a request. Default: JSON, for an event that is `serde::Serialize`.
     ///
-    /// The encoder runs for each attempt, on the writer's thread, and is to answer the same bytes for the same event:
-    /// a webhook that was received and is sent again is compared by them. One that cannot, or that is costly, runs
-    /// once if it stands before the queue instead, as [`map`](crate::SinkExt::map) to the bytes.
+    /// The encoder runs for each attempt, on the writer's thread, and is to answer the same bytes for the
+    /// same event: a webhook that was received and is sent again is compared by them. One that cannot, or
+    /// that is costly, runs once if it stands before the queue instead, as [`map`](crate::SinkExt::map) to
+    /// the bytes.
     ///
     /// # Examples
     ///
@@ -186,7 +190,10 @@ impl<E, C> HttpSinkBuilder<E, C> {
     /// use outflow::Sink;
     ///
     /// let sink = HttpSink::post("https://hooks.example/")
-    ///     .encode(|event: &&str| if event.is_empty() { Err("an empty line") } else { Ok(event.as_bytes().to_vec()) })
+    ///     .encode(|event: &&str| match *event {
+    ///         "" => Err("an empty line"),
+    ///         line => Ok(line.as_bytes().to_vec()),
+    ///     })
     ///     .build()?;
     /// let refused = sink.write("").unwrap_err();
     /// assert!(!refused.error().unwrap().is_transient());
@@ -220,11 +227,12 @@ impl<E, C> HttpSinkBuilder<E, C> {
         }
     }
 
-    /// Signs every request as the [Standard Webhooks] specification says, with a secret `whsec_...`: base64 of 24 to
-    /// 64 bytes. Called again, it signs with that secret, too: while secrets are being changed, an endpoint accepts
-    /// either.
+    /// Signs every request as the [Standard Webhooks] specification says, with a secret `whsec_...`: base64
+    /// of 24 to 64 bytes. Called again, it signs with that secret, too: while secrets are being changed, an
+    /// endpoint accepts either.
     ///
-    /// Needs [`webhook_id`](HttpSinkBuilder::webhook_id). The timestamp is the machine's time of day at the attempt.
+    /// Needs [`webhook_id`](HttpSinkBuilder::webhook_id). The timestamp is the machine's time of day at the
+    /// attempt.
     ///
     /// [Standard Webhooks]: https://www.standardwebhooks.com
     ///
@@ -252,12 +260,13 @@ impl<E, C> HttpSinkBuilder<E, C> {
         self
     }
 
-    /// The `webhook-id` of an event, sent with it, signed or not: endpoints know by it what they have already.
+    /// The `webhook-id` of an event, sent with it, signed or not: endpoints know by it what they have
+    /// already.
     ///
-    /// The closure runs for each attempt, and is to answer the same for the same event. An id is visible ASCII without
-    /// a full stop; with any other the write fails as [`HttpError::Encode`](super::HttpError::Encode). Of a batch, the
-    /// id of its first event will do, as long as the batch stays together: an id goes with the bytes it was first
-    /// sent with.
+    /// The closure runs for each attempt, and is to answer the same for the same event. An id is visible
+    /// ASCII without a full stop; with any other the write fails as
+    /// [`HttpError::Encode`](super::HttpError::Encode). Of a batch, the id of its first event will do, as
+    /// long as the batch stays together: an id goes with the bytes it was first sent with.
     pub fn webhook_id<F>(mut self, id_of: F) -> Self
     where
         F: Fn(&E) -> String + Send + Sync + 'static,
@@ -266,8 +275,8 @@ impl<E, C> HttpSinkBuilder<E, C> {
         self
     }
 
-    /// Trusts the authorities in this PEM, and no others; may be called again. Default: those that Mozilla trusts, as of
-    /// the `webpki-roots` that this was built with. Not for http.
+    /// Trusts the authorities in this PEM, and no others; may be called again. Default: those that Mozilla
+    /// trusts, as of the `webpki-roots` that this was built with. Not for http.
     pub fn root_certificate<P>(mut self, pem: P) -> Self
     where
         P: Into<Vec<u8>>,
@@ -276,8 +285,8 @@ impl<E, C> HttpSinkBuilder<E, C> {
         self
     }
 
-    /// Shows this certificate to an endpoint that asks for one: PEM with the certificate and those between it and the
-    /// authority, and PEM with its private key (PKCS#8, PKCS#1 or SEC1, not encrypted). Not for http.
+    /// Shows this certificate to an endpoint that asks for one: PEM with the certificate and those between it
+    /// and the authority, and PEM with its private key (PKCS#8, PKCS#1 or SEC1, not encrypted). Not for http.
     pub fn client_certificate<P, K>(mut self, chain: P, key: K) -> Self
     where
         P: Into<Vec<u8>>,
@@ -288,8 +297,8 @@ impl<E, C> HttpSinkBuilder<E, C> {
     }
 
     /// Goes through the proxy that the environment names when the sink is built: the first of `ALL_PROXY`,
-    /// `HTTPS_PROXY` and `HTTP_PROXY`, whatever the URL's scheme, but for the hosts in `NO_PROXY`. It is an http or https
-    /// proxy, asked to CONNECT. Without this the variables are ignored.
+    /// `HTTPS_PROXY` and `HTTP_PROXY`, whatever the URL's scheme, but for the hosts in `NO_PROXY`. It is an
+    /// http or https proxy, asked to CONNECT. Without this the variables are ignored.
     pub fn proxy_from_env(mut self) -> Self {
         self.proxy_from_env = true;
         self

@@ -72,8 +72,8 @@ impl Client {
         request.headers_mut().extend(headers);
 
         let mut response = self.agent.run(request).map_err(|error| self.failed(error))?;
-        // What comes after the head changes nothing: a 2xx is the delivery, and an endpoint that stalls after it
-        // has the event.
+        // What comes after the head changes nothing: a 2xx is the delivery, and an endpoint that stalls after
+        // it has the event.
         drain(&mut response);
         if response.status().is_success() {
             return Ok(());
@@ -88,8 +88,8 @@ impl Client {
         })
     }
 
-    /// Says what happened without the texts of ureq's errors: some have the URL in them, others what the endpoint
-    /// sent, which may be what it was sent.
+    /// Says what happened without the texts of ureq's errors: some have the URL in them, others what the
+    /// endpoint sent, which may be what it was sent.
     fn failed(&self, error: ureq::Error) -> HttpError {
         let endpoint = Arc::clone(&self.endpoint.name);
         let (failure, detail) = match error {

@@ -73,8 +73,8 @@ impl Endpoint {
         self.url.host().unwrap_or_default()
     }
 
-    /// Whether what is sent stays on this machine: `localhost`, 127.0.0.0/8 or ::1, as they are written. Other
-    /// spellings of them are not worth a mistake.
+    /// Whether what is sent stays on this machine: `localhost`, 127.0.0.0/8 or ::1, as they are written.
+    /// Other spellings of them are not worth a mistake.
     pub(super) fn is_loopback(&self) -> bool {
         let host = bare(self.host());
         match host.parse::<IpAddr>() {

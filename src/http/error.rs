@@ -8,8 +8,8 @@ use crate::retry::RetryAfter;
 
 /// Why an event was not delivered.
 ///
-/// It prints the endpoint's name, and nothing of the rest of its URL, of the headers, of the signing keys or of the
-/// answer; an error of the encoder's own is shown as it is.
+/// It prints the endpoint's name, and nothing of the rest of its URL, of the headers, of the signing keys or
+/// of the answer; an error of the encoder's own is shown as it is.
 ///
 /// # Examples
 ///
@@ -91,8 +91,9 @@ pub enum TransportFailure {
 }
 
 impl HttpError {
-    /// Whether the same request may succeed later: timeouts, transport errors, and the statuses 408, 425, 429 and 5xx.
-    /// The others will fail again, so that trying again blocks the queue behind the event for nothing.
+    /// Whether the same request may succeed later: timeouts, transport errors, and the statuses 408, 425, 429
+    /// and 5xx. The others will fail again, so that trying again blocks the queue behind the event for
+    /// nothing.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Encode { .. } => false,

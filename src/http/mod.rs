@@ -2,8 +2,8 @@
 //!
 //! # A sink
 //!
-//! An [`HttpSink`] writes an event as one request, JSON by default, and an answer of 2xx is the delivery. Everything
-//! else is an [`HttpError`], with the event handed back.
+//! An [`HttpSink`] writes an event as one request, JSON by default, and an answer of 2xx is the delivery.
+//! Everything else is an [`HttpError`], with the event handed back.
 //!
 //! ```
 //! use outflow::http::HttpSink;
@@ -22,9 +22,9 @@
 //!
 //! # What to do when it fails
 //!
-//! Some failures pass: the endpoint is down, or overloaded. Others do not: it does not want this event, ever, and one
-//! such event must not block the queue behind it. [`is_transient`](HttpError::is_transient) tells them apart. So this
-//! is the chain to build:
+//! Some failures pass: the endpoint is down, or overloaded. Others do not: it does not want this event, ever,
+//! and one such event must not block the queue behind it. [`is_transient`](HttpError::is_transient) tells
+//! them apart. So this is the chain to build:
 //!
 //! ```
 //! use std::time::Duration;
@@ -64,11 +64,14 @@
 //! | answer | |
 //! | --- | --- |
 //! | 2xx | delivered, as soon as the head is there: what follows may stall or break off |
-//! | 3xx | not followed: a client that makes a GET of a POST answered 302, and takes that page's 200 for the delivery, loses the event. Permanent; the error names the new host |
+//! | 3xx | permanent, and not followed; the error names the host that it points to |
 //! | 408, 425, 429, 5xx | transient, with [`retry_after`](crate::retry::RetryAfter) if the answer has one |
 //! | 410 | permanent, and [`is_gone`](HttpError::is_gone): the endpoint wants nothing any more |
 //! | any other | permanent |
 //! | none in time, or none at all | transient |
+//!
+//! A redirect is not followed, since a client that makes a GET of a POST answered 302, as most do, and takes
+//! that page's 200 for the delivery, loses the event.
 //!
 //! # Many events, one request
 //!
@@ -112,34 +115,36 @@
 //!
 //! # Signed
 //!
-//! [`sign_with`](HttpSinkBuilder::sign_with) signs as the Standard Webhooks specification says, so that an endpoint knows
-//! who sent it, when, and that it has not been sent before. The id is the event's and the body is the encoder's, both
-//! the same on every attempt; the timestamp and the signature are those of the attempt.
+//! [`sign_with`](HttpSinkBuilder::sign_with) signs as the Standard Webhooks specification says, so that an
+//! endpoint knows who sent it, when, and that it has not been sent before. The id is the event's and the body
+//! is the encoder's, both the same on every attempt; the timestamp and the signature are those of the
+//! attempt.
 //!
 //! # Secrets
 //!
-//! Header values, the bearer, the signing secrets, keys, and user info, path and query of the URL are secret: no
-//! `Debug`, no error and none of an error's sources shows them. An endpoint is called by its
-//! [name](HttpSinkBuilder::name), or by scheme, host and port. Nor does an error show what the endpoint sent, which may
-//! be what it was sent.
+//! Header values, the bearer, the signing secrets, keys, and user info, path and query of the URL are secret:
+//! no `Debug`, no error and none of an error's sources shows them. An endpoint is called by its
+//! [name](HttpSinkBuilder::name), or by scheme, host and port. Nor does an error show what the endpoint sent,
+//! which may be what it was sent.
 //!
-//! The client, ureq, writes to the `log` facade. At `debug` it shows the host, and some headers of the answer. At `trace`
-//! it shows paths and every byte of a head, secrets among them: keep the targets `ureq` and `ureq_proto` above that.
+//! The client, ureq, writes to the `log` facade. At `debug` it shows the host, and some headers of the
+//! answer. At `trace` it shows paths and every byte of a head, secrets among them: keep the targets `ureq`
+//! and `ureq_proto` above that.
 //!
 //! # Odd endpoints
 //!
 //! Of an answer at most 64 KiB are read: 16 KiB of head, 24 KiB of body, and what a buffer took beyond. The
-//! [timeout](HttpSinkBuilder::timeout) holds over all of it, however slowly it drips in; the body gets a second of it,
-//! since it is read only to use the connection again. Interim answers (1xx) are passed over, and a flood of them ends the
-//! request. No redirect is followed, no cookie kept, no proxy used that was not
+//! [timeout](HttpSinkBuilder::timeout) holds over all of it, however slowly it drips in; the body gets a
+//! second of it, since it is read only to use the connection again. Interim answers (1xx) are passed over,
+//! and a flood of them ends the request. No redirect is followed, no cookie kept, no proxy used that was not
 //! [asked for](HttpSinkBuilder::proxy_from_env).
 //!
-//! An endpoint that refuses a body before it has read it, and hangs up at once, looks like a broken connection, which
-//! is transient. Where events may be too large for an endpoint, [`max_attempts`](crate::retry::Retry::max_attempts) ends
-//! that as well.
+//! An endpoint that refuses a body before it has read it, and hangs up at once, looks like a broken
+//! connection, which is transient. Where events may be too large for an endpoint,
+//! [`max_attempts`](crate::retry::Retry::max_attempts) ends that as well.
 //!
-//! It does not keep a URL from naming a host of the inner network. Who posts to URLs that strangers gave checks them,
-//! or goes through a proxy that does.
+//! It does not keep a URL from naming a host of the inner network. Who posts to URLs that strangers gave
+//! checks them, or goes through a proxy that does.
 
 mod build_error;
 mod builder;

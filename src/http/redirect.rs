@@ -3,8 +3,8 @@ use std::sync::Arc;
 use ureq::http::Uri;
 use ureq::http::{HeaderMap, header::LOCATION};
 
-/// The host that an answer points to, and nothing else of where. `own` is the host that answered: a `Location`
-/// without a host stays there. `None` if there is none that can be read.
+/// The host that an answer points to, and nothing else of where. `own` is the host that answered: a
+/// `Location` without a host stays there. `None` if there is none that can be read.
 pub(super) fn host(headers: &HeaderMap, own: &str) -> Option<Arc<str>> {
     let location = headers.get(LOCATION)?.to_str().ok()?;
     if let Some(rest) = location.strip_prefix("//") {

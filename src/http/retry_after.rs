@@ -5,10 +5,11 @@ use ureq::http::header::{DATE, RETRY_AFTER};
 
 use super::wall_clock;
 
-/// What an answer says of when to come back: seconds, or a date (RFC 9110, 10.2.3). `None` if it says nothing, or
-/// nothing that can be read.
+/// What an answer says of when to come back: seconds, or a date (RFC 9110, 10.2.3). `None` if it says
+/// nothing, or nothing that can be read.
 ///
-/// A date is counted from the answer's own `Date`, if it has one, so that it does not matter whose clock is wrong.
+/// A date is counted from the answer's own `Date`, if it has one, so that it does not matter whose clock is
+/// wrong.
 pub(super) fn read(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {

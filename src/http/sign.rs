@@ -33,7 +33,8 @@ impl Signer {
         Ok(Self { keys: keys.collect::<Result<_, _>>()? })
     }
 
-    /// The value of `webhook-signature`: for each key, in order, `v1,` and the signature of id, timestamp and body.
+    /// The value of `webhook-signature`: for each key, in order, `v1,` and the signature of id, timestamp and
+    /// body.
     pub(super) fn sign(&self, id: &str, timestamp: u64, body: &[u8]) -> HeaderValue {
         let signatures: Vec<String> = self
             .keys

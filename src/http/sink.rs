@@ -20,12 +20,13 @@ pub(super) type IdOf<E> = Box<dyn Fn(&E) -> String + Send + Sync>;
 /// Posts each event to one endpoint. Made by [`post`](HttpSink::post); the [module](super) tells how it goes.
 ///
 /// A write is one request on the writer's thread, which waits for the answer, at most for the
-/// [timeout](HttpSinkBuilder::timeout), name resolution and handshake included. Several writers make requests at the
-/// same time, over connections that are kept for the next. It looks at the event and clones nothing; the encoder's
-/// bytes are held until the answer is there.
+/// [timeout](HttpSinkBuilder::timeout), name resolution and handshake included. Several writers make requests
+/// at the same time, over connections that are kept for the next. It looks at the event and clones nothing;
+/// the encoder's bytes are held until the answer is there.
 ///
-/// `close` refuses what comes after and returns at once. A request under way is not cut by it: the endpoint may have
-/// the event already, and what was cut would be sent twice. Its timeout bounds it.
+/// `close` refuses what comes after and returns at once. A request under way is not cut by it: the endpoint
+/// may have the event already, and what was cut would be sent twice. Its timeout bounds it. An abort of a
+/// queue above does not cut it either, and counts it as in flight.
 ///
 /// # Errors
 ///
@@ -33,8 +34,8 @@ pub(super) type IdOf<E> = Box<dyn Fn(&E) -> String + Send + Sync>;
 ///
 /// # Panics
 ///
-/// A panic of the encoder, or of the closure that tells the id, goes on to the writer. ureq resolves names on a thread
-/// of its own, so that a write panics where [`std::thread::spawn`] does.
+/// A panic of the encoder, or of the closure that tells the id, goes on to the writer. ureq resolves names on
+/// a thread of its own, so that a write panics where [`std::thread::spawn`] does.
 ///
 /// # Examples
 ///
@@ -95,7 +96,8 @@ impl<E> HttpSink<E> {
         Self { client, encode, id_of, signer, closed: AtomicBool::new(false) }
     }
 
-    /// What the endpoint is called in errors: the [name](HttpSinkBuilder::name) given, else scheme, host and port.
+    /// What the endpoint is called in errors: the [name](HttpSinkBuilder::name) given, else scheme, host and
+    /// port.
     ///
     /// # Examples
     ///
@@ -128,7 +130,8 @@ impl<E> HttpSink<E> {
         self.client.send(&body, headers.into_iter().flatten())
     }
 
-    /// What makes a webhook of a request, made anew for each attempt. The id is the event's, and stays the same.
+    /// What makes a webhook of a request, made anew for each attempt. The id is the event's, and stays the
+    /// same.
     fn webhook_headers(
         &self,
         event: &E,

@@ -8,8 +8,9 @@ use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use super::BuildError;
 
-/// What a sink trusts, and who it says it is. Looked at here, since ureq passes over a root certificate that it
-/// cannot read, and panics on a client certificate that it cannot use, both when the first event is written.
+/// What a sink trusts, and who it says it is. Looked at here, since ureq passes over a root certificate that
+/// it cannot read, and panics on a client certificate that it cannot use, both when the first event is
+/// written.
 pub(super) fn config(
     roots: &[Vec<u8>],
     client: Option<&(Vec<u8>, Vec<u8>)>,

@@ -10,8 +10,8 @@ pub(super) fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// How long it is until an HTTP date, from `from` on if that is one, else from now on. Zero if it is past, `None`
-/// if it is no date.
+/// How long it is until an HTTP date, from `from` on if that is one, else from now on. Zero if it is past,
+/// `None` if it is no date.
 pub(super) fn until(date: &str, from: Option<&str>) -> Option<Duration> {
     let date = httpdate::parse_http_date(date).ok()?;
     let from = from.and_then(|from| httpdate::parse_http_date(from).ok()).unwrap_or_else(SystemTime::now);

@@ -47,12 +47,17 @@ pub enum CloseError {
         /// How many events were not delivered for it.
         events: u64,
     },
+    /// A follower of a log was further behind than its `max_lag`, and was closed.
+    Lagged {
+        /// How many events were not delivered for it.
+        events: u64,
+    },
     /// One side of a tee was closed before the other.
     Missed {
         /// How many events reached the other alone.
         events: u64,
     },
-    /// What became of one sink of a broadcaster.
+    /// What became of one sink of a broadcaster, or one follower of a log.
     Sink {
         /// Which sink.
         id: SinkId,
@@ -107,9 +112,10 @@ impl CloseError {
     pub fn undelivered(&self) -> u64 {
         match self {
             Self::Undelivered { events, in_flight } => events.saturating_add(*in_flight),
-            Self::Panicked { events, .. } | Self::DownstreamClosed { events } | Self::Missed { events } => {
-                *events
-            }
+            Self::Panicked { events, .. }
+            | Self::DownstreamClosed { events }
+            | Self::Lagged { events }
+            | Self::Missed { events } => *events,
             Self::Sink { error, .. } => error.undelivered(),
             Self::Several(errors) => {
                 errors.iter().fold(0, |sum, error| sum.saturating_add(error.undelivered()))
@@ -118,7 +124,7 @@ impl CloseError {
         }
     }
 
-    /// The sinks of a broadcaster that this error names, each with its own error, in order.
+    /// The sinks of a broadcaster, or followers of a log, that this error names, each with its own error, in order.
     ///
     /// # Examples
     ///
@@ -211,6 +217,9 @@ impl fmt::Display for CloseError {
             Self::DownstreamClosed { events } => {
                 write!(f, "a sink was closed by itself: {} not delivered", Events(*events))
             }
+            Self::Lagged { events } => {
+                write!(f, "a follower fell behind and was closed: {} not delivered", Events(*events))
+            }
             Self::Missed { events } => {
                 write!(f, "one side of a tee was closed before the other: it missed {}", Events(*events))
             }
@@ -258,7 +267,7 @@ pub enum FlushError {
     TimedOut,
     /// The sink was closed, and its close did not deliver everything.
     Closed(CloseError),
-    /// What became of one sink of a broadcaster.
+    /// What became of one sink of a broadcaster, or one follower of a log.
     Sink {
         /// Which sink.
         id: SinkId,

@@ -64,8 +64,8 @@ impl<R> HonorRetryAfter<R> {
 
     /// What is left of the time that the endpoint asked for.
     fn left(&self) -> Duration {
-        // Acquire: pairs with the release in `failure`, so that the clock read below is not older than the one
-        // that `until` was made of.
+        // Acquire: pairs with the release in `failure`, so that the clock read below is not older than the
+        // one that `until` was made of.
         let until = self.until.load(Ordering::Acquire);
         if until == 0 {
             return Duration::ZERO;
@@ -141,7 +141,8 @@ where
     }
 
     fn success(&self) {
-        // Leaves the time alone: a request that was under way when the endpoint asked for it may still succeed.
+        // Leaves the time alone: a request that was under way when the endpoint asked for it may still
+        // succeed.
         self.strategy.success();
     }
 }

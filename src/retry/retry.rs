@@ -163,9 +163,9 @@ impl<S, R> Retry<S, R> {
         self.with(|strategy| OnFailure::new(strategy, f))
     }
 
-    /// Waits as long as the endpoint asks in its error, if that is longer than the strategy's own wait; at most
-    /// [5 minutes](Retry::max_retry_after). All writers of this retry wait: it is the endpoint that is to be left
-    /// alone. A success does not shorten the time, and an event that is given up still counts.
+    /// Waits as long as the endpoint asks in its error, if that is longer than the strategy's own wait; at
+    /// most [5 minutes](Retry::max_retry_after). All writers of this retry wait: it is the endpoint that is
+    /// to be left alone. A success does not shorten the time, and an event that is given up still counts.
     ///
     /// It goes by the clock that this retry has now, so a [`clock`](Retry::clock) of its own is set before.
     ///

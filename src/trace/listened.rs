@@ -79,6 +79,18 @@ pub(crate) fn sink_ended(id: SinkId) {
     tell!(WARN, "outflow::broadcast", { sink = %id }, "a sink closed by itself, and was removed");
 }
 
+pub(crate) fn follower_panicked(id: SinkId, lost: u64, left: u64) {
+    tell!(ERROR, "outflow::log", { sink = %id, lost, left }, "a sink panicked, and its follower has ended");
+}
+
+pub(crate) fn follower_ended(id: SinkId, left: u64) {
+    tell!(WARN, "outflow::log", { sink = %id, left }, "a sink closed by itself, and its follower has ended");
+}
+
+pub(crate) fn follower_lagged(id: SinkId, left: u64) {
+    tell!(WARN, "outflow::log", { sink = %id, left }, "a follower was too far behind, and has ended");
+}
+
 /// Counts what can be a flood: one line a period, with the count since the last one.
 ///
 /// The first is told at once. Each is in exactly one count, since a count is taken with a swap; it is told
@@ -91,10 +103,10 @@ struct Tally {
 }
 
 impl Tally {
-    /// One more. Answers a count that is to be told now.
-    fn add(&self) -> Option<u64> {
+    /// So many more. Answers a count that is to be told now.
+    fn add(&self, events: u64) -> Option<u64> {
         // Relaxed, all of them: counts, on which nothing else depends.
-        self.untold.fetch_add(1, Ordering::Relaxed);
+        self.untold.fetch_add(events, Ordering::Relaxed);
         self.take_due()
     }
 
@@ -153,7 +165,7 @@ impl GivenUp {
         }
     }
 
-    /// The buffer is this subscription's.
+    /// The buffer is this subscription's, or what is given up this follower's.
     pub(crate) fn of_sink(&self, id: SinkId) {
         let _ = self.owner.set(Owner::Sink(id));
     }
@@ -173,10 +185,10 @@ impl GivenUp {
     }
 
     #[inline]
-    pub(crate) fn one(&self, spilled: bool, event_type: &'static str) {
+    pub(crate) fn some(&self, spilled: bool, events: u64, event_type: &'static str) {
         if heard!(WARN, "outflow::buffer") {
             let tally = if spilled { &self.spilled } else { &self.dropped };
-            if let Some(count) = tally.add() {
+            if let Some(count) = tally.add(events) {
                 self.tell(spilled, count, event_type);
             }
         }
@@ -248,7 +260,7 @@ impl Losses {
             if lost.by_retry { heard!(WARN, "outflow::retry") } else { heard!(WARN, "outflow::lossy") };
         if heard {
             lost.error_type.get_or_init(|| error_type);
-            if let Some(count) = lost.tally.add() {
+            if let Some(count) = lost.tally.add(1) {
                 lost.tell(count);
             }
         }

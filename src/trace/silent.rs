@@ -15,6 +15,12 @@ pub(crate) fn sink_ended(_id: SinkId) {}
 
 pub(crate) fn on_worker_of(_given_up: &GivenUp) {}
 
+pub(crate) fn follower_panicked(_id: SinkId, _lost: u64, _left: u64) {}
+
+pub(crate) fn follower_ended(_id: SinkId, _left: u64) {}
+
+pub(crate) fn follower_lagged(_id: SinkId, _left: u64) {}
+
 #[derive(Default)]
 pub(crate) struct GivenUp {}
 
@@ -28,7 +34,7 @@ impl GivenUp {
     }
 
     #[inline]
-    pub(crate) fn one(&self, _spilled: bool, _event_type: &'static str) {}
+    pub(crate) fn some(&self, _spilled: bool, _events: u64, _event_type: &'static str) {}
 
     pub(crate) fn rest(&self, _event_type: &'static str) {}
 

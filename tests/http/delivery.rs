@@ -8,7 +8,7 @@ use std::time::Duration;
 use outflow::http::{HttpError, HttpSink, TransportFailure};
 use outflow::queue::Batch;
 use outflow::retry::{Breaker, Constant, RetryAfter};
-use outflow::{Sink, SinkExt, WriteError, sink};
+use outflow::{CloseError, Sink, SinkExt, WriteError, sink};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -274,6 +274,30 @@ fn refuses_at_once_when_closed_and_lets_the_request_under_way_finish() {
         assert!(answers.recv_timeout(SOON).unwrap().is_ok());
         assert_eq!(server.requests().len(), 1);
     });
+}
+
+#[test]
+fn an_abort_does_not_wait_for_the_request_under_way_and_counts_it() {
+    let latch = Latch::new();
+    let at_endpoint = latch.clone();
+    let server = Server::answering(move |_, _| {
+        at_endpoint.pass();
+        empty("200 OK")
+    });
+    let (queue, closed) = in_time("the abort", move || {
+        let queue = text(&server).retry(Constant::new(Duration::ZERO)).queued();
+        queue.write("first".to_string()).unwrap();
+        queue.write("second".to_string()).unwrap();
+        latch.arrived(1);
+        let closed = queue.close().within(Duration::from_millis(50));
+        latch.open();
+        (queue, closed)
+    });
+    let refused = closed.unwrap_err();
+    assert!(matches!(refused, CloseError::Undelivered { events: 1, in_flight: 1, .. }), "{refused:?}");
+    // It did arrive, after all.
+    wait_until("the answer is back", || queue.stats().in_flight == 0);
+    assert_eq!(queue.stats().delivered, 1);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The webhook sink: what it delivers and how it fails, what it makes of odd endpoints, what it keeps to itself.
+//! The webhook sink: what it delivers and how it fails, what it makes of odd endpoints, what it keeps to
+//! itself.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -80,8 +80,8 @@ impl Server {
         Self { address, requests: Arc::default(), connections }
     }
 
-    /// Reads requests, one after the other on a connection that is kept, and answers with what the closure says to
-    /// request number so-and-so, counted from 0.
+    /// Reads requests, one after the other on a connection that is kept, and answers with what the closure
+    /// says to request number so-and-so, counted from 0.
     pub(crate) fn answering<F>(f: F) -> Self
     where
         F: Fn(usize, &Request) -> String + Send + Sync + 'static,

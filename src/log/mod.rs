@@ -1,0 +1,570 @@
+//! A log in memory: written once, and followed by every reader at its own pace, by reference.
+//!
+//! [`Log`] is the sink. A [`Cursor`] reads it on whatever thread calls it; a [`Follower`] is a thread that
+//! writes it to a sink. When to take a log and when a [`Broadcaster`](crate::Broadcaster), and what each
+//! costs: [`docs::fan_out`](crate::docs::fan_out).
+//!
+//! # How it works
+//!
+//! Writers push into an open segment, a vector under a lock. A reader that runs out of events seals the open
+//! segment: it swaps the vector out and links it to the end of a chain, from where it and all others read it
+//! by reference and without a lock. So batches form by themselves: the busier the readers, the larger the
+//! segments. A segment lives while a reader can still reach it, and ten readers that are stuck hold one
+//! backlog and not ten.
+//!
+//! # Where to begin
+//!
+//! Every event has a number, from 0. A reader begins with the [next](Start::Now) event, the
+//! [oldest](Start::Oldest) that the log [retains](LogOptions::retain), or a [given](Start::At) one; and
+//! [`subscribe_with_snapshot`](Log::subscribe_with_snapshot) begins it exactly behind a state that it takes.
+//!
+//! ```
+//! use outflow::log::{Log, LogOptions, Start, StartError};
+//!
+//! let log = Log::with(LogOptions::new().retain(1000));
+//! for event in 0..5000_u32 {
+//!     log.append(event)?;
+//! }
+//! let mut resumed = log.subscribe_with(Start::At(4990))?;
+//! assert_eq!(resumed.recv()?, 4990);
+//!
+//! let Err(StartError::NotHeld { oldest, .. }) = log.subscribe_with(Start::At(7)) else { panic!() };
+//! assert!(oldest <= 4000);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # A reader that falls behind
+//!
+//! Without a bound, everything from its position on is kept: [`Log::held`] says how much that is. With
+//! `max_lag(n, ..)`, per reader, [writers wait](Lag::Block), [it skips ahead](Lag::Skip), or
+//! [it is closed](Lag::Close).
+
+mod cursor;
+mod ended;
+mod error;
+mod follower;
+mod following;
+mod options;
+mod reader;
+mod segment;
+mod shared;
+mod wake;
+mod worker;
+
+pub use self::cursor::{Batch, Cursor, IntoIter, Iter};
+pub use self::error::{FollowError, Lagged, RecvError, StartError};
+pub use self::follower::{Follower, FollowerStats};
+pub use self::options::{FollowOptions, Lag, LogOptions, Start, SubscribeOptions};
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use self::ended::named;
+use self::following::{AbortFollower, Following};
+use self::options::Bound;
+use self::reader::Reader;
+use self::shared::Shared;
+use self::worker::Worker;
+use crate::lifecycle::completion::Abort;
+use crate::lifecycle::{Answer, close_caught};
+use crate::sink::{Never, erase};
+use crate::{CloseError, Closing, Ended, Flushing, Sink, WriteError};
+
+/// The number of an event in its log, from 0.
+pub type Seq = u64;
+
+/// A log in memory, and the sink to write it. See the [module](self).
+///
+/// Cheap to clone; clones share, and dropping the last one begins a close. A write takes a lock for as long
+/// as it takes to push to a vector, and wakes readers that sleep. It waits while a
+/// [snapshot](Log::subscribe_with_snapshot) is taken, and for a reader with [`Lag::Block`]; otherwise never.
+/// It clones nothing; `write_ref` clones once, whatever the number of readers.
+///
+/// - What is appended while nobody reads and nothing is [retained](LogOptions::retain) is dropped, and
+///   counted as [`unheard`](Log::unheard).
+/// - A follower whose sink closes or panics ends alone. It is told in [`ended`](Log::ended) and in the outcome
+///   of the close, by its name.
+/// - [`close`](Sink::close) refuses writes; every follower delivers what is left and closes its sink. Cursors
+///   read what is left and then end; nobody waits for them.
+///
+/// Events are read by reference on many threads, so they must be `Sync`.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Log, Sink, SinkExt, sink};
+///
+/// let pushes = sink::collector();
+/// let log = Log::new();
+/// log.follow(pushes.clone().filter(|event: &&str| event.starts_with("push")));
+/// let watcher = log.subscribe();
+///
+/// log.write("push alpine").unwrap();
+/// log.write("pull alpine").unwrap();
+/// log.close().wait()?;
+///
+/// assert_eq!(pushes.events(), ["push alpine"]);
+/// assert_eq!(watcher.into_iter().count(), 2);
+/// # Ok::<(), outflow::CloseError>(())
+/// ```
+pub struct Log<E> {
+    shared: Arc<Shared<E>>,
+    handle: Arc<Handle<E>>,
+}
+
+/// Begins a close when the last log lets go of it.
+struct Handle<E> {
+    shared: Arc<Shared<E>>,
+}
+
+/// What of a log is alive: appended, and not yet read by everybody who can, or retained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Held {
+    /// How many events. They are freed by the segment, up to some thousand at once.
+    pub events: u64,
+    /// In how many segments.
+    pub segments: u64,
+}
+
+impl<E> Log<E>
+where
+    E: 'static,
+{
+    /// A log that keeps what its readers have not read, and nothing else.
+    pub fn new() -> Self
+    where
+        E: Send + Sync,
+    {
+        Self::with(LogOptions::new())
+    }
+
+    /// A log as `options` say.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::{Log, LogOptions};
+    ///
+    /// let log = Log::with(LogOptions::new().retain(10));
+    /// log.append("kept")?;
+    /// assert_eq!(log.held().events, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with(options: LogOptions) -> Self
+    where
+        E: Send + Sync,
+    {
+        let shared = Shared::new(options.retain);
+        shared.completion.set_aborter(Arc::new(AbortLog(Arc::downgrade(&shared))));
+        let handle = Arc::new(Handle { shared: Arc::clone(&shared) });
+        Self { shared, handle }
+    }
+}
+
+impl<E> Log<E> {
+    /// Appends an event and answers its number. What [`write`](Sink::write) does.
+    ///
+    /// # Errors
+    ///
+    /// The log is closed: hands the event back.
+    ///
+    /// # Panics
+    ///
+    /// From within the closure of a snapshot of this log, which would wait for itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::Log;
+    ///
+    /// let log = Log::new();
+    /// assert_eq!((log.append("first")?, log.append("second")?), (0, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn append(&self, event: E) -> Result<Seq, WriteError<E, Infallible>> {
+        self.shared.append(event).map_err(WriteError::Closed)
+    }
+
+    /// The number that the next event gets: how many were appended so far.
+    pub fn head(&self) -> Seq {
+        self.shared.head()
+    }
+
+    /// The number of the oldest event that a reader can begin with; that of the next one, if there is none.
+    pub fn oldest(&self) -> Seq {
+        self.shared.oldest()
+    }
+
+    /// How many events and segments are alive.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::Log;
+    ///
+    /// let log = Log::new();
+    /// let (mut first, second) = (log.subscribe(), log.subscribe());
+    /// log.append("pushed")?;
+    /// first.recv()?;
+    /// assert_eq!((log.held().events, log.held().segments), (1, 1)); // for the second
+    /// drop(second);
+    /// assert_eq!((log.held().events, log.held().segments), (0, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn held(&self) -> Held {
+        self.shared.held()
+    }
+
+    /// How many events were appended while nobody could ever read them.
+    pub fn unheard(&self) -> u64 {
+        self.shared.unheard()
+    }
+
+    /// A cursor that reads what is appended from now on. Of a closed log it has ended.
+    pub fn subscribe(&self) -> Cursor<E> {
+        match self.subscribe_with(Start::Now) {
+            Ok(cursor) => cursor,
+            Err(_) => unreachable!("one can always begin now"),
+        }
+    }
+
+    /// A cursor that begins and lags as `options`, or a [`Start`], say. A closed log still has what it
+    /// retains.
+    ///
+    /// # Errors
+    ///
+    /// It cannot begin there: see [`StartError`].
+    pub fn subscribe_with<O>(&self, options: O) -> Result<Cursor<E>, StartError>
+    where
+        O: Into<SubscribeOptions>,
+    {
+        let options = options.into();
+        let bound = options.bound();
+        let (node, position) = self.shared.join(options.start, &bound)?;
+        Ok(Cursor::new(Arc::clone(&self.shared), Reader::new(node, position, bound)))
+    }
+
+    /// Calls `snapshot` while no write can intervene, and answers what it does with a cursor for all that is
+    /// appended after: no event is missing between the two, and none is in both.
+    ///
+    /// Writers wait meanwhile; readers do not. Several snapshots may be taken at once.
+    /// The closure must not take a lock that a writer holds while it writes: each would wait for the other.
+    /// (Where state and log change under one lock, subscribe under that lock, and there is no need for this.)
+    /// It may call the log in every way but to write to it, which panics. If it panics, writes go on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use outflow::log::Log;
+    ///
+    /// let total = AtomicU64::new(0);
+    /// let log = Log::new();
+    /// total.store(40, Ordering::SeqCst);
+    /// log.append(40_u64)?;
+    ///
+    /// let (state, mut changes) = log.subscribe_with_snapshot(|| total.load(Ordering::SeqCst));
+    /// log.append(2)?;
+    /// assert_eq!(state + changes.recv()?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn subscribe_with_snapshot<F, T>(&self, snapshot: F) -> (T, Cursor<E>)
+    where
+        F: FnOnce() -> T,
+    {
+        let (answer, node, position) = self.shared.with_snapshot(snapshot);
+        (answer, Cursor::new(Arc::clone(&self.shared), Reader::new(node, position, Bound::None)))
+    }
+
+    /// How many followers there are that have not ended.
+    pub fn followers(&self) -> usize {
+        self.shared.lock().followers.len()
+    }
+
+    /// The followers that did not deliver everything, and have ended before the log: the last 64 with their
+    /// errors, the others counted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Log, Sink, sink};
+    ///
+    /// let log = Log::new();
+    /// let sink = sink::collector();
+    /// let follower = log.follow(sink.clone());
+    /// sink.close();
+    /// log.append("refused")?;
+    /// follower.flush().wait().unwrap_err();
+    /// follower.close().wait().unwrap_err();
+    ///
+    /// let ended = log.ended();
+    /// assert_eq!((ended.recent[0].id, ended.undelivered), (follower.id(), 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn ended(&self) -> Ended {
+        self.shared.lock().ended.list()
+    }
+
+    /// A handle that does not keep the log open, for a sink that follows the log it writes to.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Log, SinkExt, sink};
+    ///
+    /// let log = Log::<u32>::new();
+    /// let weak = log.downgrade();
+    /// assert!(weak.upgrade().is_some());
+    /// drop(log);
+    /// assert!(weak.upgrade().is_none());
+    /// ```
+    pub fn downgrade(&self) -> WeakLog<E> {
+        WeakLog { handle: Arc::downgrade(&self.handle) }
+    }
+}
+
+impl<E> Log<E>
+where
+    E: Clone + Send + Sync + 'static,
+{
+    /// Starts a thread that writes every event from now on to `sink`, by reference: an event is cloned only
+    /// if something in the sink must own it. The sink is the log's from now on, and is closed with it.
+    ///
+    /// Of a closed log, the sink is closed at once.
+    ///
+    /// # Panics
+    ///
+    /// If the system has no thread; [`follow_with`](Log::follow_with) answers that.
+    ///
+    /// # Examples
+    ///
+    /// A sink that can fail has to say first what happens to what fails:
+    ///
+    /// ```compile_fail,E0277
+    /// use outflow::{Log, sink};
+    ///
+    /// Log::new().follow(sink::from_fn(|_: &u32| Err("no route to host")));
+    /// ```
+    ///
+    /// ```
+    /// use outflow::{Log, SinkExt, sink};
+    ///
+    /// Log::new().follow(sink::from_fn(|_: &u32| Err("no route to host")).lossy());
+    /// ```
+    #[track_caller]
+    pub fn follow<S>(&self, sink: S) -> Follower<E>
+    where
+        S: Sink<E> + Send + Sync + 'static,
+        S::Error: Never,
+    {
+        match self.follow_with(FollowOptions::new(), sink) {
+            Ok(follower) => follower,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Starts a thread that writes events to `sink` as `options`, or a [`Start`], say.
+    ///
+    /// # Errors
+    ///
+    /// It cannot begin there, or has no thread to begin with. The sink's close is begun then, and the spill's.
+    ///
+    /// # Panics
+    ///
+    /// If the thread's name has a NUL byte in it.
+    #[track_caller]
+    pub fn follow_with<O, S>(&self, options: O, sink: S) -> Result<Follower<E>, FollowError>
+    where
+        O: Into<FollowOptions<E>>,
+        S: Sink<E> + Send + Sync + 'static,
+        S::Error: Never,
+    {
+        let options = options.into();
+        let has_nul = options.name.as_ref().is_some_and(|name| name.contains('\0'));
+        // Before it is registered: nothing would take it off.
+        assert!(!has_nul, "the name of a thread must not have a NUL byte in it");
+        let sink = Arc::new(sink);
+        let bound = options.bound();
+        let (node, position) = match self.shared.join(options.start, &bound) {
+            Ok(begin) => begin,
+            Err(error) => {
+                drop(close_caught(|| sink.close()));
+                if let Some(spill) = options.spill {
+                    drop(close_caught(|| spill.close()));
+                }
+                return Err(error.into());
+            }
+        };
+        let reader = Reader::new(node, position, bound);
+        let erased = erase::<E, _>(Arc::clone(&sink));
+        let following = Following::new(&self.shared, reader, options.spill, erased);
+        following.completion.set_aborter(Arc::new(AbortFollower(Arc::downgrade(&following))));
+        let mut state = self.shared.lock();
+        if !state.closed {
+            state.followers.push(Arc::clone(&following));
+        }
+        drop(state);
+
+        let mut thread = std::thread::Builder::new();
+        if let Some(name) = options.name {
+            thread = thread.name(name);
+        }
+        if let Some(stack_size) = options.stack_size {
+            thread = thread.stack_size(stack_size);
+        }
+        let worker = Worker::new(Arc::clone(&following), sink);
+        match thread.spawn(move || worker.run()) {
+            Ok(_) => Ok(Follower { following }),
+            Err(error) => {
+                following.stop();
+                following.give_up_rest();
+                following.set_through();
+                following.leave();
+                Err(FollowError::Spawn(error))
+            }
+        }
+    }
+}
+
+impl<E> Shared<E> {
+    fn closing(&self) -> Closing {
+        Closing(Answer::Pending(Arc::clone(&self.completion)))
+    }
+
+    fn close(&self) -> Closing {
+        let mut gathered = None;
+        self.shut(|state| gathered = Some((state.followers.clone(), state.ended.recent())));
+        if let Some((followers, (ended, older))) = gathered {
+            // All of them have begun: they see that the log is closed.
+            let mut closings: Vec<Closing> = followers
+                .iter()
+                .map(|following| named(&following.closing(), following.id))
+                .chain(ended.iter().map(|(id, closing)| named(closing, *id)))
+                .collect();
+            if older > 0 {
+                closings.push(Closing::failed(CloseError::DownstreamClosed { events: older }));
+            }
+            Closing::all(closings).0.resolve(&self.completion, true, |outcome| outcome);
+        }
+        self.closing()
+    }
+}
+
+impl<E> Sink<E> for Log<E> {
+    type Error = Infallible;
+
+    #[inline]
+    fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
+        self.append(event).map(|_| ())
+    }
+
+    fn write_ref(&self, event: &E) -> Result<(), WriteError<(), Infallible>>
+    where
+        E: Clone,
+    {
+        if self.shared.is_closed() {
+            return Err(WriteError::Closed(()));
+        }
+        self.write(event.clone()).map_err(|refused| refused.map_event(drop))
+    }
+
+    /// Has every follower write what is in the log up to now, and flush its sink.
+    fn flush(&self) -> Flushing {
+        let state = self.shared.lock();
+        let (closed, followers) = (state.closed, state.followers.clone());
+        drop(state);
+        if closed {
+            return Flushing::of_close(&self.shared.closing());
+        }
+        Flushing::all(followers.iter().map(|following| {
+            let id = following.id;
+            following.request_flush().map(move |outcome| outcome.map_err(|error| error.of_sink(id)))
+        }))
+    }
+
+    /// Refuses writes and wakes those that wait. Every follower delivers what is left and closes its sink;
+    /// the answer waits for them, not for cursors.
+    fn close(&self) -> Closing {
+        self.shared.close()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.shared.is_closed()
+    }
+}
+
+impl<E> Drop for Handle<E> {
+    fn drop(&mut self) {
+        drop(self.shared.close());
+    }
+}
+
+impl<E> Clone for Log<E> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), handle: Arc::clone(&self.handle) }
+    }
+}
+
+impl<E> Default for Log<E>
+where
+    E: Send + Sync + 'static,
+{
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<E> fmt::Debug for Log<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log")
+            .field("head", &self.head())
+            .field("held", &self.held())
+            .field("followers", &self.followers())
+            .field("closed", &self.shared.is_closed())
+            .finish()
+    }
+}
+
+/// A handle of a [`Log`] that does not keep it open. Made by [`Log::downgrade`].
+pub struct WeakLog<E> {
+    handle: Weak<Handle<E>>,
+}
+
+impl<E> WeakLog<E> {
+    /// The log, unless its last handle was dropped.
+    pub fn upgrade(&self) -> Option<Log<E>> {
+        let handle = self.handle.upgrade()?;
+        Some(Log { shared: Arc::clone(&handle.shared), handle })
+    }
+}
+
+impl<E> Clone for WeakLog<E> {
+    fn clone(&self) -> Self {
+        Self { handle: Weak::clone(&self.handle) }
+    }
+}
+
+impl<E> fmt::Debug for WeakLog<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakLog").finish_non_exhaustive()
+    }
+}
+
+struct AbortLog<E>(Weak<Shared<E>>);
+
+impl<E> Abort for AbortLog<E>
+where
+    E: Send + Sync,
+{
+    /// The followers are aborted along the edges that the close has made to them.
+    fn begin(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            drop(shared.close());
+        }
+    }
+
+    fn settle(&self, _deadline: std::time::Instant) {}
+}

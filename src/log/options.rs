@@ -1,0 +1,277 @@
+use std::fmt;
+use std::sync::Arc;
+
+use super::Seq;
+use super::shared::Pace;
+use crate::sink::{Never, erase};
+use crate::{SharedSink, Sink};
+
+/// Where a reader of a log begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// With the next event that is appended.
+    #[default]
+    Now,
+    /// With the oldest event that the log still holds for those who come later: see
+    /// [`LogOptions::retain`].
+    Oldest,
+    /// With this event. If it is no longer held, that is an error which names the oldest one that is.
+    At(Seq),
+}
+
+/// What becomes of a reader that is further behind than its `max_lag`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lag {
+    /// Writers wait for it, on their own threads. A write from a follower's thread does not: it would be
+    /// waiting for itself.
+    Block,
+    /// It skips ahead, until it is only `max_lag` behind, and is told how many events it missed.
+    Skip,
+    /// It ends, and is told why: so that it can begin again [`At`](Start::At) where it was.
+    Close,
+}
+
+/// A `max_lag`, as a reader has it.
+#[derive(Clone)]
+pub(super) enum Bound {
+    None,
+    Block(Arc<Pace>),
+    Skip(u64),
+    Close(u64),
+}
+
+impl Bound {
+    fn new(max_lag: Option<(u64, Lag)>) -> Self {
+        match max_lag {
+            None => Self::None,
+            Some((events, Lag::Block)) => Self::Block(Pace::new(events)),
+            Some((events, Lag::Skip)) => Self::Skip(events),
+            Some((events, Lag::Close)) => Self::Close(events),
+        }
+    }
+
+    /// How far behind it may be before it is left there.
+    #[inline]
+    pub(super) fn window(&self) -> Option<u64> {
+        match self {
+            Self::Skip(window) | Self::Close(window) => Some(*window),
+            Self::None | Self::Block(_) => None,
+        }
+    }
+}
+
+#[track_caller]
+fn checked(events: u64, lag: Lag) -> Option<(u64, Lag)> {
+    assert!(events > 0, "a reader that may be 0 events behind could read none: give `max_lag` at least 1");
+    Some((events, lag))
+}
+
+/// What a log keeps.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::log::{Log, LogOptions, Start};
+///
+/// let log = Log::with(LogOptions::new().retain(100));
+/// log.append("before anybody came")?;
+/// let mut late = log.subscribe_with(Start::Oldest)?;
+/// assert_eq!(late.recv()?, "before anybody came");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use = "options do nothing until a log takes them"]
+pub struct LogOptions {
+    pub(super) retain: u64,
+}
+
+impl LogOptions {
+    /// Keeps no event for those who come later.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Keeps at least the last `events` for those who come later, read or not, and after the close too. They
+    /// are freed by the segment: of many events the log holds up to twice as many, of few up to 64 more.
+    pub fn retain(mut self, events: u64) -> Self {
+        self.retain = events;
+        self
+    }
+}
+
+/// How a cursor reads. A [`Start`] is enough where that is all there is to say.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::log::{Lag, Log, RecvError, SubscribeOptions};
+///
+/// let log = Log::new();
+/// let mut cursor = log.subscribe_with(SubscribeOptions::new().max_lag(2, Lag::Skip))?;
+/// for event in 0..5 {
+///     log.append(event)?;
+/// }
+/// assert!(matches!(cursor.recv(), Err(RecvError::Lagged(lagged)) if lagged.missed == 3));
+/// assert_eq!(cursor.recv()?, 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+#[must_use = "options do nothing until a cursor takes them"]
+pub struct SubscribeOptions {
+    pub(super) start: Start,
+    max_lag: Option<(u64, Lag)>,
+}
+
+impl SubscribeOptions {
+    /// From now on, and any number of events behind.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Where to begin.
+    pub fn start(mut self, start: Start) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// How many events the cursor may be behind, and what happens then. Without it, a cursor that does not
+    /// read keeps alive whatever comes after it: see [`Log::held`](super::Log::held).
+    ///
+    /// With `Skip` and `Close` it is the cursor that finds out, when it reads, and it keeps nothing alive in
+    /// the meantime; the log itself holds the last `events` for it, read or not, as it does for
+    /// [`retain`](LogOptions::retain).
+    ///
+    /// # Panics
+    ///
+    /// If `events` is 0.
+    #[track_caller]
+    pub fn max_lag(mut self, events: u64, lag: Lag) -> Self {
+        self.max_lag = checked(events, lag);
+        self
+    }
+
+    pub(super) fn bound(&self) -> Bound {
+        Bound::new(self.max_lag)
+    }
+}
+
+impl From<Start> for SubscribeOptions {
+    fn from(start: Start) -> Self {
+        Self::new().start(start)
+    }
+}
+
+/// How a follower reads, where what it gives up goes, and what its thread is to be like. A [`Start`] is
+/// enough where that is all there is to say.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::log::{FollowOptions, Log, LogOptions, Start};
+/// use outflow::{Sink, sink};
+///
+/// let log = Log::with(LogOptions::new().retain(10));
+/// log.append("pushed")?;
+/// let delivered = sink::collector();
+/// log.follow_with(FollowOptions::new().start(Start::Oldest).name("webhooks"), delivered.clone())?;
+/// log.close().wait()?;
+/// assert_eq!(delivered.events(), ["pushed"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "options do nothing until a follower takes them"]
+pub struct FollowOptions<E> {
+    pub(super) start: Start,
+    max_lag: Option<(u64, Lag)>,
+    pub(super) spill: Option<SharedSink<E>>,
+    pub(super) name: Option<String>,
+    pub(super) stack_size: Option<usize>,
+}
+
+impl<E> FollowOptions<E> {
+    /// From now on, any number of events behind, and a thread as [`std::thread::spawn`] makes it.
+    pub fn new() -> Self {
+        Self { start: Start::Now, max_lag: None, spill: None, name: None, stack_size: None }
+    }
+
+    /// Where to begin.
+    pub fn start(mut self, start: Start) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// How many events the follower may be behind, and what happens then. What it skips is counted in its
+    /// [`stats`](super::Follower::stats); one that is closed for it closes its sink, and the close of the log
+    /// tells [`CloseError::Lagged`](crate::CloseError::Lagged). What the log holds for it is as
+    /// [`SubscribeOptions::max_lag`] says.
+    ///
+    /// # Panics
+    ///
+    /// If `events` is 0.
+    #[track_caller]
+    pub fn max_lag(mut self, events: u64, lag: Lag) -> Self {
+        self.max_lag = checked(events, lag);
+        self
+    }
+
+    /// Sends what the follower gives up to `sink`: what is left after an abort, when its sink has closed or
+    /// panicked, or when it has ended since it lagged; as far as the log still holds that. Without it that
+    /// is dropped. Either way it is counted.
+    ///
+    /// `sink` is closed with the follower, after the last write to it. It is written to by reference, on the
+    /// thread that aborts or on the follower's own. What it refuses or panics on is counted as dropped.
+    pub fn spill<S>(mut self, sink: S) -> Self
+    where
+        S: Sink<E> + Send + Sync + 'static,
+        S::Error: Never,
+    {
+        self.spill = Some(erase(sink));
+        self
+    }
+
+    /// Names the follower's thread.
+    ///
+    /// # Panics
+    ///
+    /// Starting the follower panics if the name has a NUL byte in it, as [`std::thread::Builder::name`] says.
+    pub fn name<N>(mut self, name: N) -> Self
+    where
+        N: Into<String>,
+    {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The size of the follower's stack, in bytes: see [`std::thread::Builder::stack_size`].
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    pub(super) fn bound(&self) -> Bound {
+        Bound::new(self.max_lag)
+    }
+}
+
+impl<E> Default for FollowOptions<E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<E> From<Start> for FollowOptions<E> {
+    fn from(start: Start) -> Self {
+        Self::new().start(start)
+    }
+}
+
+impl<E> fmt::Debug for FollowOptions<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FollowOptions")
+            .field("start", &self.start)
+            .field("max_lag", &self.max_lag)
+            .field("spills", &self.spill.is_some())
+            .field("name", &self.name)
+            .field("stack_size", &self.stack_size)
+            .finish()
+    }
+}
