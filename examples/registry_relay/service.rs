@@ -58,8 +58,9 @@ impl Service {
     /// and accounts for the rest.
     pub(crate) fn stop(self, hurry: Receiver<()>) -> Ended {
         let Self { relay, grace, runtime, server, stop, .. } = self;
-        stop.send_replace(true);
+        // First: who still comes in is told to come again.
         let closing = relay.stop();
+        stop.send_replace(true);
         let hurried = closing.clone();
         thread::spawn(move || hurry.recv().is_ok().then(|| hurried.abort()));
         let outcome = closing.within(grace);
