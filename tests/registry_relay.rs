@@ -355,7 +355,6 @@ fn only_so_many_are_connected_and_the_others_get_their_turn() {
     // A head that is not ended holds a seat.
     first.stream.write_all(healthz.trim_end().as_bytes()).unwrap();
     second.stream.write_all(healthz.trim_end().as_bytes()).unwrap();
-    thread::sleep(Duration::from_millis(50));
 
     let mut third = relay.client();
     third.stream.write_all(healthz.as_bytes()).unwrap();

@@ -23,6 +23,9 @@ use crate::relay::{Admission, Relay};
 /// When a registry that was told that there is no room may come again.
 const COME_BACK: HeaderValue = HeaderValue::from_static("1");
 
+/// How much of a body is read only so that its client gets to see why it is refused.
+const FORGOTTEN: usize = 4 << 20;
+
 /// Where what is asked for goes.
 pub(crate) struct Door {
     pub(crate) relay: Arc<Relay>,
@@ -102,7 +105,7 @@ impl Door {
             if refusal.status != StatusCode::REQUEST_TIMEOUT && !headers.contains_key(EXPECT) {
                 // Who is still sending does not see the answer: the rest, up to a point, is let in and
                 // forgotten.
-                let _ = time::timeout(timeout, Limited::new(&mut body, self.max_body).collect()).await;
+                let _ = time::timeout(timeout, forget(&mut body)).await;
             }
         }
         admitted
@@ -189,6 +192,18 @@ impl Door {
             Some((scheme, brought)) if scheme.eq_ignore_ascii_case(b"Bearer ") && token.is(brought) => Ok(()),
             _ => Err(Refusal::new(StatusCode::UNAUTHORIZED, "bring the token, as Authorization: Bearer")
                 .with(WWW_AUTHENTICATE, "Bearer")),
+        }
+    }
+}
+
+/// Reads the rest of a body, unless that is a lot.
+async fn forget(body: &mut Incoming) {
+    let mut left = FORGOTTEN;
+    while let Some(Ok(frame)) = body.frame().await {
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        match left.checked_sub(length) {
+            Some(rest) => left = rest,
+            None => return,
         }
     }
 }

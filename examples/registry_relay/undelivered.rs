@@ -64,7 +64,15 @@ impl Undelivered {
     /// Once it has returned, a machine that stops loses nothing of the file.
     pub(crate) fn sync(&self) -> io::Result<()> {
         let lines = self.0.lock();
-        lines.file.as_ref().map_or(Ok(()), File::sync_all)
+        let Some(file) = &lines.file else { return Ok(()) };
+        file.sync_all()?;
+        // That it is there stands in its folder.
+        #[cfg(unix)]
+        {
+            let folder = lines.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+        }
+        Ok(())
     }
 }
 
