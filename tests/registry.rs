@@ -45,11 +45,12 @@ fn both_receivers_get_what_the_registry_tells_all_of_it_in_order() {
     let failing = Webhook::start(half_and_an_outage());
     // It never fails: what it records is the truth.
     let recorder = Webhook::healthy();
+    let undelivered = scratch.join("undelivered.ndjson");
     let relay = Relay::run(
         Relay::command(&["--listen", "127.0.0.1:0", "--token", "--threshold", "3", "--backoff", "50ms"])
             .args(["--to", &healthy.url("/hook"), "--to", &failing.url("/hook")])
             // Few enough that there are many requests, of several events.
-            .args(["--batch", "4", "--grace", "30s"])
+            .args(["--batch", "4", "--grace", "30s", "--undelivered", &undelivered])
             .env("REGISTRY_RELAY_TOKEN", TOKEN)
             .env("REGISTRY_RELAY_SIGNING_SECRETS", SECRET),
     );
@@ -80,6 +81,7 @@ fn both_receivers_get_what_the_registry_tells_all_of_it_in_order() {
     );
 
     assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(!fs::exists(&undelivered).unwrap(), "there is nothing to write");
     for row in ended.rows() {
         assert_eq!((row.accepted, row.delivered), (truth.len() as u64, truth.len() as u64), "{ended:?}");
     }
