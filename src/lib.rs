@@ -143,8 +143,8 @@
 //!
 //! None is on by default.
 //!
-//! - `futures`: [`Closing`] and [`Flushing`] can be awaited, [`Events`](channel::Events) and [`Subscription`]
-//!   are `Stream`s, and `into_futures` makes a `futures::Sink` of a sink whose writes never wait. Brings
+//! - `futures`: [`Closing`] and [`Flushing`] can be awaited, [`Events`](channel::Events), [`Subscription`] and
+//!   [`Cursor`](log::Cursor) are `Stream`s, and `into_futures` makes a `futures::Sink` of a sink whose writes never wait. Brings
 //!   `futures-core` and `futures-sink`.
 //! - `http`: the module `http`, a sink that posts events to webhooks. Brings ureq with rustls, ring and serde.
 //! - `metrics`: what meters and queues count, published through the `metrics` facade. See

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use outflow::adapter::Tee;
 use outflow::buffer::Policy;
+use outflow::log::{FollowOptions, Lag, Log};
 use outflow::queue::Batch;
 use outflow::retry::{Breaker, Constant, ExponentialBackoff};
 use outflow::sink::Collector;
@@ -418,6 +419,36 @@ fn subscription() {
         Subject::new(broadcaster).drained(move || reader.join().unwrap())
     })
     .without(OF_A_CHANNEL)
+    .assert();
+}
+
+/// As of a broadcaster: a follower whose sink closes, or panics, ends alone, and the log goes on.
+#[test]
+fn log() {
+    fn followed(end: Downstream, options: FollowOptions<Probe>) -> Subject {
+        let log = Log::new();
+        let follower = log.follow_with(options, end).unwrap();
+        let others = [log.follow(sink::discard()), log.follow(sink::discard())];
+        Subject::new(log).counted(move || {
+            let stats = follower.stats();
+            let _ = &others;
+            stats.dropped + stats.lost + stats.skipped
+        })
+    }
+    let without = [Law::ClosedBelow, Law::SurvivesPanic];
+    Conformance::of_subjects(|end| followed(end, FollowOptions::new())).without(without).assert();
+    // Writers wait for it, it skips, or it is closed; the last as if its sink had closed.
+    for lag in [Lag::Block, Lag::Skip] {
+        Conformance::of_subjects(move |end| followed(end, FollowOptions::new().max_lag(3, lag)))
+            .without(without)
+            .assert();
+    }
+    Conformance::of_subjects(|end| {
+        let kept = sink::collector();
+        let options = FollowOptions::new().spill(kept.clone());
+        spilling(followed(end, options), kept)
+    })
+    .without(without)
     .assert();
 }
 

@@ -12,13 +12,14 @@ use super::{Lagged, RecvError, Seq};
 /// Reads a log at its own pace, by reference, on whatever thread calls it. Made by
 /// [`Log::subscribe`](super::Log::subscribe) and its like.
 ///
-/// It costs 64 bytes and no thread, and a write does not visit it. Unless it has a
+/// It costs 64 bytes (72 with the feature `futures`) and no thread, and a write does not visit it. Unless it has a
 /// [`max_lag`](super::SubscribeOptions::max_lag), everything from its position on is kept for it. It outlives
 /// the log: when that is closed, it reads what is left and then [ends](RecvError::Ended).
 ///
 /// `recv`, `try_recv` and `recv_timeout` clone the event, `recv_with` and its like lend it to a closure, and
 /// `next_batch` and its like lend all there is in one piece. If the closure, or `E::clone`, panics, the event
-/// is still the next one. The waits yield for some microseconds and then sleep.
+/// is still the next one. The waits yield for some microseconds and then sleep. With the feature `futures` a cursor
+/// is a `Stream`.
 ///
 /// # Examples
 ///
@@ -37,11 +38,14 @@ use super::{Lagged, RecvError, Seq};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Cursor<E> {
-    shared: Arc<Shared<E>>,
-    reader: Reader<E>,
+    pub(super) shared: Arc<Shared<E>>,
+    pub(super) reader: Reader<E>,
     missed: u64,
     /// It fell behind, and that was its end.
     closed: bool,
+    /// Once it was polled.
+    #[cfg(feature = "futures")]
+    pub(super) task: Option<Arc<super::stream::Task>>,
 }
 
 /// A segment, and where in it the next event is.
@@ -63,20 +67,77 @@ impl Wait {
 
 impl<E> Cursor<E> {
     pub(super) fn new(shared: Arc<Shared<E>>, reader: Reader<E>) -> Self {
-        Self { shared, reader, missed: 0, closed: false }
+        Self {
+            shared,
+            reader,
+            missed: 0,
+            closed: false,
+            #[cfg(feature = "futures")]
+            task: None,
+        }
+    }
+
+    /// Whether there is nothing to read any more.
+    #[cfg(feature = "futures")]
+    pub(super) fn has_ended(&self) -> bool {
+        // Closed first: `head` does not move after that.
+        self.closed || (self.shared.is_closed() && self.shared.head() == self.reader.position)
     }
 
     /// The number of the event that it reads next, and that [`Start::At`](super::Start::At) takes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::Log;
+    ///
+    /// let log = Log::new();
+    /// let mut cursor = log.subscribe();
+    /// log.append("pushed")?;
+    /// assert_eq!(cursor.position(), 0);
+    /// cursor.recv()?;
+    /// assert_eq!(cursor.position(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn position(&self) -> Seq {
         self.reader.position
     }
 
     /// How many events it is behind the log.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::Log;
+    ///
+    /// let log = Log::new();
+    /// let mut cursor = log.subscribe();
+    /// log.append("pushed")?;
+    /// assert_eq!(cursor.lag(), 1);
+    /// cursor.recv()?;
+    /// assert_eq!(cursor.lag(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn lag(&self) -> u64 {
         self.shared.head().saturating_sub(self.reader.position)
     }
 
     /// How many events it has missed in all, because it was further behind than its `max_lag`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::{Lag, Log, SubscribeOptions};
+    ///
+    /// let log = Log::new();
+    /// let mut cursor = log.subscribe_with(SubscribeOptions::new().max_lag(1, Lag::Skip))?;
+    /// for event in 0..5 {
+    ///     log.append(event)?;
+    /// }
+    /// assert_eq!(cursor.iter().next(), Some(4));
+    /// assert_eq!(cursor.missed(), 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn missed(&self) -> u64 {
         self.missed
     }
@@ -86,6 +147,18 @@ impl<E> Cursor<E> {
     /// # Errors
     ///
     /// Why there is none: see [`RecvError`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::Log;
+    ///
+    /// let log = Log::new();
+    /// let mut cursor = log.subscribe();
+    /// log.append("pushed")?;
+    /// assert_eq!(cursor.recv_with(|event| event.len())?, 6);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv_with<F, T>(&mut self, f: F) -> Result<T, RecvError>
     where
         F: FnOnce(&E) -> T,
@@ -98,6 +171,19 @@ impl<E> Cursor<E> {
     /// # Errors
     ///
     /// Why there is none, unless it is yet to come: that is `None`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::Log;
+    ///
+    /// let log = Log::new();
+    /// let mut cursor = log.subscribe();
+    /// log.append("pushed")?;
+    /// assert_eq!(cursor.try_recv_with(|event| event.len())?, Some(6));
+    /// assert_eq!(cursor.try_recv_with(|event| event.len())?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_recv_with<F, T>(&mut self, f: F) -> Result<Option<T>, RecvError>
     where
         F: FnOnce(&E) -> T,
@@ -110,6 +196,21 @@ impl<E> Cursor<E> {
     /// # Errors
     ///
     /// Why there is none: see [`RecvError`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::log::Log;
+    ///
+    /// let log = Log::new();
+    /// let mut cursor = log.subscribe();
+    /// log.append("pushed")?;
+    /// let soon = Duration::from_millis(1);
+    /// assert_eq!(cursor.recv_timeout_with(soon, |event| event.len())?, Some(6));
+    /// assert_eq!(cursor.recv_timeout_with(soon, |event| event.len())?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv_timeout_with<F, T>(&mut self, timeout: Duration, f: F) -> Result<Option<T>, RecvError>
     where
         F: FnOnce(&E) -> T,
@@ -150,6 +251,21 @@ impl<E> Cursor<E> {
     /// # Errors
     ///
     /// Why there are none, unless they are yet to come: that is `None`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::Log;
+    ///
+    /// let log = Log::new();
+    /// let mut cursor = log.subscribe();
+    /// log.append("pushed")?;
+    /// let batch = cursor.try_next_batch()?.expect("there is an event");
+    /// assert_eq!(*batch, ["pushed"]);
+    /// drop(batch);
+    /// assert!(cursor.try_next_batch()?.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_next_batch(&mut self) -> Result<Option<Batch<'_, E>>, RecvError> {
         let pinned = self.pin(Wait::No)?;
         Ok(pinned.map(|(segment, at)| Batch { cursor: self, segment, at }))
@@ -160,6 +276,18 @@ impl<E> Cursor<E> {
     /// # Errors
     ///
     /// Why there are none: see [`RecvError`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::log::Log;
+    ///
+    /// let log = Log::<u32>::new();
+    /// let mut cursor = log.subscribe();
+    /// assert!(cursor.next_batch_timeout(Duration::from_millis(1))?.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn next_batch_timeout(&mut self, timeout: Duration) -> Result<Option<Batch<'_, E>>, RecvError> {
         let pinned = self.pin(Wait::at_most(timeout))?;
         Ok(pinned.map(|(segment, at)| Batch { cursor: self, segment, at }))
@@ -240,6 +368,18 @@ where
     /// # Errors
     ///
     /// Why there is none: see [`RecvError`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::Log;
+    ///
+    /// let log = Log::new();
+    /// let mut cursor = log.subscribe();
+    /// log.append("pushed")?;
+    /// assert_eq!(cursor.recv()?, "pushed");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv(&mut self) -> Result<E, RecvError> {
         self.recv_with(E::clone)
     }
@@ -249,6 +389,19 @@ where
     /// # Errors
     ///
     /// Why there is none, unless it is yet to come: that is `None`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::Log;
+    ///
+    /// let log = Log::new();
+    /// let mut cursor = log.subscribe();
+    /// log.append("pushed")?;
+    /// assert_eq!(cursor.try_recv()?, Some("pushed"));
+    /// assert_eq!(cursor.try_recv()?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_recv(&mut self) -> Result<Option<E>, RecvError> {
         self.try_recv_with(E::clone)
     }
@@ -309,6 +462,10 @@ where
 
 impl<E> Drop for Cursor<E> {
     fn drop(&mut self) {
+        #[cfg(feature = "futures")]
+        if let Some(task) = &self.task {
+            task.forget();
+        }
         self.shared.leave(&self.reader.bound);
     }
 }
@@ -326,6 +483,23 @@ impl<E> fmt::Debug for Cursor<E> {
 /// Events that stand next to each other in a log, lent. Made by [`Cursor::next_batch`] and its like.
 ///
 /// There is at least one. Dropping it moves the cursor past all of them.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::log::Log;
+///
+/// let log = Log::new();
+/// let mut cursor = log.subscribe();
+/// log.append("pushed")?;
+/// log.append("pulled")?;
+/// let batch = cursor.next_batch()?;
+/// for (seq, event) in (batch.first()..).zip(batch.iter()) {
+///     println!("{seq}: {event}");
+/// }
+/// assert_eq!(batch.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropping a batch moves the cursor past it"]
 pub struct Batch<'a, E> {
     cursor: &'a mut Cursor<E>,
@@ -335,6 +509,20 @@ pub struct Batch<'a, E> {
 
 impl<E> Batch<'_, E> {
     /// The number of the first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::Log;
+    ///
+    /// let log = Log::new();
+    /// let mut cursor = log.subscribe();
+    /// log.append("pushed")?;
+    /// cursor.recv()?;
+    /// log.append("pulled")?;
+    /// assert_eq!(cursor.next_batch()?.first(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn first(&self) -> Seq {
         self.cursor.position()
     }
@@ -362,6 +550,18 @@ impl<E: fmt::Debug> fmt::Debug for Batch<'_, E> {
 }
 
 /// Iterates over clones of a log's events, waiting for each. Made by [`Cursor::iter`].
+///
+/// # Examples
+///
+/// ```
+/// use outflow::log::Log;
+///
+/// let log = Log::new();
+/// let mut cursor = log.subscribe();
+/// log.append("pushed")?;
+/// assert_eq!(cursor.iter().next(), Some("pushed"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "iterators are lazy"]
 pub struct Iter<'a, E> {
@@ -377,6 +577,19 @@ impl<E: Clone> Iterator for Iter<'_, E> {
 }
 
 /// Iterates over clones of a log's events, waiting for each. Made by `Cursor::into_iter`.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::log::Log;
+///
+/// let log = Log::new();
+/// let cursor = log.subscribe();
+/// log.append("pushed")?;
+/// drop(log); // The last of them: the log is closed.
+/// assert_eq!(cursor.into_iter().collect::<Vec<_>>(), ["pushed"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "iterators are lazy"]
 pub struct IntoIter<E> {

@@ -3,6 +3,21 @@ use std::io;
 use super::Seq;
 
 /// How many events a reader missed because it was further behind than its `max_lag`.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::log::{Lag, Log, RecvError, SubscribeOptions};
+///
+/// let log = Log::new();
+/// let mut cursor = log.subscribe_with(SubscribeOptions::new().max_lag(1, Lag::Close))?;
+/// for event in 0..5 {
+///     log.append(event)?;
+/// }
+/// let Err(RecvError::Closed(lagged)) = cursor.recv() else { panic!("it is too far behind") };
+/// assert_eq!(lagged.to_string(), "the reader fell behind and missed 5 events");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the reader fell behind and missed {missed} events")]
 #[non_exhaustive]
@@ -76,6 +91,19 @@ pub enum StartError {
 }
 
 /// A follower could not be started. Its sink's close was begun.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::log::{FollowError, Log, Start, StartError};
+/// use outflow::{Sink, sink};
+///
+/// let log = Log::<u32>::new();
+/// let late = sink::collector();
+/// let error = log.follow_with(Start::At(7), late.clone()).unwrap_err();
+/// assert!(matches!(error, FollowError::Start(StartError::Ahead { seq: 7, next: 0 })));
+/// assert!(late.is_closed());
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FollowError {

@@ -33,6 +33,20 @@ pub struct Follower<E> {
 
 /// Where a follower's events are: one answer adds up to
 /// `accepted = delivered + skipped + dropped + spilled + lost + pending + in_flight`.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Log, Sink, sink};
+///
+/// let log = Log::new();
+/// let follower = log.follow(sink::discard());
+/// log.append("pushed")?;
+/// follower.flush().wait()?;
+/// let stats = follower.stats();
+/// assert_eq!((stats.accepted, stats.delivered, stats.pending), (1, 1, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FollowerStats {
@@ -56,27 +70,96 @@ pub struct FollowerStats {
 
 impl<E> Follower<E> {
     /// The name under which the close of the log tells what was not delivered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Log, Sink, sink};
+    ///
+    /// let log = Log::new();
+    /// let sink = sink::collector();
+    /// let follower = log.follow(sink.clone());
+    /// sink.close();
+    /// log.append("refused")?;
+    /// let error = log.close().wait().unwrap_err();
+    /// assert_eq!(error.sinks().next().map(|(id, _)| id), Some(follower.id()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn id(&self) -> SinkId {
         self.following.id
     }
 
     /// The number of the event that it writes next. Those before are written, one in flight included.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Log, Sink, sink};
+    ///
+    /// let log = Log::new();
+    /// let follower = log.follow(sink::discard());
+    /// log.append("pushed")?;
+    /// follower.flush().wait()?;
+    /// assert_eq!(follower.position(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn position(&self) -> Seq {
         self.following.position()
     }
 
     /// How many events it is behind the log, or behind where it ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Log, Sink, sink};
+    ///
+    /// let log = Log::new();
+    /// let follower = log.follow(sink::discard());
+    /// log.append("pushed")?;
+    /// follower.flush().wait()?;
+    /// assert_eq!(follower.lag(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn lag(&self) -> u64 {
         let end = self.following.end().min(self.following.shared.head());
         end.saturating_sub(self.following.position())
     }
 
     /// Where its events are. Does not hold up the thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Log, Sink, sink};
+    ///
+    /// let log = Log::new();
+    /// let follower = log.follow(sink::discard());
+    /// log.append("pushed")?;
+    /// follower.flush().wait()?;
+    /// assert_eq!(follower.stats().delivered, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stats(&self) -> FollowerStats {
         self.following.stats()
     }
 
     /// Whether it has ended: its sink is closed or handed back, and everything is accounted for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Log, Sink, sink};
+    ///
+    /// let log = Log::new();
+    /// let follower = log.follow(sink::discard());
+    /// log.append("pushed")?;
+    /// follower.flush().wait()?;
+    /// assert!(!follower.has_ended());
+    /// follower.close().wait()?;
+    /// assert!(follower.has_ended());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn has_ended(&self) -> bool {
         self.following.closing().is_done()
     }
@@ -107,6 +190,19 @@ impl<E> Follower<E> {
     }
 
     /// Begins to write what is in the log up to now; the answer waits for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Log, Sink, sink};
+    ///
+    /// let log = Log::new();
+    /// let follower = log.follow(sink::discard());
+    /// log.append("pushed")?;
+    /// follower.flush().wait()?;
+    /// assert_eq!(follower.stats().pending, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn flush(&self) -> Flushing {
         self.following.request_flush()
     }

@@ -48,6 +48,8 @@ mod options;
 mod reader;
 mod segment;
 mod shared;
+#[cfg(feature = "futures")]
+mod stream;
 mod wake;
 mod worker;
 
@@ -72,6 +74,16 @@ use crate::sink::{Never, erase};
 use crate::{CloseError, Closing, Ended, Flushing, Sink, WriteError};
 
 /// The number of an event in its log, from 0.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::log::{Log, Seq};
+///
+/// let seq: Seq = Log::new().append("first")?;
+/// assert_eq!(seq, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type Seq = u64;
 
 /// A log in memory, and the sink to write it. See the [module](self).
@@ -119,6 +131,22 @@ struct Handle<E> {
 }
 
 /// What of a log is alive: appended, and not yet read by everybody who can, or retained.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::log::Log;
+///
+/// let log = Log::new();
+/// let cursor = log.subscribe();
+/// for event in 0..3 {
+///     log.append(event)?;
+/// }
+/// assert_eq!(log.held().events, 3);
+/// drop(cursor);
+/// assert_eq!(log.held().events, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Held {
@@ -133,6 +161,14 @@ where
     E: 'static,
 {
     /// A log that keeps what its readers have not read, and nothing else.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::Log;
+    ///
+    /// assert_eq!(Log::<u32>::new().head(), 0);
+    /// ```
     pub fn new() -> Self
     where
         E: Send + Sync,
@@ -189,11 +225,34 @@ impl<E> Log<E> {
     }
 
     /// The number that the next event gets: how many were appended so far.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::Log;
+    ///
+    /// let log = Log::new();
+    /// log.append("pushed")?;
+    /// assert_eq!(log.head(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn head(&self) -> Seq {
         self.shared.head()
     }
 
     /// The number of the oldest event that a reader can begin with; that of the next one, if there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::{Log, LogOptions};
+    ///
+    /// let (forgets, retains) = (Log::new(), Log::with(LogOptions::new().retain(10)));
+    /// forgets.append("pushed")?;
+    /// retains.append("pushed")?;
+    /// assert_eq!((forgets.oldest(), retains.oldest()), (1, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn oldest(&self) -> Seq {
         self.shared.oldest()
     }
@@ -219,11 +278,35 @@ impl<E> Log<E> {
     }
 
     /// How many events were appended while nobody could ever read them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::Log;
+    ///
+    /// let log = Log::new();
+    /// log.append("into the void")?;
+    /// assert_eq!(log.unheard(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn unheard(&self) -> u64 {
         self.shared.unheard()
     }
 
     /// A cursor that reads what is appended from now on. Of a closed log it has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::Log;
+    ///
+    /// let log = Log::new();
+    /// log.append("before")?;
+    /// let mut cursor = log.subscribe();
+    /// log.append("after")?;
+    /// assert_eq!(cursor.recv()?, "after");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn subscribe(&self) -> Cursor<E> {
         match self.subscribe_with(Start::Now) {
             Ok(cursor) => cursor,
@@ -237,6 +320,18 @@ impl<E> Log<E> {
     /// # Errors
     ///
     /// It cannot begin there: see [`StartError`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::{Log, LogOptions, Start};
+    ///
+    /// let log = Log::with(LogOptions::new().retain(10));
+    /// log.append("before")?;
+    /// let mut cursor = log.subscribe_with(Start::Oldest)?;
+    /// assert_eq!(cursor.recv()?, "before");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn subscribe_with<O>(&self, options: O) -> Result<Cursor<E>, StartError>
     where
         O: Into<SubscribeOptions>,
@@ -280,6 +375,19 @@ impl<E> Log<E> {
     }
 
     /// How many followers there are that have not ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Log, sink};
+    ///
+    /// let log = Log::<u32>::new();
+    /// let follower = log.follow(sink::discard());
+    /// assert_eq!(log.followers(), 1);
+    /// follower.close().wait()?;
+    /// assert_eq!(log.followers(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn followers(&self) -> usize {
         self.shared.lock().followers.len()
     }
@@ -375,6 +483,21 @@ where
     /// # Panics
     ///
     /// If the thread's name has a NUL byte in it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::{Log, LogOptions, Start};
+    /// use outflow::{Sink, sink};
+    ///
+    /// let log = Log::with(LogOptions::new().retain(10));
+    /// log.append("before")?;
+    /// let delivered = sink::collector();
+    /// log.follow_with(Start::Oldest, delivered.clone())?;
+    /// log.close().wait()?;
+    /// assert_eq!(delivered.events(), ["before"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn follow_with<O, S>(&self, options: O, sink: S) -> Result<Follower<E>, FollowError>
     where
@@ -529,12 +652,35 @@ impl<E> fmt::Debug for Log<E> {
 }
 
 /// A handle of a [`Log`] that does not keep it open. Made by [`Log::downgrade`].
+///
+/// # Examples
+///
+/// ```
+/// use outflow::Log;
+///
+/// let log = Log::new();
+/// let weak = log.downgrade();
+/// weak.upgrade().expect("it is open").append("pushed")?;
+/// assert_eq!(log.head(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct WeakLog<E> {
     handle: Weak<Handle<E>>,
 }
 
 impl<E> WeakLog<E> {
     /// The log, unless its last handle was dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::Log;
+    ///
+    /// let log = Log::<u32>::new();
+    /// let weak = log.downgrade();
+    /// drop(log);
+    /// assert!(weak.upgrade().is_none());
+    /// ```
     pub fn upgrade(&self) -> Option<Log<E>> {
         let handle = self.handle.upgrade()?;
         Some(Log { shared: Arc::clone(&handle.shared), handle })

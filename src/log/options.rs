@@ -7,6 +7,22 @@ use crate::sink::{Never, erase};
 use crate::{SharedSink, Sink};
 
 /// Where a reader of a log begins.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::log::{Log, LogOptions, Start};
+///
+/// let log = Log::with(LogOptions::new().retain(10));
+/// for event in 0..5 {
+///     log.append(event)?;
+/// }
+/// let first = |start| log.subscribe_with(start).map(|mut cursor| cursor.try_recv());
+/// assert_eq!(first(Start::Oldest)?, Ok(Some(0)));
+/// assert_eq!(first(Start::At(3))?, Ok(Some(3)));
+/// assert_eq!(first(Start::Now)?, Ok(None));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Start {
     /// With the next event that is appended.
@@ -20,6 +36,23 @@ pub enum Start {
 }
 
 /// What becomes of a reader that is further behind than its `max_lag`.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::log::{Lag, Log, RecvError, SubscribeOptions};
+///
+/// let log = Log::new();
+/// let mut skips = log.subscribe_with(SubscribeOptions::new().max_lag(1, Lag::Skip))?;
+/// let mut closes = log.subscribe_with(SubscribeOptions::new().max_lag(1, Lag::Close))?;
+/// for event in 0..3 {
+///     log.append(event)?;
+/// }
+/// assert!(matches!(skips.recv(), Err(RecvError::Lagged(lagged)) if lagged.missed == 2));
+/// assert_eq!(skips.recv()?, 2);
+/// assert!(matches!(closes.recv(), Err(RecvError::Closed(_))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lag {
     /// Writers wait for it, on their own threads. A write from a follower's thread does not: it would be
@@ -87,12 +120,36 @@ pub struct LogOptions {
 
 impl LogOptions {
     /// Keeps no event for those who come later.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::{Log, LogOptions};
+    ///
+    /// let log = Log::with(LogOptions::new());
+    /// log.append("nobody can read this")?;
+    /// assert_eq!(log.held().events, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Keeps at least the last `events` for those who come later, read or not, and after the close too. They
     /// are freed by the segment: of many events the log holds up to twice as many, of few up to 64 more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::{Log, LogOptions};
+    ///
+    /// let log = Log::with(LogOptions::new().retain(100));
+    /// for event in 0..10_000 {
+    ///     log.append(event)?;
+    /// }
+    /// assert!((100..=200).contains(&log.held().events));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn retain(mut self, events: u64) -> Self {
         self.retain = events;
         self
@@ -124,11 +181,33 @@ pub struct SubscribeOptions {
 
 impl SubscribeOptions {
     /// From now on, and any number of events behind.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::{Log, SubscribeOptions};
+    ///
+    /// let cursor = Log::<u32>::new().subscribe_with(SubscribeOptions::new())?;
+    /// assert_eq!(cursor.position(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Where to begin.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::{Log, LogOptions, Start, SubscribeOptions};
+    ///
+    /// let log = Log::with(LogOptions::new().retain(10));
+    /// log.append("before")?;
+    /// let mut cursor = log.subscribe_with(SubscribeOptions::new().start(Start::At(0)))?;
+    /// assert_eq!(cursor.recv()?, "before");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn start(mut self, start: Start) -> Self {
         self.start = start;
         self
@@ -144,6 +223,19 @@ impl SubscribeOptions {
     /// # Panics
     ///
     /// If `events` is 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::{Lag, Log, SubscribeOptions};
+    ///
+    /// let log = Log::new();
+    /// let mut cursor = log.subscribe_with(SubscribeOptions::new().max_lag(1, Lag::Block))?;
+    /// let writer = std::thread::spawn(move || (0..100).for_each(|event| _ = log.append(event)));
+    /// assert_eq!(cursor.iter().count(), 100); // Never more than one behind, and none is missed.
+    /// # writer.join().unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn max_lag(mut self, events: u64, lag: Lag) -> Self {
         self.max_lag = checked(events, lag);
@@ -189,11 +281,37 @@ pub struct FollowOptions<E> {
 
 impl<E> FollowOptions<E> {
     /// From now on, any number of events behind, and a thread as [`std::thread::spawn`] makes it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::{FollowOptions, Log};
+    /// use outflow::sink;
+    ///
+    /// let follower = Log::<u32>::new().follow_with(FollowOptions::new(), sink::discard())?;
+    /// assert_eq!(follower.position(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new() -> Self {
         Self { start: Start::Now, max_lag: None, spill: None, name: None, stack_size: None }
     }
 
     /// Where to begin.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::{FollowOptions, Log, LogOptions, Start};
+    /// use outflow::{Sink, sink};
+    ///
+    /// let log = Log::with(LogOptions::new().retain(10));
+    /// log.append("before")?;
+    /// let delivered = sink::collector();
+    /// log.follow_with(FollowOptions::new().start(Start::At(0)), delivered.clone())?;
+    /// log.close().wait()?;
+    /// assert_eq!(delivered.events(), ["before"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn start(mut self, start: Start) -> Self {
         self.start = start;
         self
@@ -207,6 +325,24 @@ impl<E> FollowOptions<E> {
     /// # Panics
     ///
     /// If `events` is 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::{FollowOptions, Lag, Log};
+    /// use outflow::{Sink, sink};
+    ///
+    /// let log = Log::new();
+    /// let delivered = sink::collector();
+    /// // Writers wait for this one: a queue with a bound, without a copy of its own.
+    /// log.follow_with(FollowOptions::new().max_lag(8, Lag::Block), delivered.clone())?;
+    /// for event in 0..100 {
+    ///     log.append(event)?;
+    /// }
+    /// log.close().wait()?;
+    /// assert_eq!(delivered.len(), 100);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn max_lag(mut self, events: u64, lag: Lag) -> Self {
         self.max_lag = checked(events, lag);
@@ -219,6 +355,26 @@ impl<E> FollowOptions<E> {
     ///
     /// `sink` is closed with the follower, after the last write to it. It is written to by reference, on the
     /// thread that aborts or on the follower's own. What it refuses or panics on is counted as dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::{FollowOptions, Log};
+    /// use outflow::{Sink, SinkExt, retry::Constant, sink};
+    ///
+    /// let saved = sink::collector();
+    /// let dead = sink::from_fn(|_: &u32| Err("no route to host"));
+    /// let log = Log::new();
+    /// log.follow_with(
+    ///     FollowOptions::new().spill(saved.clone()),
+    ///     dead.retry(Constant::new(std::time::Duration::from_secs(3600))),
+    /// )?;
+    /// log.append(1)?;
+    /// log.append(2)?;
+    /// assert_eq!(log.close().abort().unwrap_err().undelivered(), 2);
+    /// assert_eq!(saved.len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn spill<S>(mut self, sink: S) -> Self
     where
         S: Sink<E> + Send + Sync + 'static,
@@ -233,6 +389,20 @@ impl<E> FollowOptions<E> {
     /// # Panics
     ///
     /// Starting the follower panics if the name has a NUL byte in it, as [`std::thread::Builder::name`] says.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::{FollowOptions, Log};
+    /// use outflow::{Sink, sink};
+    ///
+    /// let log = Log::new();
+    /// let named = sink::for_each(|_: u32| assert_eq!(std::thread::current().name(), Some("webhooks")));
+    /// log.follow_with(FollowOptions::new().name("webhooks"), named)?;
+    /// log.append(1)?;
+    /// log.close().wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn name<N>(mut self, name: N) -> Self
     where
         N: Into<String>,
@@ -242,6 +412,18 @@ impl<E> FollowOptions<E> {
     }
 
     /// The size of the follower's stack, in bytes: see [`std::thread::Builder::stack_size`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::{FollowOptions, Log};
+    /// use outflow::{Sink, sink};
+    ///
+    /// let log = Log::<u32>::new();
+    /// log.follow_with(FollowOptions::new().stack_size(256 * 1024), sink::discard())?;
+    /// log.close().wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self

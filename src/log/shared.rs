@@ -445,6 +445,18 @@ impl<E> Shared<E> {
         false
     }
 
+    /// Has `task`, which has left its waker, woken when there is something behind `position` or the log is closed;
+    /// `false` if that is so already.
+    #[cfg(feature = "futures")]
+    pub(super) fn sleep_as(&self, task: &Arc<super::stream::Task>, position: u64) -> bool {
+        let mut state = self.state.lock();
+        if state.head != position || state.closed {
+            return false;
+        }
+        state.sleepers.add_task(task);
+        true
+    }
+
     /// Wakes all readers, for one of which there is news: what `f` sets, which knows the number of the next
     /// event and that none is appended meanwhile.
     pub(super) fn interrupt(&self, f: impl FnOnce(u64)) {

@@ -10,10 +10,16 @@
 //!
 //! One write wakes everybody who sleeps, once; the next ones find nobody asleep. The lock that sleepers wait
 //! with is not the log's: `parking_lot` lets them pass it one after the other, and no writer waits for them.
+//!
+//! A task that reads sleeps no otherwise: it leaves its waker, then registers, once a generation, and looks once
+//! more under the lock. Who ends the generation has the tasks that registered in it, and wakes them.
 
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
+
+#[cfg(feature = "futures")]
+use super::stream::Task;
 
 #[derive(Default)]
 pub(super) struct Wake {
@@ -27,17 +33,33 @@ pub(super) struct Wake {
 pub(super) struct Sleepers {
     count: usize,
     generation: u64,
+    /// Those of them that are no threads.
+    #[cfg(feature = "futures")]
+    tasks: Vec<std::sync::Arc<Task>>,
 }
 
 /// A generation that is over, to be [raised](Wake::raise) without the lock.
 #[must_use]
-pub(super) struct Over(u64);
+pub(super) struct Over {
+    generation: u64,
+    #[cfg(feature = "futures")]
+    tasks: Vec<std::sync::Arc<Task>>,
+}
 
 impl Sleepers {
     /// Registers one; answers its generation.
     pub(super) fn add(&mut self) -> u64 {
         self.count += 1;
         self.generation
+    }
+
+    /// Registers a task, unless it is in this generation.
+    #[cfg(feature = "futures")]
+    pub(super) fn add_task(&mut self, task: &std::sync::Arc<Task>) {
+        if task.enter(self.generation) {
+            self.count += 1;
+            self.tasks.push(std::sync::Arc::clone(task));
+        }
     }
 
     /// Takes back one whose time was up, unless it was woken meanwhile.
@@ -55,17 +77,23 @@ impl Sleepers {
         }
         self.count = 0;
         self.generation += 1;
-        Some(Over(self.generation))
+        Some(Over {
+            generation: self.generation,
+            #[cfg(feature = "futures")]
+            tasks: std::mem::take(&mut self.tasks),
+        })
     }
 }
 
 impl Wake {
     #[cold]
-    pub(super) fn raise(&self, Over(generation): Over) {
+    pub(super) fn raise(&self, ended: Over) {
         let mut over = self.over.lock();
-        *over = generation.max(*over);
+        *over = ended.generation.max(*over);
         drop(over);
         self.changed.notify_all();
+        #[cfg(feature = "futures")]
+        ended.tasks.iter().for_each(|task| task.wake());
     }
 
     /// Sleeps until `generation` is over; `false` if `deadline` was before.
