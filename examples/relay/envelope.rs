@@ -14,8 +14,33 @@ pub(crate) type Event = Arc<Notification>;
 pub(crate) struct Notification {
     pub(crate) id: String,
     pub(crate) action: String,
+    #[allow(dead_code, reason = "`registry_relay` filters by it")]
+    pub(crate) repository: Option<String>,
+    #[allow(dead_code, reason = "`registry_relay` filters by it")]
+    pub(crate) media_type: Option<String>,
     /// An envelope with this event alone: its text as it came in, fields that nobody here knows included.
     pub(crate) envelope: String,
+}
+
+/// What stands before the events of an envelope, and after them.
+const FRAME: [&str; 2] = [r#"{"events":["#, "]}"];
+
+impl Notification {
+    /// The event's own text, as it came in.
+    #[allow(dead_code, reason = "`registry_relay` puts several into one envelope")]
+    pub(crate) fn text(&self) -> &str {
+        &self.envelope[FRAME[0].len()..self.envelope.len() - FRAME[1].len()]
+    }
+}
+
+/// An envelope with these events.
+#[allow(dead_code, reason = "as `text`")]
+pub(crate) fn envelope_of(events: &[Event]) -> String {
+    if let [event] = events {
+        return event.envelope.clone();
+    }
+    let texts: Vec<&str> = events.iter().map(|event| event.text()).collect();
+    format!("{}{}{}", FRAME[0], texts.join(","), FRAME[1])
 }
 
 /// What is wrong with an envelope, and at which byte of it, counted from 1.
@@ -36,6 +61,15 @@ struct Envelope<'a> {
 struct Head {
     id: String,
     action: String,
+    #[serde(default)]
+    target: Option<Target>,
+}
+
+#[derive(Default, Deserialize)]
+struct Target {
+    repository: Option<String>,
+    #[serde(rename = "mediaType")]
+    media_type: Option<String>,
 }
 
 /// The events of an envelope: all of them, or what is wrong with the first that is not one.
@@ -49,7 +83,7 @@ fn notification(envelope: &str, event: &str) -> Result<Event, Malformed> {
     let begins_at = event.as_ptr().addr() - envelope.as_ptr().addr();
     let located = |malformed: Malformed| Malformed { column: begins_at + malformed.column, ..malformed };
 
-    let Head { id, action } = object("an event", event).map_err(located)?;
+    let Head { id, action, target } = object("an event", event).map_err(located)?;
     for (name, value) in [("id", &id), ("action", &action)] {
         if value.is_empty() {
             return Err(located(Malformed {
@@ -58,7 +92,10 @@ fn notification(envelope: &str, event: &str) -> Result<Event, Malformed> {
             }));
         }
     }
-    Ok(Arc::new(Notification { id, action, envelope: format!(r#"{{"events":[{event}]}}"#) }))
+    let Target { repository, media_type } = target.unwrap_or_default();
+    // Exactly as long as it is: many of them may wait.
+    let envelope = [FRAME[0], event, FRAME[1]].concat();
+    Ok(Arc::new(Notification { id, action, repository, media_type, envelope }))
 }
 
 /// Serde takes an array for a struct, too; a registry never writes one.

@@ -1,0 +1,157 @@
+//! Takes a Docker Registry's notifications and relays each of them to webhooks: every event to every
+//! endpoint, in order, whatever becomes of the endpoints meanwhile.
+//!
+//! ```text
+//! cargo run --release --example registry_relay --features http,metrics,tracing -- --self-test
+//! cargo run --release --example registry_relay --features http,metrics,tracing -- \
+//!     --to https://hooks.example/registry --to https://audit.example/in \
+//!     --only push,delete --repository 'library/**' --undelivered /var/lib/relay/undelivered.ndjson
+//! ```
+//!
+//! `--help` tells the options. The registry learns of it in its configuration:
+//!
+//! ```text
+//! notifications:
+//!   endpoints:
+//!     - name: relay
+//!       url: http://127.0.0.1:5056/events
+//!       headers: { Authorization: [Bearer ...] }   # with REGISTRY_RELAY_TOKEN; the registry's /debug/vars shows it
+//!       timeout: 1s
+//!       threshold: 10
+//!       backoff: 1s
+//! ```
+//!
+//! # What happens to an event
+//!
+//! An envelope comes in on the left; each endpoint has a thread of its own, and what stands behind its queue
+//! runs there:
+//!
+//! ```text
+//!                                                        ┌─▶ queue ┄▶ retry ─▶ meter ─▶ HTTP sink
+//! POST ─▶ token, limits, ─▶ room in every ─▶ broadcaster ┤         └▶ refused for good ─▶ file
+//!         form, filters     queue, or 503                └─▶ queue ┄▶ retry ─▶ meter ─▶ HTTP sink
+//!                                                                  └▶ refused for good ─▶ file
+//! ```
+//!
+//! - It is answered 202 when it stands in every endpoint's queue. Nothing but queueing comes before that, so
+//!   that takes well under a millisecond, whatever the endpoints do. With any other answer nothing of the
+//!   envelope was taken: 400 with the reason when it is none, 413 when it is too large (decompressed, and
+//!   however it is sent), 503 with `Retry-After` when there is no room. A registry keeps what is not answered
+//!   2xx, and posts it again.
+//! - It goes out as it came in, with fields that nobody here knows, and numbers as they were written. While
+//!   several wait they go out together, up to `--batch` in an envelope; when an endpoint refuses such an
+//!   envelope for good, each of its events is sent alone.
+//! - It is posted until it is answered 2xx, with a breaker, and as the endpoint's `Retry-After` says. With
+//!   `--undelivered`, one that is refused for good (any other 4xx, a redirect) goes into that file and blocks
+//!   no other; without, there is nowhere to put it, and it is tried again.
+//! - `webhook-id` is the event's id, the same each time, so that an endpoint knows what it has: an event can
+//!   come twice, as when the answer to it got lost. (Of several together it is the first one's, then `+` and
+//!   how many follow.) With REGISTRY_RELAY_SIGNING_SECRETS set, everything is signed as Standard Webhooks has
+//!   it.
+//!
+//! # When an endpoint is dead
+//!
+//! A dead endpoint, bounded memory and "accept all, lose none" cannot all be had. When `--backlog` events
+//! wait for an endpoint, `--when-full refuse` answers 503 before any endpoint has taken anything: the
+//! registry keeps the envelope, and the live endpoints wait with the dead one. `--when-full drop-oldest` goes
+//! on, and counts for that endpoint what it drops.
+//!
+//! Without a durable queue, which this does not have, a crash loses what was answered 2xx and is not
+//! delivered yet. SIGTERM does not: it stops listening, delivers for `--grace`, and writes what is left to
+//! `--undelivered`, 0600, never over a file that exists nor through a link. A line has the endpoint, the
+//! reason and the event; what was posted and not answered is there, too. The exit status is 0 when every
+//! event was delivered, or stands in the file, or was dropped as asked for, and 1 when one was lost, because
+//! the file could not be written or there was none. To send them again: `jq -c '{events: [.event]}' FILE`,
+//! into `examples/relay`.
+//!
+//! # What it takes no harm from
+//!
+//! With a token in REGISTRY_RELAY_TOKEN everything but `/healthz` asks for it; without, it listens on
+//! loopback alone. It speaks plain HTTP: beyond loopback, put a proxy with TLS before it. The head of a
+//! request, its body, and idling have `--client-timeout` each. At most `--max-connections` are connected, and
+//! while others wait, a client is let go after its answer. A page in a browser cannot post here: the content
+//! type has to be the registry's, or JSON. No secret is printed, logged or written; an endpoint goes by
+//! scheme, host and port.
+//!
+//! What waits is bounded by `--backlog` events for each endpoint, an event that waits for several being there
+//! once. With the defaults and a registry's events, of about 1 KiB, the process stays below 128 MiB. Whoever
+//! may post can make an event as large as `--max-body`, and it 3 GiB for an endpoint: lower both where that
+//! matters.
+//!
+//! # Under load
+//!
+//! 64 clients of `wrk` for 30 s, each posting the next envelope, with one event of 0.7 KiB, as soon as the
+//! last is answered, on two cores that wrk and the receivers share (`tests/registry_load.rs`):
+//!
+//! | two endpoints | posts a second | answered within (half, 99 %) | accepted | refused | delivered | peak memory |
+//! | --- | --- | --- | --- | --- | --- | --- |
+//! | both live | 73,600 | 0.7 ms, 4.7 ms | 2,212,280 | 0 | all, to both, once | 16 MiB |
+//! | one dead, `refuse` | 102,600 | 0.4 ms, 3.5 ms | 50,006 | 3,031,454 | all to the live one | 58 MiB |
+//! | one dead, `drop-oldest` | 87,500 | 0.5 ms, 4.6 ms | 2,630,129 | 0 | all to the live one; 2,580,065 dropped for the dead | 58 MiB |
+//!
+//! The registry itself (2.8.2), with a dead endpoint of its own and 64 clients that pull a blob for as long,
+//! queued 32,010 events without a bound and grew from 22 MiB to 210 MiB, 6 KiB an event, and goes on growing.
+
+mod args;
+#[path = "../relay/check.rs"]
+mod check;
+mod door;
+#[path = "../relay/endpoint.rs"]
+mod endpoint;
+#[path = "../relay/envelope.rs"]
+mod envelope;
+mod held;
+#[path = "../relay/input.rs"]
+mod input;
+mod leg;
+mod metrics;
+#[path = "../relay/receiver.rs"]
+mod receiver;
+mod relay;
+mod report;
+mod self_test;
+mod server;
+mod service;
+mod undelivered;
+
+use std::error::Error;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::mpsc;
+
+use tracing::Level;
+
+use crate::args::Args;
+use crate::service::Service;
+
+fn main() -> ExitCode {
+    // A breaker that opens, events that are dropped, a close that takes long: with counts, and of no content.
+    tracing_subscriber::fmt().with_max_level(Level::INFO).with_ansi(false).with_writer(io::stderr).init();
+    run(Args::of_command_line()).unwrap_or_else(|error| {
+        say(error);
+        ExitCode::FAILURE
+    })
+}
+
+fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
+    let secrets = args.secrets()?;
+    if args.self_test {
+        return self_test::run(args, secrets);
+    }
+    // Taken over first, so that what was accepted is drained whenever it comes.
+    let (interrupt, interrupts) = mpsc::channel();
+    ctrlc::set_handler(move || _ = interrupt.send(()))?;
+
+    let grace = humantime::format_duration(args.grace);
+    let service = Service::start(args, secrets)?;
+    say(format_args!("listening on {}", service.address));
+    interrupts.recv()?;
+    say(format_args!("stopping; what is not delivered in {grace} is given up (once more: at once)"));
+    Ok(service.stop(interrupts).conclude())
+}
+
+/// Where standard error cannot be written to there is nobody to tell.
+fn say(message: impl Display) {
+    let _ = writeln!(io::stderr(), "registry_relay: {message}");
+}

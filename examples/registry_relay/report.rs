@@ -1,0 +1,61 @@
+//! What is told at the end.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use crate::leg::{Leg, Tally};
+use crate::service::Ended;
+
+/// Prints the table, and answers whether nothing was lost.
+pub(crate) fn conclude(ended: &Ended) -> bool {
+    let legs = &ended.relay.legs;
+    let mut good = true;
+    let mut complain = |what: String| {
+        crate::say(what);
+        good = false;
+    };
+    if let Err(error) = &ended.file {
+        complain(format!("the file of what was not delivered is not safe on the disk: {error}"));
+    }
+    for leg in legs {
+        let Tally { lost, .. } = leg.tally();
+        if lost > 0 {
+            let why = leg.file_error().map_or(String::new(), |error| format!(", and not written: {error}"));
+            complain(format!("not delivered to {}: {lost}{why}", leg.endpoint));
+        }
+    }
+    if let Err(error) = &ended.outcome {
+        crate::say(format_args!("the grace was over before everything was delivered: {error}"));
+    }
+    // Nobody may be reading; how it went stands in the exit status, too.
+    let _ = io::stdout().write_all(Table(legs).to_string().as_bytes());
+    good
+}
+
+/// One row for each endpoint.
+struct Table<'a>(&'a [Leg]);
+
+const COLUMNS: [&str; 8] =
+    ["accepted", "posted", "failed attempts", "delivered", "refused", "dropped", "written", "lost"];
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.0.iter().map(|leg| leg.endpoint.to_string()).collect();
+        let width = names.iter().map(String::len).max().unwrap_or(0).max("endpoint".len());
+
+        write!(f, "{:width$}", "endpoint")?;
+        COLUMNS.iter().try_for_each(|column| write!(f, "  {column}"))?;
+        writeln!(f)?;
+        for (name, leg) in names.iter().zip(self.0) {
+            let Tally { accepted, posted, failed, delivered, refused, dropped, written, lost, .. } =
+                leg.tally();
+            write!(f, "{name:width$}")?;
+            let counts = [accepted, posted, failed, delivered, refused, dropped, written, lost];
+            for (column, count) in COLUMNS.iter().zip(counts) {
+                write!(f, "  {count:>width$}", width = column.len())?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,87 @@
+//! The service, from its start to its end.
+
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::thread;
+use std::time::Duration;
+
+use outflow::CloseError;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::args::{Args, Secrets};
+use crate::door::Door;
+use crate::endpoint::Endpoint;
+use crate::metrics::Metrics;
+use crate::relay::Relay;
+use crate::{report, server};
+
+/// Requests are answered in microseconds, and nothing waits on these threads.
+const THREADS: usize = 2;
+
+pub(crate) struct Service {
+    pub(crate) relay: Arc<Relay>,
+    pub(crate) address: SocketAddr,
+    grace: Duration,
+    runtime: Runtime,
+    server: JoinHandle<()>,
+    stop: watch::Sender<bool>,
+}
+
+impl Service {
+    /// Once it has returned, clients are taken.
+    pub(crate) fn start(args: Args, secrets: Secrets) -> Result<Self, Box<dyn Error>> {
+        let endpoints = Endpoint::parse_all(&args.to)?;
+        let Args { listen, max_body, max_connections, client_timeout, grace, .. } = args;
+        let runtime = Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
+        let listener = runtime
+            .block_on(TcpListener::bind(listen))
+            .map_err(|error| format!("--listen {listen}: {error}"))?;
+        let address = listener.local_addr()?;
+
+        let metrics = Metrics::new()?;
+        let relay = Arc::new(Relay::new(args, endpoints, &secrets, &metrics.publisher)?);
+        runtime.spawn(metrics.clone().keep());
+        let door = Arc::new(Door { relay: Arc::clone(&relay), metrics, token: secrets.token, max_body });
+        let (stop, stopped) = watch::channel(false);
+        let server = runtime.spawn(server::serve(listener, door, max_connections, client_timeout, stopped));
+        Ok(Self { relay, address, grace, runtime, server, stop })
+    }
+
+    /// Stops listening, delivers what was accepted, within the grace, or until `hurry` says that it is over,
+    /// and accounts for the rest.
+    pub(crate) fn stop(self, hurry: Receiver<()>) -> Ended {
+        let Self { relay, grace, runtime, server, stop, .. } = self;
+        // First: who still comes in is told to come again.
+        let closing = relay.stop();
+        stop.send_replace(true);
+        let hurried = closing.clone();
+        thread::spawn(move || hurry.recv().is_ok().then(|| hurried.abort()));
+        let outcome = closing.within(grace);
+        let _ = runtime.block_on(server);
+        let file = relay.settle();
+        Ended { relay, outcome, file }
+    }
+}
+
+/// A service that has stopped.
+pub(crate) struct Ended {
+    pub(crate) relay: Arc<Relay>,
+    pub(crate) outcome: Result<(), CloseError>,
+    /// Whether the file of what was not delivered stands on the disk.
+    pub(crate) file: io::Result<()>,
+}
+
+impl Ended {
+    /// Prints the table, and says how it went: a success is that every event was delivered, or stands in the
+    /// file, or was dropped as asked for.
+    pub(crate) fn conclude(&self) -> ExitCode {
+        if report::conclude(self) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}

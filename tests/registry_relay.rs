@@ -1,0 +1,918 @@
+//! `examples/registry_relay` does what its page says, whatever its clients and its endpoints do.
+
+#![cfg(unix)]
+
+mod service;
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::Value;
+
+use service::{
+    Client, Cut, DEAD, Hang, MEDIA_TYPE, Refuse, Relay, Running, SOON, Scratch, Take, Webhook, envelope,
+    event, wait_until,
+};
+
+/// What no output may have in it.
+const PLANTED: &str = "s3cr3t";
+
+const ONE: &str = r#"{"id":"one","action":"push","size":1.50e2,"unheard-of":{"a" : [1, 2]}}"#;
+const TWO: &str =
+    r#"{ "id" : "two", "action":"pull", "big": 12345678901234567890123, "action2": "\u00e9 \"x\"" }"#;
+
+#[test]
+fn an_event_goes_out_as_it_came_in() {
+    let webhook = Webhook::healthy();
+    let relay = Relay::start(&["--batch", "1", "--to", &webhook.url("/hook?token=1")]);
+    assert_eq!(relay.post(&format!("  {{\"events\" : [ {ONE} ,\n{TWO}]}}\r\n")).status, 202);
+    let ended = relay.terminate();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+
+    let requests = webhook.taken();
+    let bodies: Vec<&str> = requests.iter().map(|request| &*request.body).collect();
+    assert_eq!(bodies, [ONE, TWO].map(|event| envelope(&[event])));
+    for (request, id) in requests.iter().zip(["one", "two"]) {
+        assert!(request.head.starts_with("POST /hook?token=1 HTTP/1.1\r\n"), "{}", request.head);
+        assert_eq!(request.header("content-type"), Some(MEDIA_TYPE));
+        assert_eq!(request.header("webhook-id"), Some(id));
+        assert_eq!(request.header("webhook-signature"), None, "there is no secret to sign with");
+    }
+}
+
+#[test]
+fn events_that_wait_go_out_together() {
+    let webhook = Webhook::start(|number, _| if number == 0 { Hang } else { Take("200 OK") });
+    let relay = Relay::start(&["--batch", "3", "--backoff", "1ms", "--to", &webhook.url("/")]);
+    assert_eq!(relay.post(&envelope(&[event("0")])).status, 202);
+    webhook.wait_for_requests(1);
+    let ids: Vec<String> = (1..=7).map(|id| id.to_string()).collect();
+    let events: Vec<String> = ids.iter().map(|id| event(id)).collect();
+    assert_eq!(relay.post(&envelope(&events)).status, 202);
+    webhook.release();
+    assert_eq!(relay.terminate().code, Some(0));
+
+    let requests = webhook.taken();
+    let sizes: Vec<usize> = requests.iter().map(|request| request.events().len()).collect();
+    assert_eq!(sizes, [1, 3, 3, 1]);
+    assert_eq!(webhook.events(), [&[event("0")][..], &events].concat());
+    assert_eq!(requests[1].header("webhook-id"), Some("1+2"), "of several events it is none of theirs");
+}
+
+#[test]
+fn what_is_filtered_out_is_answered_and_not_relayed() {
+    let event = |id: &str, action: &str, repository: &str, media_type: &str| {
+        let target = format!(r#"{{"repository":"{repository}","mediaType":"{media_type}"}}"#);
+        format!(r#"{{"id":"{id}","action":"{action}","target":{target}}}"#)
+    };
+    let events = envelope(&[
+        event("a", "push", "library/alpine", "manifest"),
+        event("b", "pull", "library/alpine", "manifest"),
+        event("c", "delete", "library/alpine", "manifest"),
+        event("d", "push", "library/alpine/deep", "manifest"),
+        event("e", "push", "mirror/library/alpine", "manifest"),
+        event("f", "push", "library/alpine", "layer"),
+        event("g", "push", "librarY/alpine", "manifest"),
+        r#"{"id":"h","action":"push"}"#.to_string(),
+        r#"{"id":"i","action":"push","target":{}}"#.to_string(),
+    ]);
+    for (args, relayed) in [
+        (&[][..], "abcdefghi"),
+        (&["--only", "push,delete"], "acdefghi"),
+        (&["--only", "push", "--only", "pull"], "abdefghi"),
+        (&["--repository", "library/*"], "abcf"),
+        (&["--repository", "library/**"], "abcdf"),
+        (&["--repository", "**/alpine"], "abcefg"),
+        (&["--repository", "mirror/**", "--repository", "librar[Y]/*"], "eg"),
+        (&["--ignore-media-type", "layer"], "abcdeghi"),
+        (&["--ignore-media-type", "layer", "--ignore-media-type", "manifest"], "hi"),
+        (&["--only", "push", "--repository", "library/*", "--ignore-media-type", "layer"], "a"),
+        (&["--only", "mount"], ""),
+    ] {
+        let webhook = Webhook::healthy();
+        let relay = Relay::start(&[args, &["--to", &webhook.url("/")]].concat());
+        assert_eq!(relay.post(&events).status, 202);
+        assert_eq!(relay.terminate().code, Some(0));
+        assert_eq!(webhook.ids().concat(), relayed, "{args:?}");
+    }
+}
+
+#[test]
+fn it_answers_at_once_though_no_endpoint_does() {
+    let hanging = Webhook::start(|_, _| Hang);
+    let relay = Relay::start(&["--to", &hanging.url("/"), "--to", DEAD]);
+    let mut client = relay.client();
+    let answered_within = |id: u32| {
+        let begun = Instant::now();
+        assert_eq!(client.post(&[], envelope(&[event(&id.to_string())]).as_bytes()).status, 202);
+        begun.elapsed()
+    };
+    let mut times: Vec<Duration> = (0..500).map(answered_within).collect();
+    times.sort();
+    // It is a fraction of a millisecond; the endpoints take for ever.
+    assert!(times[250] < Duration::from_millis(10), "{times:?}");
+    assert!(times[499] < Duration::from_secs(1), "{times:?}");
+}
+
+#[test]
+fn a_body_that_is_no_envelope_is_told_why_and_harms_nothing() {
+    let webhook = Webhook::healthy();
+    let relay = Relay::start(&["--to", &webhook.url("/")]);
+    let mut client = relay.client();
+    let second = r#"{"events":["#.len() + ONE.len() + 2;
+    for (body, reason) in [
+        (b"".to_vec(), "an envelope is a JSON object".to_string()),
+        (b"[]".to_vec(), "byte 1, an envelope is a JSON object".to_string()),
+        (b"{}".to_vec(), "missing field `events`".to_string()),
+        (br#"{"events":{}}"#.to_vec(), "expected a sequence".to_string()),
+        (br#"{"events":[]} x"#.to_vec(), "trailing characters".to_string()),
+        (br#"{"events":["x"]}"#.to_vec(), "byte 12, an event is a JSON object".to_string()),
+        (br#"{"events":[{"id":"a"}]}"#.to_vec(), "missing field `action`".to_string()),
+        (br#"{"events":[{"id":"","action":"push"}]}"#.to_vec(), "`id` of this event is empty".to_string()),
+        (br#"{"events":[{"id":"a.b","action":"push"}]}"#.to_vec(), r#"the event id "a.b""#.to_string()),
+        (br#"{"events":[{"id":"a\nb","action":"push"}]}"#.to_vec(), r#"the event id "a\nb""#.to_string()),
+        (b"{\"events\":[\xff]}".to_vec(), "byte 12, this is not UTF-8".to_string()),
+        // A good event before it is not taken either.
+        (format!(r#"{{"events":[{ONE},{{"id":"x"}}]}}"#).into_bytes(), format!("byte {}", second + 9)),
+        ([&b"{\"events\":"[..], &b"[".repeat(60_000)].concat(), "byte".to_string()),
+    ] {
+        let answer = client.post(&[], &body);
+        assert_eq!(answer.status, 400, "{answer:?}");
+        assert!(answer.body.contains(&reason), "{reason:?} is not in {answer:?}");
+    }
+    assert_eq!(client.post(&[], envelope(&[TWO]).as_bytes()).status, 202, "over the same connection");
+    assert_eq!(client.post(&[], envelope::<&str>(&[]).as_bytes()).status, 202, "an empty one is one");
+    assert_eq!(relay.terminate().code, Some(0));
+    assert_eq!(webhook.ids(), ["two"]);
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused_however_it_is_sent() {
+    let webhook = Webhook::healthy();
+    let relay = Relay::start(&["--max-body", "1000", "--to", &webhook.url("/")]);
+    let padded = |id: &str, length: usize| {
+        let envelope = envelope(&[event(id)]);
+        let padding = " ".repeat(length - envelope.len());
+        (envelope + &padding).into_bytes()
+    };
+    let fits = padded("fits", 1000);
+    let over = padded("over", 1001);
+
+    assert_eq!(relay.client().post(&[], &fits).status, 202);
+    assert_eq!(relay.client().post(&[], &over).status, 413);
+    assert_eq!(relay.client().post(&[], &padded("far", 1_000_000)).status, 413);
+    assert_eq!(relay.client().post(&["expect: 100-continue"], &over).status, 413, "before it is sent");
+
+    let content_type = format!("content-type: {MEDIA_TYPE}");
+    for (body, status) in [(&fits, 202), (&over, 413)] {
+        let headers = [&*content_type, "transfer-encoding: chunked"];
+        assert_eq!(relay.client().post_with(&headers, &chunked(body)).status, status, "chunked");
+        for body in [gzip(body), [gzip(&body[..500]), gzip(&body[500..])].concat()] {
+            assert!(body.len() < 1000);
+            assert_eq!(relay.client().post(&["content-encoding: gzip"], &body).status, status, "compressed");
+            let headers = [&*content_type, "content-encoding: gzip", "transfer-encoding: chunked"];
+            assert_eq!(relay.client().post_with(&headers, &chunked(&body)).status, status, "both");
+        }
+    }
+    // 50 MB in 50 kB.
+    let bomb = gzip(&vec![b' '; 50_000_000]);
+    let generous = Relay::start(&["--max-body", "100000", "--to", DEAD]);
+    assert!(bomb.len() < 100_000);
+    assert_eq!(generous.client().post(&["content-encoding: gzip"], &bomb).status, 413);
+    assert!(memory(&generous.process, "VmHWM") < 50_000_000, "it is not unpacked");
+
+    assert_eq!(relay.client().post(&["content-encoding: gzip"], b"no gzip").status, 400);
+    assert_eq!(relay.client().post(&["content-encoding: gzip"], &gzip(&fits)[..40]).status, 400, "cut short");
+    assert_eq!(relay.client().post(&["content-encoding: br"], &fits).status, 415);
+    assert_eq!(relay.terminate().code, Some(0));
+    assert!(webhook.ids().iter().all(|id| id == "fits"), "{:?}", webhook.ids());
+    assert_eq!(webhook.ids().len(), 6);
+}
+
+#[test]
+fn an_envelope_with_more_events_than_a_backlog_holds_is_refused() {
+    let relay = Relay::start(&["--backlog", "2", "--when-full", "drop-oldest", "--to", DEAD]);
+    let answer = relay.post(&envelope(&["a", "b", "c"].map(event)));
+    assert_eq!(answer.status, 413, "{answer:?}");
+    assert_eq!(relay.post(&envelope(&["a", "b"].map(event))).status, 202);
+}
+
+#[test]
+fn only_what_can_be_an_envelope_is_taken() {
+    let relay = Relay::start(&["--to", DEAD]);
+    let good = envelope(&[ONE]);
+    let length = format!("content-length: {}", good.len());
+    for (content_type, status) in [
+        ("", 415),
+        ("content-type: text/plain", 415),
+        ("content-type: application/x-www-form-urlencoded", 415),
+        ("content-type: application/json", 202),
+        ("content-type: Application/JSON; charset=utf-8", 202),
+    ] {
+        let headers = [&*length, content_type];
+        let headers = if content_type.is_empty() { &headers[..1] } else { &headers[..] };
+        assert_eq!(relay.client().post_with(headers, good.as_bytes()).status, status, "{content_type:?}");
+    }
+    assert_eq!(relay.get("/events").status, 405);
+    assert_eq!(relay.get("/events").header("allow"), Some("POST"));
+    assert_eq!(relay.get("/").status, 404);
+    let post = "POST /metrics HTTP/1.1\r\nhost: relay\r\ncontent-length: 0\r\n\r\n";
+    assert_eq!(relay.client().request(post, b"").status, 405);
+}
+
+#[test]
+fn without_the_token_there_is_401() {
+    let webhook = Webhook::healthy();
+    let mut command = Relay::command(&["--token", "--listen", "127.0.0.1:0", "--to", &webhook.url("/")]);
+    let relay = Relay::run(command.env("REGISTRY_RELAY_TOKEN", PLANTED));
+    let wrong = [
+        "x-nothing: at all",
+        "authorization: Bearer",
+        "authorization: Bearer ",
+        "authorization: Bearer s3cr3",
+        "authorization: Bearer s3cr3t7",
+        "authorization: Bearer S3CR3T",
+        "authorization: Basic s3cr3t",
+        "authorization: s3cr3t",
+    ];
+    for header in wrong {
+        let answer = relay.client().post(&[header], envelope(&[ONE]).as_bytes());
+        assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some("Bearer")), "{header}");
+        let get = format!("GET /metrics HTTP/1.1\r\nhost: relay\r\n{header}\r\n\r\n");
+        assert_eq!(relay.client().request(&get, b"").status, 401, "{header}");
+    }
+    let unread = relay.client().post(&["authorization: Bearer no"], b"no envelope");
+    assert_eq!(unread.status, 401, "it is not even looked at");
+    for header in ["authorization: Bearer s3cr3t", "Authorization: bearer s3cr3t"] {
+        assert_eq!(relay.client().post(&[header], envelope(&[TWO]).as_bytes()).status, 202, "{header}");
+    }
+    assert_eq!(
+        relay.get("/healthz").status,
+        200,
+        "which whoever starts it asks for, and which tells nothing"
+    );
+    assert_eq!(relay.terminate().code, Some(0));
+    assert_eq!(webhook.ids(), ["two", "two"]);
+}
+
+#[test]
+fn without_a_token_it_listens_on_loopback_alone() {
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "[::ffff:0.0.0.0]:0"] {
+        let ended = Running::start(&mut Relay::command(&["--listen", address, "--to", DEAD])).finish();
+        assert_eq!(ended.code, Some(1), "{address}: {ended:?}");
+        assert!(ended.stderr.contains("REGISTRY_RELAY_TOKEN is not set"), "{address}: {ended:?}");
+    }
+    let mut command = Relay::command(&["--listen", "0.0.0.0:0", "--to", DEAD]);
+    let relay = Relay::run(command.env("REGISTRY_RELAY_TOKEN", PLANTED));
+    assert_eq!(Client::connect(([127, 0, 0, 1], relay.address.port()).into()).post(&[], b"").status, 401);
+
+    let ended = Running::start(&mut Relay::command(&["--token", "--to", DEAD])).finish();
+    assert_eq!(ended.code, Some(1), "--token asks for one: {ended:?}");
+    let mut command = Relay::command(&["--to", DEAD]);
+    let ended = Running::start(command.env("REGISTRY_RELAY_TOKEN", "")).finish();
+    assert_eq!(ended.code, Some(1), "an empty one would be none: {ended:?}");
+}
+
+#[test]
+fn a_slow_client_is_let_go_and_holds_up_nobody() {
+    let webhook = Webhook::healthy();
+    let relay = Relay::start(&["--client-timeout", "1s", "--to", &webhook.url("/")]);
+    let begun = Instant::now();
+    // Long before the end of one that only does not get its answers.
+    let in_time = Duration::from_millis(2500);
+    let head = format!("POST /events HTTP/1.1\r\nhost: relay\r\ncontent-type: {MEDIA_TYPE}\r\n");
+
+    // One sends nothing, one its head bit by bit, one its body.
+    let silent = relay.client();
+    let slow_head = relay.client();
+    let dribble = |mut stream: TcpStream, text: String| {
+        thread::spawn(move || {
+            for byte in text.bytes().cycle() {
+                if stream.write_all(&[byte]).is_err() {
+                    return;
+                }
+                thread::sleep(Duration::from_millis(20));
+            }
+        })
+    };
+    dribble(slow_head.stream.try_clone().unwrap(), head.clone());
+    let mut slow_body = relay.client();
+    slow_body.stream.write_all(format!("{head}content-length: 1000\r\n\r\n").as_bytes()).unwrap();
+    dribble(slow_body.stream.try_clone().unwrap(), " ".to_string());
+
+    // Meanwhile everybody else is served.
+    for id in 0..50 {
+        assert_eq!(relay.post(&envelope(&[event(&id.to_string())])).status, 202);
+    }
+    assert_eq!(slow_body.answer().map(|answer| answer.status), Some(408));
+    for mut client in [silent, slow_head] {
+        assert!(client.answer().is_none_or(|answer| answer.status == 408));
+    }
+    assert!(begun.elapsed() < in_time, "{:?}", begun.elapsed());
+
+    // One that has been served idles.
+    let mut idle = relay.client();
+    let begun = Instant::now();
+    assert_eq!(idle.post(&[], envelope(&[TWO]).as_bytes()).status, 202);
+    assert!(idle.answer().is_none());
+    assert!(begun.elapsed() < in_time, "{:?}", begun.elapsed());
+    assert_eq!(relay.terminate().code, Some(0));
+    assert_eq!(webhook.ids().len(), 51);
+}
+
+#[test]
+fn a_client_that_reads_no_answer_is_let_go() {
+    let relay = Relay::start(&["--client-timeout", "200ms", "--to", DEAD]);
+    let mut stream = relay.client().stream;
+    stream.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+    // More answers than any buffer holds: in the end no request is taken any more, and then it is over.
+    let requests = "GET /metrics HTTP/1.1\r\nhost: relay\r\n\r\n".repeat(100);
+    let deadline = Instant::now() + SOON;
+    let mut blocked = false;
+    let over = loop {
+        assert!(Instant::now() < deadline, "it is never let go");
+        match stream.write(requests.as_bytes()) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => blocked = true,
+            Err(error) => break error,
+        }
+    };
+    assert!(blocked, "{over}");
+    assert!(matches!(over.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{over}");
+}
+
+#[test]
+fn only_so_many_are_connected_and_the_others_get_their_turn() {
+    let relay = Relay::start(&["--max-connections", "2", "--client-timeout", "1m", "--to", DEAD]);
+    let [mut first, mut second] = [relay.client(), relay.client()];
+    let healthz = "GET /healthz HTTP/1.1\r\nhost: relay\r\n\r\n";
+    // A head that is not ended holds a seat.
+    first.stream.write_all(healthz.trim_end().as_bytes()).unwrap();
+    second.stream.write_all(healthz.trim_end().as_bytes()).unwrap();
+
+    let mut third = relay.client();
+    third.stream.write_all(healthz.as_bytes()).unwrap();
+    third.stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    assert!(third.answer().is_none(), "there is no seat");
+    third.stream.set_read_timeout(Some(SOON)).unwrap();
+
+    first.stream.write_all(b"\r\n\r\n").unwrap();
+    let answer = first.answer().unwrap();
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")), "others are waiting");
+    assert_eq!(third.answer().unwrap().status, 200);
+    second.stream.write_all(b"\r\n\r\n").unwrap();
+    assert_eq!(second.answer().unwrap().status, 200);
+    // When there are seats, a connection is kept.
+    drop(second);
+    let mut alone = relay.client();
+    wait_until("there are seats", || alone_is_kept(&mut alone, &relay));
+}
+
+fn alone_is_kept(client: &mut Client, relay: &Relay) -> bool {
+    let answer = client.request("GET /healthz HTTP/1.1\r\nhost: relay\r\n\r\n", b"");
+    let kept = answer.header("connection").is_none();
+    if !kept {
+        *client = relay.client();
+    }
+    kept
+}
+
+/// Envelopes of three from eight clients, at endpoints whose backlogs are soon full.
+#[test]
+fn an_envelope_is_admitted_whole_or_not_at_all() {
+    // The one hangs until everything is posted, so that its backlog is the limit; the other takes what it
+    // gets.
+    let hanging = Webhook::start(|number, _| if number == 0 { Hang } else { Take("200 OK") });
+    let healthy = Webhook::healthy();
+    let relay = Relay::start(&[
+        "--backlog",
+        "100",
+        "--batch",
+        "1",
+        "--backoff",
+        "1ms",
+        "--grace",
+        "1m",
+        "--to",
+        &hanging.url("/"),
+        "--to",
+        &healthy.url("/"),
+    ]);
+    assert_eq!(relay.post(&envelope(&[event("first")])).status, 202);
+    hanging.wait_for_requests(1);
+
+    let admitted: Vec<(String, bool)> = thread::scope(|scope| {
+        let client = |number: usize| {
+            let mut client = relay.client();
+            move || {
+                let post = |round| {
+                    let name = format!("{number}-{round}");
+                    let events = ["a", "b", "c"].map(|part| event(&format!("{name}-{part}")));
+                    let answer = client.post(&[], envelope(&events).as_bytes());
+                    match answer.status {
+                        202 => (name, true),
+                        503 => {
+                            assert_eq!(answer.header("retry-after"), Some("1"), "{answer:?}");
+                            assert!(answer.body.contains("backlog"), "{answer:?}");
+                            (name, false)
+                        }
+                        _ => panic!("{answer:?}"),
+                    }
+                };
+                (0..50).map(post).collect::<Vec<_>>()
+            }
+        };
+        let clients: Vec<_> = (0..8).map(|number| scope.spawn(client(number))).collect();
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    });
+    let count = admitted.iter().filter(|(_, admitted)| *admitted).count();
+    assert_eq!(count, 33, "99 of 100 events, and no room for three more");
+    hanging.release();
+    let ended = relay.terminate();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+
+    let arrived = healthy.ids();
+    assert_eq!(arrived, hanging.ids(), "every endpoint gets the same, in the same order");
+    for (envelope, parts) in arrived[1..].chunks(3).map(|parts| (parts[0].trim_end_matches("-a"), parts)) {
+        assert_eq!(parts, ["a", "b", "c"].map(|part| format!("{envelope}-{part}")), "it is together");
+        assert!(admitted.contains(&(envelope.to_string(), true)), "{envelope} was refused");
+    }
+    assert_eq!(arrived.len(), 1 + 3 * count);
+}
+
+#[test]
+fn drop_oldest_goes_on_and_counts_for_the_endpoint_that_is_full() {
+    let hanging = Webhook::start(|number, _| if number == 0 { Hang } else { Take("200 OK") });
+    let healthy = Webhook::healthy();
+    let relay = Relay::start(&[
+        "--when-full",
+        "drop-oldest",
+        "--backlog",
+        "10",
+        "--batch",
+        "1",
+        "--backoff",
+        "1ms",
+        "--to",
+        &hanging.url("/"),
+        "--to",
+        &healthy.url("/"),
+    ]);
+    assert_eq!(relay.post(&envelope(&[event("first")])).status, 202);
+    hanging.wait_for_requests(1);
+    let ids: Vec<String> = (0..100).map(|id| id.to_string()).collect();
+    for (count, id) in ids.iter().enumerate() {
+        assert_eq!(relay.post(&envelope(&[event(id)])).status, 202);
+        // It keeps up, so that nothing of its own is dropped.
+        healthy.wait_for_events(count + 2);
+    }
+    let dropped = |webhook: &Webhook| format!("outflow_queue_dropped_total{{queue=\"{}\"}}", webhook.url(""));
+    assert_eq!(relay.metric(&dropped(&hanging)), Some(90));
+    assert_eq!(relay.metric(&dropped(&healthy)), Some(0));
+    hanging.release();
+    let ended = relay.terminate();
+    assert_eq!(ended.code, Some(0), "it was asked for: {ended:?}");
+    assert_eq!(hanging.ids(), [&["first".to_string()][..], &ids[90..]].concat());
+    assert_eq!(healthy.ids().len(), 101);
+    let dropped: Vec<u64> = ended.rows().iter().map(|row| row.dropped).collect();
+    assert_eq!(dropped, [90, 0], "{ended:?}");
+}
+
+#[test]
+fn what_was_not_delivered_is_written_with_its_endpoint() {
+    let scratch = Scratch::new("undelivered");
+    let file = scratch.join("undelivered.ndjson");
+    let healthy = Webhook::healthy();
+    let hanging = Webhook::start(|number, _| if number == 0 { Take("200 OK") } else { Hang });
+    let mut command =
+        Relay::command(&["--listen", "127.0.0.1:0", "--undelivered", &file, "--grace", "200ms"]);
+    command.args(["--batch", "2", "--to", &healthy.url("/"), "--to", DEAD, "--to", &hanging.url("/")]);
+    let relay = Relay::run(&mut command);
+    assert_eq!(relay.post(&envelope(&[event("first")])).status, 202);
+    wait_until("it is delivered", || hanging.ids() == ["first"]);
+    let events = [ONE.to_string(), TWO.to_string(), event("three"), event("four"), event("five")];
+    assert_eq!(relay.post(&envelope(&events)).status, 202);
+    healthy.wait_for_events(6);
+    hanging.wait_for_requests(2);
+    assert!(!fs::exists(&file).unwrap(), "there is nothing to write yet");
+    let ended = relay.terminate();
+    assert_eq!(ended.code, Some(0), "nothing is lost: {ended:?}");
+
+    let written = fs::read_to_string(&file).unwrap();
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let ids_of = |endpoint: &str| {
+        let lines = written.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let lines = lines.filter(|line| line["endpoint"] == endpoint);
+        let mut ids: Vec<String> =
+            lines.map(|line| line["event"]["id"].as_str().unwrap().to_string()).collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(ids_of(&healthy.url("")), [""; 0]);
+    assert_eq!(ids_of(DEAD), ["first", "five", "four", "one", "three", "two"].sorted());
+    assert_eq!(ids_of(&hanging.url("")), ["five", "four", "one", "three", "two"].sorted(), "in flight, too");
+    // As they came in, but on one line each.
+    assert!(
+        written.contains(r#""event":{"id":"one","action":"push","size":1.50e2,"unheard-of":{"a":[1,2]}}}"#)
+    );
+    assert!(
+        written.contains(
+            r#"{"id":"two","action":"pull","big":12345678901234567890123,"action2":"\u00e9 \"x\""}"#
+        )
+    );
+    assert_eq!(written.lines().count(), 11, "{written}");
+    let lost: Vec<(u64, u64)> = ended.rows().iter().map(|row| (row.written, row.lost)).collect();
+    assert_eq!(lost, [(0, 0), (6, 0), (5, 0)], "{ended:?}");
+}
+
+trait Sorted {
+    fn sorted(self) -> Self;
+}
+
+impl<const N: usize> Sorted for [&str; N] {
+    fn sorted(mut self) -> Self {
+        self.sort_unstable();
+        self
+    }
+}
+
+#[test]
+fn what_is_delivered_leaves_no_file() {
+    let scratch = Scratch::new("no-file");
+    let file = scratch.join("undelivered.ndjson");
+    let webhook = Webhook::healthy();
+    let relay = Relay::start(&["--undelivered", &file, "--to", &webhook.url("/")]);
+    assert_eq!(relay.post(&envelope(&[ONE])).status, 202);
+    assert_eq!(relay.terminate().code, Some(0));
+    assert!(!fs::exists(&file).unwrap());
+}
+
+#[test]
+fn the_file_is_never_one_that_exists_nor_behind_a_link() {
+    let scratch = Scratch::new("existing");
+    let (file, target) = (scratch.join("undelivered.ndjson"), scratch.join("target"));
+    let in_the_way: [(&str, &dyn Fn()); 4] = [
+        ("a file", &|| fs::write(&file, "precious").unwrap()),
+        ("a link to a file", &|| symlink(&target, &file).unwrap()),
+        ("a link to nothing", &|| symlink(scratch.join("nothing"), &file).unwrap()),
+        ("a folder", &|| fs::create_dir(&file).unwrap()),
+    ];
+    for (what, put) in in_the_way {
+        // What is there at the start is told at the start, and what comes later, at the end.
+        for at_the_start in [true, false] {
+            fs::write(&target, "precious").unwrap();
+            let mut command = Relay::command(&["--listen", "127.0.0.1:0", "--undelivered", &file]);
+            command.args(["--grace", "0s", "--to", DEAD]);
+            let ended = if at_the_start {
+                put();
+                Running::start(&mut command).finish()
+            } else {
+                let relay = Relay::run(&mut command);
+                put();
+                assert_eq!(relay.post(&envelope(&[ONE])).status, 202);
+                let ended = relay.terminate();
+                assert!(
+                    ended.stderr.contains(&format!("not delivered to {DEAD}: 1, and not written")),
+                    "{ended:?}"
+                );
+                ended
+            };
+            assert_eq!(ended.code, Some(1), "{what}: {ended:?}");
+            assert!(ended.stderr.contains("File exists"), "{what}: {ended:?}");
+            assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
+            assert!(!fs::exists(scratch.join("nothing")).unwrap());
+            match what {
+                "a file" => assert_eq!(fs::read_to_string(&file).unwrap(), "precious"),
+                "a folder" => fs::remove_dir(&file).unwrap(),
+                _ => assert!(fs::symlink_metadata(&file).unwrap().is_symlink()),
+            }
+            let _ = fs::remove_file(&file);
+        }
+    }
+    let nowhere = scratch.join("nowhere/undelivered.ndjson");
+    let ended = Running::start(&mut Relay::command(&["--undelivered", &nowhere, "--to", DEAD])).finish();
+    assert_eq!(ended.code, Some(1), "it is told at the start: {ended:?}");
+}
+
+#[test]
+fn without_a_file_what_was_not_delivered_is_the_exit_status() {
+    let relay = Relay::start(&["--grace", "0s", "--to", DEAD]);
+    assert_eq!(relay.post(&envelope(&["a", "b"].map(event))).status, 202);
+    let ended = relay.terminate();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains(&format!("not delivered to {DEAD}: 2")), "{ended:?}");
+    assert_eq!(ended.rows()[0].lost, 2, "{ended:?}");
+}
+
+#[test]
+fn an_event_that_is_refused_for_good_blocks_no_other() {
+    let scratch = Scratch::new("refused");
+    let file = scratch.join("undelivered.ndjson");
+    // Refuses whatever has the poisoned event in it; the first hangs, so that the others wait and go out
+    // together.
+    let webhook = Webhook::start(|number, request| match number {
+        0 => Hang,
+        _ if request.body.contains("poisoned") => Refuse("422 Unprocessable Content"),
+        _ => Take("200 OK"),
+    });
+    let args = ["--undelivered", &file, "--backoff", "1ms", "--to", &webhook.url("/")];
+    let relay = Relay::start(&args);
+    assert_eq!(relay.post(&envelope(&[event("first")])).status, 202);
+    webhook.wait_for_requests(1);
+    assert_eq!(relay.post(&envelope(&["a", "poisoned", "b"].map(event))).status, 202);
+    webhook.release();
+    webhook.wait_for_events(3);
+    assert_eq!(webhook.ids(), ["first", "a", "b"]);
+    assert_eq!(relay.post(&envelope(&[event("poisoned-too")])).status, 202);
+    let ended = relay.terminate();
+    assert_eq!(ended.code, Some(0), "what is written is not lost: {ended:?}");
+
+    let written = fs::read_to_string(&file).unwrap();
+    let line = |id: &str| {
+        let (url, event) = (webhook.url(""), event(id));
+        format!("{{\"endpoint\":\"{url}\",\"reason\":\"{url} answered 422\",\"event\":{event}}}\n")
+    };
+    assert_eq!(written, line("poisoned") + &line("poisoned-too"));
+    let rows = ended.rows();
+    assert_eq!((rows[0].delivered, rows[0].refused, rows[0].written), (3, 2, 2), "{ended:?}");
+}
+
+#[test]
+fn without_a_file_an_event_that_is_refused_is_tried_again() {
+    let webhook =
+        Webhook::start(|number, _| if number < 3 { Refuse("404 Not Found") } else { Take("200 OK") });
+    let relay = Relay::start(&["--backoff", "1ms", "--to", &webhook.url("/")]);
+    assert_eq!(relay.post(&envelope(&[event("a")])).status, 202);
+    let ended = relay.terminate();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(webhook.ids(), ["a"]);
+}
+
+#[test]
+fn what_is_refused_and_cannot_be_written_down_is_tried_again() {
+    let scratch = Scratch::new("no-disk");
+    let file = scratch.join("undelivered.ndjson");
+    let webhook = Webhook::start(|_, _| Refuse("422 Unprocessable Content"));
+    let relay = Relay::start(&["--undelivered", &file, "--to", &webhook.url("/")]);
+    fs::write(&file, "in the way").unwrap();
+    assert_eq!(relay.post(&envelope(&[event("a")])).status, 202);
+    webhook.wait_for_requests(2);
+    fs::remove_file(&file).unwrap();
+    wait_until("it is written", || {
+        fs::read_to_string(&file).is_ok_and(|written| written.contains(r#""id":"a""#))
+    });
+    let ended = relay.terminate();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!((ended.rows()[0].refused, ended.rows()[0].lost), (1, 0), "{ended:?}");
+}
+
+#[test]
+fn sigterm_stops_listening_and_drains() {
+    // Slow, so that most of it is still to be delivered.
+    let webhook = Webhook::start(|_, _| {
+        thread::sleep(Duration::from_millis(5));
+        Take("200 OK")
+    });
+    let mut relay = Relay::start(&["--batch", "1", "--grace", "1m", "--to", &webhook.url("/")]);
+    let ids: Vec<String> = (0..100).map(|id| id.to_string()).collect();
+    let events: Vec<String> = ids.iter().map(|id| event(id)).collect();
+    let mut connected = relay.client();
+    assert_eq!(connected.post(&[], envelope(&events).as_bytes()).status, 202);
+    // One is in the middle of a request.
+    let late = envelope(&[event("late")]);
+    let head = format!("POST /events HTTP/1.1\r\nhost: relay\r\ncontent-type: {MEDIA_TYPE}\r\n");
+    let mut sending = relay.client();
+    sending.stream.write_all(format!("{head}content-length: {}\r\n\r\n", late.len()).as_bytes()).unwrap();
+    assert_eq!(relay.get("/healthz").status, 200, "so that its head has been read");
+
+    relay.process.signal("TERM");
+    relay.process.wait_for_stderr("stopping").unwrap();
+    assert!(connected.answer().is_none(), "who idles is let go");
+    wait_until("nobody listens", || TcpStream::connect(relay.address).is_err());
+    sending.stream.write_all(late.as_bytes()).unwrap();
+    if let Some(answer) = sending.answer() {
+        assert_eq!(answer.status, 503, "it is told to come again");
+    }
+    let ended = relay.process.finish();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(webhook.ids(), ids);
+}
+
+#[test]
+fn a_second_signal_ends_the_grace() {
+    let scratch = Scratch::new("second");
+    let file = scratch.join("undelivered.ndjson");
+    let mut relay = Relay::start(&["--undelivered", &file, "--grace", "1h", "--to", DEAD]);
+    assert_eq!(relay.post(&envelope(&[ONE])).status, 202);
+    relay.process.signal("INT");
+    relay.process.wait_for_stderr("stopping").unwrap();
+    relay.process.signal("TERM");
+    let ended = relay.process.finish();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(fs::read_to_string(&file).unwrap().contains(r#""id":"one""#));
+}
+
+#[test]
+fn everything_is_signed_with_each_of_the_secrets() {
+    let secrets =
+        ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="];
+    let webhook = Webhook::start(|number, _| if number == 0 { Cut } else { Take("200 OK") });
+    let mut command =
+        Relay::command(&["--listen", "127.0.0.1:0", "--backoff", "1ms", "--to", &webhook.url("/")]);
+    let relay = Relay::run(command.env("REGISTRY_RELAY_SIGNING_SECRETS", secrets.join(" ")));
+    assert_eq!(relay.post(&envelope(&[ONE])).status, 202);
+    webhook.wait_for_events(1);
+    assert_eq!(relay.post(&envelope(&[TWO])).status, 202);
+    assert_eq!(relay.terminate().code, Some(0));
+    let requests = webhook.all();
+    assert_eq!(requests.len(), 3);
+    for request in &requests {
+        secrets.iter().for_each(|secret| request.assert_signed_with(secret));
+    }
+    let id = |number: usize| requests[number].header("webhook-id");
+    assert_eq!(
+        [id(0), id(1), id(2)],
+        [Some("one"), Some("one"), Some("two")],
+        "the same when it is sent again"
+    );
+}
+
+#[test]
+fn what_cannot_work_is_refused_at_the_start_and_no_secret_is_shown() {
+    let run = |args: &[&str], env: &[(&str, &str)]| {
+        let mut command = Relay::command(args);
+        env.iter().for_each(|(name, value)| _ = command.env(name, value));
+        let ended = Running::start(&mut command).finish();
+        assert!(!format!("{ended:?}").contains(PLANTED), "{ended:?}");
+        ended
+    };
+    for args in [
+        &[][..],
+        &["--to"],
+        &["http://127.0.0.1:1/s3cr3t"],
+        &["--to", DEAD, "http://127.0.0.1:1/s3cr3t"],
+        &["--to", DEAD, "--listen", "http://127.0.0.1:1/s3cr3t"],
+        &["--to", DEAD, "--listen", "localhost"],
+        &["--to", DEAD, "--only", ""],
+        &["--to", DEAD, "--repository", "a**"],
+        &["--to", DEAD, "--backlog", "0"],
+        &["--to", DEAD, "--batch", "0"],
+        &["--to", DEAD, "--max-body", "0"],
+        &["--to", DEAD, "--max-connections", "0"],
+        &["--to", DEAD, "--client-timeout", "0s"],
+        &["--to", DEAD, "--timeout", "2h"],
+        &["--to", DEAD, "--when-full", "block"],
+        &["--to", DEAD, "--self-test"],
+    ] {
+        assert_eq!(run(args, &[]).code, Some(2), "{args:?}");
+    }
+    for (url, reason) in [
+        ("s3cr3t", "it does not begin with http:// or https://"),
+        ("ftp://127.0.0.1/s3cr3t", "its scheme is neither http nor https"),
+        ("http://s3cr3t@:80/", "it has no host"),
+        ("http://127.0.0.1:0/s3cr3t", "its port is not between 1 and 65535"),
+        ("http://s3cr3t:s3cr3t@192.0.2.1/s3cr3t", "in the open"),
+    ] {
+        let ended = run(&["--listen", "127.0.0.1:0", "--to", "http://127.0.0.1:1/s3cr3t", "--to", url], &[]);
+        assert_eq!(ended.code, Some(1), "{url}: {ended:?}");
+        assert!(ended.stderr.contains(reason), "{url}: {ended:?}");
+    }
+    for secrets in
+        ["s3cr3t", "whsec_s3cr3t", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw whsec_s3cr3t-s3cr3t-s3cr3t-s3cr3t"]
+    {
+        let ended =
+            run(&["--listen", "127.0.0.1:0", "--to", DEAD], &[("REGISTRY_RELAY_SIGNING_SECRETS", secrets)]);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stderr.contains("signing secret"), "{ended:?}");
+    }
+    let ended = run(&["--to", DEAD], &[("REGISTRY_RELAY_TOKEN", "s3cr3t s3cr3t")]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let ended = run(&["--listen", &taken.local_addr().unwrap().to_string(), "--to", DEAD], &[]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("--listen 127.0.0.1"), "{ended:?}");
+}
+
+#[test]
+fn no_secret_is_shown_whatever_happens() {
+    const SIGNING: &str = "whsec_czNjcjN0czNjcjN0czNjcjN0czNjcjN0czNjcjN0";
+    let scratch = Scratch::new("secrets");
+    let file = scratch.join("undelivered.ndjson");
+    let failing = Webhook::start(|_, _| Refuse("500 Internal Server Error"));
+    let refusing = Webhook::start(|_, _| Refuse("302 Found\r\nlocation: http://elsewhere.example/s3cr3t"));
+    let plain = Webhook::healthy();
+    let urls = [
+        failing.url("/s3cr3t?s3cr3t#s3cr3t").replace("//", "//s3cr3t:s3cr3t@"),
+        refusing.url("/s3cr3t"),
+        format!("{DEAD}/s3cr3t?token=s3cr3t"),
+        plain.url("/s3cr3t").replace("http:", "https:"),
+    ];
+    let mut command =
+        Relay::command(&["--listen", "127.0.0.1:0", "--undelivered", &file, "--grace", "100ms"]);
+    urls.iter().for_each(|url| _ = command.args(["--to", url]));
+    command.env("REGISTRY_RELAY_TOKEN", PLANTED).env("REGISTRY_RELAY_SIGNING_SECRETS", SIGNING);
+    let relay = Relay::run(&mut command);
+    let mut shown = String::new();
+    let bearer = format!("authorization: Bearer {PLANTED}");
+    for headers in [&["authorization: Bearer s3cr3t-not"][..], &[&bearer]] {
+        for body in [envelope(&[ONE]), "no envelope".to_string()] {
+            let answer = relay.client().post(headers, body.as_bytes());
+            shown += &format!("{answer:?}");
+        }
+    }
+    failing.wait_for_requests(1);
+    refusing.wait_for_requests(1);
+    let metrics =
+        relay.client().request(&format!("GET /metrics HTTP/1.1\r\nhost: relay\r\n{bearer}\r\n\r\n"), b"");
+    assert_eq!(metrics.status, 200);
+    shown += &format!("{metrics:?}{:?}", relay.get("/healthz"));
+    let ended = relay.terminate();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    shown += &format!("{ended:?}{}", fs::read_to_string(&file).unwrap());
+
+    // It did happen.
+    for said in
+        ["answered 500", "answered 302", "elsewhere.example", DEAD, "Bearer", "outflow_queue_accepted_total"]
+    {
+        assert!(shown.contains(said), "{said:?} is not in {shown}");
+    }
+    for secret in [PLANTED, SIGNING, "czNjcjN0"] {
+        assert!(!shown.contains(secret), "{secret:?} is in {shown}");
+    }
+}
+
+#[test]
+fn metrics_say_where_every_event_is() {
+    let healthy = Webhook::healthy();
+    let relay = Relay::start(&["--to", &healthy.url("/"), "--to", DEAD]);
+    assert_eq!(relay.post(&envelope(&["a", "b", "c"].map(event))).status, 202);
+    assert_eq!(relay.post("no envelope").status, 400);
+    let of_queue = |name: &str, endpoint: &str| format!("outflow_queue_{name}{{queue=\"{endpoint}\"}}");
+    let of_posts = |name: &str, endpoint: &str| format!("outflow_{name}{{sink=\"{endpoint}\"}}");
+    relay.wait_for_metric(&of_queue("delivered_total", &healthy.url("")), 3);
+    for (name, endpoint, value) in [
+        ("accepted_total", &*healthy.url(""), 3),
+        ("pending", &healthy.url(""), 0),
+        ("in_flight", &healthy.url(""), 0),
+        ("accepted_total", DEAD, 3),
+        ("delivered_total", DEAD, 0),
+        ("dropped_total", DEAD, 0),
+    ] {
+        assert_eq!(relay.metric(&of_queue(name, endpoint)), Some(value), "{name} of {endpoint}");
+    }
+    let waiting = relay.metric(&of_queue("pending", DEAD)).zip(relay.metric(&of_queue("in_flight", DEAD)));
+    assert_eq!(waiting.map(|(pending, in_flight)| pending + in_flight), Some(3));
+    assert_eq!(relay.metric(&of_posts("failures_total", &healthy.url(""))), Some(0));
+    assert!(relay.metric(&of_posts("failures_total", DEAD)) > Some(0));
+    assert!(relay.metric(&of_posts("retries_total", DEAD)) > Some(0));
+    let answered = format!(
+        "outflow_delivery_duration_seconds_count{{sink=\"{}\",outcome=\"success\"}}",
+        healthy.url("")
+    );
+    assert_eq!(relay.metric(&answered), relay.metric(&of_posts("successes_total", &healthy.url(""))));
+    assert_eq!(relay.metric("registry_relay_answers_total{status=\"202\"}"), Some(1));
+    assert_eq!(relay.metric("registry_relay_answers_total{status=\"400\"}"), Some(1));
+    assert_eq!(
+        relay.get("/metrics").header("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
+}
+
+#[test]
+fn its_own_test_passes() {
+    let ended = Running::start(&mut Relay::command(&["--self-test"])).finish();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.stdout.matches(": all 251 events arrived, in order").count(), 2, "{ended:?}");
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(bytes).unwrap();
+    gzip.finish().unwrap()
+}
+
+fn chunked(body: &[u8]) -> Vec<u8> {
+    let mut chunks = Vec::new();
+    for chunk in body.chunks(100) {
+        write!(chunks, "{:x}\r\n", chunk.len()).unwrap();
+        chunks.extend(chunk);
+        chunks.extend(b"\r\n");
+    }
+    chunks.extend(b"0\r\n\r\n");
+    chunks
+}
+
+/// Bytes of memory, as Linux counts them for a process.
+fn memory(process: &Running, what: &str) -> u64 {
+    let mut status = String::new();
+    let mut file = fs::File::open(format!("/proc/{}/status", process.id())).unwrap();
+    file.read_to_string(&mut status).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':')).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
