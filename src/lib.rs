@@ -144,8 +144,8 @@
 //! None is on by default.
 //!
 //! - `futures`: [`Closing`] and [`Flushing`] can be awaited, [`Events`](channel::Events), [`Subscription`] and
-//!   [`Cursor`](log::Cursor) are `Stream`s, and `into_futures` makes a `futures::Sink` of a sink whose writes never wait. Brings
-//!   `futures-core` and `futures-sink`.
+//!   [`Cursor`](log::Cursor) are `Stream`s, and `into_futures` makes a `futures::Sink` of a sink whose writes
+//!   never wait. Brings `futures-core` and `futures-sink`.
 //! - `http`: the module `http`, a sink that posts events to webhooks. Brings ureq with rustls, ring and serde.
 //! - `metrics`: what meters and queues count, published through the `metrics` facade. See
 //!   [`docs::observability`].

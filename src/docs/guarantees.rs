@@ -11,7 +11,9 @@
 //! - **dropped**: the buffer gave it up and had no spill, or the spill refused it;
 //! - **lost**: the sink panicked on it.
 //!
-//! [`Queue::stats`](crate::Queue::stats) answers all of them, and they add up to what was accepted.
+//! [`Queue::stats`](crate::Queue::stats) answers all of them, and they add up to what was accepted. So do those of
+//! a log's [followers](crate::log::Follower::stats), each of which has them for itself, with one more: **skipped**,
+//! where it was asked to keep up or skip.
 //!
 //! Nothing here is durable: an event in a queue dies with the process.
 //!
@@ -34,7 +36,8 @@
 //! 6. Events of one writer reach a downstream in the order written, and an event whose write returned before
 //!    another's began precedes it. Spills aside.
 //! 7. A downstream that answers `Closed` makes the sink above it closed, and never in silence: a queue's
-//!    close tells [`DownstreamClosed`](crate::CloseError::DownstreamClosed), a broadcaster reports the sink.
+//!    close tells [`DownstreamClosed`](crate::CloseError::DownstreamClosed), a broadcaster reports the sink and
+//!    goes on with the others, as a log does without a follower that has ended.
 //! 8. A sink may be called from within its own downstream (write, flush, close, add, remove, subscribe, drop)
 //!    without a deadlock. Two bounded queues that write into each other are their author's.
 //! 9. A panic in user code leaves no sink hanging and no other event unaccounted for.
