@@ -58,7 +58,7 @@ use crossbeam_channel::Receiver;
 pub use crossbeam_channel::{RecvError, RecvTimeoutError, TryRecvError};
 
 use crate::buffer::{Block, BlockFor, Buffer, Full, Policy, Reject, Unbounded};
-use crate::pipe::{Pipe, Writer};
+use crate::pipe::{Pipe, Writer, linger};
 use crate::{Closing, Flushing, Sink, WriteError};
 
 /// A channel of any length: a write never waits.
@@ -304,7 +304,8 @@ pub struct Events<E> {
 }
 
 impl<E> Events<E> {
-    /// Waits for the next event.
+    /// Waits for the next event. Yields for some microseconds before it sleeps, so that a writer that is busy need
+    /// not wake it.
     ///
     /// # Errors
     ///
@@ -322,7 +323,21 @@ impl<E> Events<E> {
     /// assert!(events.recv().is_err());
     /// ```
     pub fn recv(&self) -> Result<E, RecvError> {
-        self.receiver.recv()
+        match self.receiver.try_recv() {
+            Ok(event) => Ok(event),
+            Err(TryRecvError::Disconnected) => Err(RecvError),
+            Err(TryRecvError::Empty) => {
+                self.linger();
+                self.receiver.recv()
+            }
+        }
+    }
+
+    /// Not at a rendezvous, at which a writer finds only a reader that waits.
+    fn linger(&self) {
+        if self.pipe.capacity() != Some(0) {
+            linger(|| !self.receiver.is_empty());
+        }
     }
 
     /// The next event, if there is one now.

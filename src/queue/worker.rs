@@ -11,16 +11,9 @@ use super::Batch;
 use super::backlog::{Backlog, Cause};
 use crate::lifecycle::completion::Completion;
 use crate::lifecycle::{Answer, CloseError, FlushError, flush_caught, panic_message};
-use crate::pipe::Pipe;
+use crate::pipe::{Pipe, linger};
 use crate::sink::{Never, refused};
 use crate::{Flushing, Sink, trace};
-
-/// How many times a worker that has nothing to do yields before it sleeps. A writer that finds it awake
-/// saves a system call.
-const YIELDS: usize = 8;
-
-/// How often it spins before each look at the channel.
-const SPINS: usize = 256;
 
 pub(super) struct Worker<E, S> {
     pipe: Arc<Pipe<E>>,
@@ -129,15 +122,8 @@ impl<E, S> Worker<E, S> {
     /// Sleeps until there may be something to do.
     fn rest(&self, deadline: Option<Instant>) {
         let backlog = self.backlog();
-        for _ in 0..YIELDS {
-            // Not looked at while it fills up: every look takes the writers' cache line away from them.
-            for _ in 0..SPINS {
-                std::hint::spin_loop();
-            }
-            std::thread::yield_now();
-            if !self.pipe.receiver.is_empty() || backlog.asked.load(Ordering::Acquire) {
-                return;
-            }
+        if linger(|| !self.pipe.receiver.is_empty() || backlog.asked.load(Ordering::Acquire)) {
+            return;
         }
         let mut select = Select::new();
         select.recv(&self.pipe.receiver);
