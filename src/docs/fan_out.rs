@@ -50,30 +50,31 @@
 //!
 //! | | unit | log | peer | ratio | held to |
 //! | --- | --- | --- | --- | --- | --- |
-//! | 1 follower, against a bare crossbeam channel | ns an event | 33 | 43 | 0.76 | 1.0 |
-//! | 1 cursor, against the same | ns an event | 26 | 41 | 0.62 | 1.0 |
-//! | 2 followers, against `bus` | ns an event | 44 | 89 | 0.47 | 0.6 |
-//! | 2 followers, against tokio | ns an event | 43 | 119 | 0.35 | 0.6 |
-//! | 2 followers, against `async-broadcast` | ns an event | 42 | 314 | 0.13 | 0.6 |
-//! | 10 followers, against `bus` | ns an event | 71 | 210 | **0.33** | 0.3 |
-//! | 10 followers, against tokio | ns an event | 75 | 353 | **0.21** | 0.2 |
-//! | 10 followers, against `async-broadcast` | ns an event | 71 | 765 | 0.09 | 0.2 |
-//! | 10 cursors, against `bus` | ns an event | 51 | 212 | 0.24 | |
-//! | 100 followers | ns a delivery | 5.3 | | | 6.0 |
-//! | from a write to an idle reader, against crossbeam | µs | 9.7 | 9.6 | 1.02 | 2.0 |
-//! | from a write to one of 10 idle readers, against crossbeam's one | µs | 73 | 11 | 6.1 | |
-//! | a write with 10,000 idle cursors, against with 1 | ns an event | 11 | 11 | 1.02 | 1.2 |
-//! | 10,000 cursors: set up, against go-events with 10,000 queues | ms | 0.27 | 51 | 0.01 | 0.1 |
+//! | 1 follower, against a bare crossbeam channel | ns an event | 35 | 42 | 0.72 | 1.0 |
+//! | 1 cursor, against the same | ns an event | 26 | 41 | 0.64 | 1.0 |
+//! | 2 followers, against `bus` | ns an event | 38 | 80 | 0.48 | 0.6 |
+//! | 2 followers, against tokio | ns an event | 38 | 122 | 0.33 | 0.6 |
+//! | 2 followers, against `async-broadcast` | ns an event | 38 | 321 | 0.12 | 0.6 |
+//! | 2 cursors, against `bus` | ns an event | 38 | 79 | 0.51 | |
+//! | 10 followers, against `bus` | ns an event | 70 | 251 | 0.27 | 0.3 |
+//! | 10 followers, against tokio | ns an event | 70 | 327 | **0.21** | 0.2 |
+//! | 10 followers, against `async-broadcast` | ns an event | 70 | 750 | 0.09 | 0.2 |
+//! | 10 cursors, against `bus` | ns an event | 49 | 214 | 0.23 | |
+//! | 100 followers | ns a delivery | 5.0 | | | 6.0 |
+//! | from a write to an idle reader, against crossbeam | µs | 9.4 | 9.3 | 1.02 | 2.0 |
+//! | from a write to one of 10 idle readers, against crossbeam's one | µs | 59 | 9.4 | 6.1 | |
+//! | a write with 10,000 idle cursors, against with 1 | ns an event | 11 | 11 | 0.99 | 1.2 |
+//! | 10,000 cursors: set up, against go-events with 10,000 queues | ms | 0.28 | 51 | 0.01 | 0.1 |
 //! | 10,000 cursors: 20 writes read by all | ms | 0.76 | 88 | 0.01 | 0.1 |
-//! | 10,000 cursors: close | ms | 0.32 | 16 | 0.02 | 0.1 |
-//! | 10,000 cursors: memory | MB | 0.78 | 52 | 0.01 | 0.1 |
+//! | 10,000 cursors: close | ms | 0.34 | 16 | 0.02 | 0.1 |
+//! | 10,000 cursors: memory | MB | 0.84 | 52 | 0.02 | 0.1 |
 //!
-//! Two figures are worse than they were held to, and for one reason. A follower claims each event with a
-//! compare-and-swap before it writes it, so that an abort or a detach knows exactly which events were begun,
-//! and can spill the others while a write hangs. That is about 2 of the 5 to 7 ns of a delivery: the same
-//! with a plain store in its place, which would be wrong, took 53 ns at ten followers and 3.6 ns a delivery
-//! at a hundred. A cursor claims nothing. From run to run ten followers were between 0.24 and 0.34 of `bus`,
-//! and between 0.20 and 0.23 of tokio.
+//! One figure is worse than it was held to. A follower claims each event with a compare-and-swap before it
+//! writes it, so that an abort or a detach knows exactly which events were begun, and can spill the others
+//! while a write hangs. That is about 2 of the 5 to 7 ns of a delivery: the same with a plain store in its
+//! place, which would be wrong, took 53 ns at ten followers and 3.6 ns a delivery at a hundred. (Claiming two
+//! at a time would do, and leave one event for each dead sink that nobody can spill.) A cursor claims nothing.
+//! From run to run ten followers were between 0.24 and 0.34 of `bus`, and between 0.20 and 0.25 of tokio.
 //!
 //! # When to sleep
 //!
