@@ -94,5 +94,5 @@
 //! It matters that a reader yields at all, and hardly how often. On one core (`taskset -c 0`) it is 41 ns an
 //! event with one follower (0.75 of a channel), 46 with two (0.58 of `bus`), 99 with ten (0.44 of `bus`, 0.19
 //! of tokio, 0.25 of `async-broadcast`), 7.9 a delivery with a hundred, and an idle reader is as near as on
-//! two (1.02 of a channel). Many idle readers are woken one after the other: one of ten has a write after 73 µs on two
+//! two (1.02 of a channel). Many idle readers are woken one after the other: one of ten has a write after 59 to 73 µs on two
 //! cores, after 45 on one.
