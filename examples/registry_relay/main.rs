@@ -85,12 +85,13 @@
 //!
 //! | two endpoints | posts a second | answered within (half, 99 %) | accepted | refused | delivered | peak memory |
 //! | --- | --- | --- | --- | --- | --- | --- |
-//! | both live | 73,600 | 0.7 ms, 4.7 ms | 2,212,280 | 0 | all, to both, once | 16 MiB |
-//! | one dead, `refuse` | 102,600 | 0.4 ms, 3.5 ms | 50,006 | 3,031,454 | all to the live one | 58 MiB |
-//! | one dead, `drop-oldest` | 87,500 | 0.5 ms, 4.6 ms | 2,630,129 | 0 | all to the live one; 2,580,065 dropped for the dead | 58 MiB |
+//! | both live | 66,700 | 0.8 ms, 3.9 ms | 2,005,104 | 0 | all, to both, once | 17 MiB |
+//! | one dead, `refuse` | 81,900 | 0.6 ms, 3.7 ms | 50,042 | 2,411,022 | all to the live one | 58 MiB |
+//! | one dead, `drop-oldest` | 91,800 | 0.5 ms, 3.1 ms | 2,757,836 | 0 | all to the live one; 2,707,759 dropped for the dead | 58 MiB |
 //!
 //! The registry itself (2.8.2), with a dead endpoint of its own and 64 clients that pull a blob for as long,
-//! queued 32,010 events without a bound and grew from 22 MiB to 210 MiB, 6 KiB an event, and goes on growing.
+//! queued 29,432 events without a bound and grew from 22 MiB to 151 MiB, 4.5 KiB an event (in another run 6), and
+//! goes on growing.
 
 mod args;
 #[path = "../relay/check.rs"]
