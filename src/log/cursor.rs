@@ -463,8 +463,9 @@ where
 impl<E> Drop for Cursor<E> {
     fn drop(&mut self) {
         #[cfg(feature = "futures")]
-        if let Some(task) = &self.task {
+        if let Some(task) = self.task.take() {
             task.forget();
+            self.shared.lock().sleepers.remove_task(task);
         }
         self.shared.leave(&self.reader.bound);
     }

@@ -35,6 +35,11 @@ impl Task {
         self.0.lock().generation.replace(generation) != Some(generation)
     }
 
+    /// Whether it registered in this one.
+    pub(super) fn is_in(&self, generation: u64) -> bool {
+        self.0.lock().generation == Some(generation)
+    }
+
     pub(super) fn wake(&self) {
         let waker = self.0.lock().waker.take();
         if let Some(waker) = waker {

@@ -36,6 +36,9 @@ pub(super) struct Sleepers {
     /// Those of them that are no threads.
     #[cfg(feature = "futures")]
     tasks: Vec<std::sync::Arc<Task>>,
+    /// How many of these nobody reads for any more.
+    #[cfg(feature = "futures")]
+    gone: usize,
 }
 
 /// A generation that is over, to be [raised](Wake::raise) without the lock.
@@ -62,6 +65,24 @@ impl Sleepers {
         }
     }
 
+    /// Takes back one whose cursor is gone. Half of the tasks are gone before they are looked through, so that cursors
+    /// that come and go while nobody writes leave little behind, and each pays for one.
+    #[cfg(feature = "futures")]
+    pub(super) fn remove_task(&mut self, task: std::sync::Arc<Task>) {
+        if !task.is_in(self.generation) {
+            return;
+        }
+        drop(task);
+        self.gone += 1;
+        if 2 * self.gone > self.tasks.len() {
+            let before = self.tasks.len();
+            // Only the cursor has another.
+            self.tasks.retain(|task| std::sync::Arc::strong_count(task) > 1);
+            self.count -= before - self.tasks.len();
+            self.gone = 0;
+        }
+    }
+
     /// Takes back one whose time was up, unless it was woken meanwhile.
     pub(super) fn remove(&mut self, generation: u64) {
         if self.generation == generation {
@@ -77,6 +98,10 @@ impl Sleepers {
         }
         self.count = 0;
         self.generation += 1;
+        #[cfg(feature = "futures")]
+        {
+            self.gone = 0;
+        }
         Some(Over {
             generation: self.generation,
             #[cfg(feature = "futures")]
@@ -110,5 +135,32 @@ impl Wake {
             }
         }
         true
+    }
+}
+
+#[cfg(all(test, feature = "futures"))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn tasks_that_come_and_go_while_nobody_writes_leave_little_behind() {
+        let mut sleepers = Sleepers::default();
+        let stays: Vec<Arc<Task>> = (0..10).map(|_| Arc::default()).collect();
+        stays.iter().for_each(|task| sleepers.add_task(task));
+        for _ in 0..1000 {
+            let goes = Arc::default();
+            sleepers.add_task(&goes);
+            sleepers.add_task(&goes);
+            sleepers.remove_task(goes);
+            assert!(sleepers.tasks.len() <= 2 * stays.len() + 2, "{} are kept", sleepers.tasks.len());
+            assert_eq!(sleepers.count, sleepers.tasks.len());
+        }
+        let over = sleepers.end().expect("some sleep");
+        assert!(stays.iter().all(|task| over.tasks.iter().any(|other| Arc::ptr_eq(task, other))));
+        // Of a generation that is over there is nothing to take back.
+        stays.into_iter().for_each(|task| sleepers.remove_task(task));
+        assert!(sleepers.end().is_none());
     }
 }
