@@ -89,7 +89,10 @@ impl Sleeper {
     fn wake_it(&self) {
         if let Some(waker) = self.take() {
             // It is the executor's code, and its panic no affair of the writer's.
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+                // What it panics with may panic when dropped.
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
+            }
         }
     }
 

@@ -1028,3 +1028,113 @@ fn no_wake_up_is_lost_between_the_last_look_and_the_sleep() {
     }
     reader.join().unwrap();
 }
+
+/// Panics when dropped, if it is the one that is armed; once.
+#[derive(Clone)]
+struct Bomb {
+    id: u64,
+    armed: Arc<AtomicU64>,
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        let armed = self.armed.compare_exchange(self.id, u64::MAX, Ordering::SeqCst, Ordering::SeqCst);
+        if armed.is_ok() && !thread::panicking() {
+            std::panic::panic_any(PLANNED);
+        }
+    }
+}
+
+#[test]
+fn an_event_that_panics_when_a_write_drops_it_keeps_nobody_asleep() {
+    hush_planned_panics();
+    in_time("the close", || {
+        let armed = Arc::new(AtomicU64::new(u64::MAX));
+        let bomb = |id| Bomb { id, armed: Arc::clone(&armed) };
+        let log = Log::with(LogOptions::new().retain(64));
+        (0..128).for_each(|id| assert!(log.append(bomb(id)).is_ok()));
+        let delivered = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&delivered);
+        let _follower = log.follow(sink::for_each(move |_: Bomb| _ = count.fetch_add(1, Ordering::SeqCst)));
+        // Long enough for it to fall asleep, which nothing tells.
+        thread::sleep(Duration::from_millis(50));
+        armed.store(3, Ordering::SeqCst);
+        let written = catch_unwind(AssertUnwindSafe(|| log.append(bomb(1000)).is_ok()));
+        assert!(written.is_err(), "the segment that it let go of held the bomb");
+        log.close().wait().unwrap();
+        assert_eq!(delivered.load(Ordering::SeqCst), 1, "the event was appended all the same");
+    });
+}
+
+#[test]
+fn an_event_that_panics_when_a_reader_drops_it_keeps_no_writer_waiting() {
+    hush_planned_panics();
+    in_time("the reader", || {
+        let armed = Arc::new(AtomicU64::new(0));
+        let log = Log::new();
+        let mut cursor = log.subscribe_with(SubscribeOptions::new().max_lag(1, Lag::Block)).unwrap();
+        assert!(log.append(Bomb { id: 0, armed: Arc::clone(&armed) }).is_ok());
+        assert!(catch_unwind(AssertUnwindSafe(|| cursor.recv_with(|bomb| bomb.id))).is_err());
+        assert_eq!(cursor.position(), 1, "it was lent, and is not the next one again");
+        let writer = {
+            let log = log.clone();
+            thread::spawn(move || log.append(Bomb { id: 1, armed }).is_ok())
+        };
+        assert_eq!(cursor.recv_with(|bomb| bomb.id), Ok(1));
+        assert!(writer.join().unwrap());
+    });
+}
+
+#[test]
+fn a_followers_close_that_is_waited_for_in_a_snapshot_says_that_it_would_deadlock() {
+    in_time("the snapshot", || {
+        let log = Log::new();
+        let weak = log.downgrade();
+        let latch = Latch::new();
+        let inside = latch.clone();
+        let follower = log.follow(sink::for_each(move |event: u64| {
+            if event == 0 {
+                inside.pass();
+                weak.upgrade().unwrap().append(1).unwrap();
+            }
+        }));
+        log.append(0).unwrap();
+        latch.arrived(1);
+        let (outcome, _) = log.subscribe_with_snapshot(|| {
+            latch.open();
+            follower.close().wait()
+        });
+        assert!(matches!(outcome, Err(CloseError::WouldDeadlock)), "{outcome:?}");
+        follower.close().wait().unwrap();
+    });
+}
+
+#[test]
+fn an_abort_whose_spill_writes_to_the_log_does_not_wait_for_its_own_follower() {
+    in_time("the abort", || {
+        for _ in 0..50 {
+            let log = Log::new();
+            let latch = Latch::new();
+            let (release, inside, weak) = (latch.clone(), latch.clone(), log.downgrade());
+            let spill = sink::for_each(move |event: u64| {
+                if event == 1 {
+                    // The write under way comes back meanwhile.
+                    release.open();
+                    thread::yield_now();
+                    weak.upgrade().unwrap().append(77).unwrap();
+                }
+            });
+            let options = FollowOptions::new().max_lag(2, Lag::Block).spill(spill);
+            let follower = log.follow_with(options, sink::for_each(move |_: u64| inside.pass())).unwrap();
+            log.append(0).unwrap();
+            latch.arrived(1);
+            log.append(1).unwrap();
+            let writer = {
+                let log = log.clone();
+                thread::spawn(move || (2..5).for_each(|event| _ = log.append(event).unwrap()))
+            };
+            let _ = follower.close().abort();
+            writer.join().unwrap();
+        }
+    });
+}

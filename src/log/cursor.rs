@@ -1,5 +1,7 @@
 use std::fmt;
 use std::ops::Deref;
+#[cfg(feature = "futures")]
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -311,8 +313,9 @@ impl<E> Cursor<E> {
             return Ok(None);
         };
         let answer = segment.events.get(at).map(f);
-        drop(segment);
         self.reader.move_to(self.reader.position + 1, &self.shared);
+        // Last: it may take events with it, whose destructors may panic.
+        drop(segment);
         Ok(answer)
     }
 
@@ -464,7 +467,8 @@ impl<E> Drop for Cursor<E> {
     fn drop(&mut self) {
         #[cfg(feature = "futures")]
         if let Some(task) = self.task.take() {
-            task.forget();
+            // The destructor of a waker is an executor's code, and must not keep the cursor on the register.
+            let _ = catch_unwind(AssertUnwindSafe(|| task.forget()));
             self.shared.lock().sleepers.remove_task(task);
         }
         self.shared.leave(&self.reader.bound);

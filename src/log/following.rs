@@ -113,7 +113,8 @@ impl<E> Following<E> {
         sink: SharedSink<E>,
     ) -> Arc<Self> {
         let (scope, outlet) = (Scope::new(), Outlet::new(spill));
-        let completion = Completion::within(vec![scope, outlet.scope]);
+        // Its writes to the log, if it has any, wait for a snapshot to end.
+        let completion = Completion::within(vec![scope, outlet.scope, shared.snapshot]);
         let id = SinkId::new();
         outlet.told.of_sink(id);
         Arc::new(Self {
@@ -242,10 +243,12 @@ impl<E> Following<E> {
         self.shared.interrupt(|_| {
             self.end.fetch_min(position, Ordering::AcqRel);
         });
-        let reader = self.reader.lock().take();
-        drop(reader);
         self.let_writers_go();
-        self.sink.lock().sink.take()
+        let sink = self.sink.lock().sink.take();
+        let reader = self.reader.lock().take();
+        // Even the destructor of an event is a user's code.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(reader)));
+        sink
     }
 
     fn let_writers_go(&self) {

@@ -86,15 +86,16 @@ impl<E> Reader<E> {
     #[inline]
     pub(super) fn move_to(&mut self, position: u64, shared: &Shared<E>) {
         self.position = position;
+        // Before events are dropped, whose destructors may panic.
+        if let Bound::Block(pace) = &self.bound {
+            shared.moved(pace, position);
+        }
         if let Place::Held(node) = &mut self.place {
             // Past the last event of a segment, that is let go of at once.
             let next = node.sealed().filter(|sealed| sealed.next.first <= position);
             if let Some(next) = next.map(|sealed| Arc::clone(&sealed.next)) {
                 *node = next;
             }
-        }
-        if let Bound::Block(pace) = &self.bound {
-            shared.moved(pace, position);
         }
     }
 }

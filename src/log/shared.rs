@@ -207,10 +207,11 @@ impl<E> Shared<E> {
         state.open.push(event);
         let over = state.sleepers.end();
         drop(state);
-        drop(passed);
+        // Before what is let go of is dropped, whose destructors may panic: nobody else raises it.
         if let Some(over) = over {
             self.wake.raise(over);
         }
+        drop(passed);
         Ok(seq)
     }
 
@@ -248,7 +249,8 @@ impl<E> Shared<E> {
     /// A reader for whom writers wait has moved on.
     #[inline]
     pub(super) fn moved(&self, pace: &Pace, position: u64) {
-        pace.position.store(position, Ordering::SeqCst);
+        // It only grows: a write that comes back after the reader was stopped does not undo `Pace::GONE`.
+        pace.position.fetch_max(position, Ordering::SeqCst);
         if self.waiting.load(Ordering::SeqCst) > 0 {
             self.let_in();
         }

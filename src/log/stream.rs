@@ -44,7 +44,10 @@ impl Task {
         let waker = self.0.lock().waker.take();
         if let Some(waker) = waker {
             // It is the executor's code, and its panic no affair of the writer's.
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+                // What it panics with may panic when dropped.
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
+            }
         }
     }
 
