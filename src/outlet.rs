@@ -103,6 +103,11 @@ impl<E> Outlet<E> {
         self.count(spilled, 1);
     }
 
+    /// Tells of events that were skipped, and are counted elsewhere.
+    pub(crate) fn tell_skipped(&self, events: u64) {
+        self.told.some(false, events, std::any::type_name::<E>());
+    }
+
     /// Counts events as dropped that nobody holds any more, or that others drop.
     pub(crate) fn drop_unseen(&self, events: u64) {
         if events > 0 {

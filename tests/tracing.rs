@@ -695,3 +695,23 @@ fn a_sink_that_never_fails_is_told_nothing_of() {
     });
     assert_eq!(told.load(Ordering::SeqCst), 0);
 }
+
+#[test]
+fn what_a_follower_skips_is_told_as_dropped() {
+    use outflow::log::{FollowOptions, Lag, Log};
+
+    log();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let stuck = sink::for_each(move |_: u64| {
+        let _ = released.lock().unwrap().recv();
+    });
+    let log = Log::new();
+    let follower = log.follow_with(FollowOptions::new().max_lag(2, Lag::Skip), stuck).unwrap();
+    log.write_all(0..20).unwrap();
+    drop(release);
+    log.close().wait().unwrap();
+    let skipped = follower.stats().skipped;
+    assert!(skipped > 0);
+    assert_eq!(counted(&lines("sink", &follower.id().to_string())), skipped);
+}

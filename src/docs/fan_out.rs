@@ -69,7 +69,7 @@
 //! | 10,000 cursors: close | ms | 0.34 | 16 | 0.02 | 0.1 |
 //! | 10,000 cursors: memory | MB | 0.84 | 52 | 0.02 | 0.1 |
 //!
-//! One figure is worse than it was held to. A follower claims each event with a compare-and-swap before it
+//! One figure is worse than it was held to (the latency was held to for one reader). A follower claims each event with a compare-and-swap before it
 //! writes it, so that an abort or a detach knows exactly which events were begun, and can spill the others
 //! while a write hangs. That is about 2 of the 5 to 7 ns of a delivery: the same with a plain store in its
 //! place, which would be wrong, took 53 ns at ten followers and 3.6 ns a delivery at a hundred. (Claiming two
@@ -94,5 +94,5 @@
 //! It matters that a reader yields at all, and hardly how often. On one core (`taskset -c 0`) it is 41 ns an
 //! event with one follower (0.75 of a channel), 46 with two (0.58 of `bus`), 99 with ten (0.44 of `bus`, 0.19
 //! of tokio, 0.25 of `async-broadcast`), 7.9 a delivery with a hundred, and an idle reader is as near as on
-//! two (1.02 of a channel). Many idle readers are woken one after the other: one of ten has a write after 59 to 73 µs on two
-//! cores, after 45 on one.
+//! two (1.02 of a channel). Many idle readers are woken one after the other: one of ten has a write after 59 to
+//! 73 µs on two cores, after 45 on one.

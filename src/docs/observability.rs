@@ -30,6 +30,7 @@
 //! - `breaker` is the [name of the breaker](crate::retry::Breaker::name), if it has one; `sink` the
 //!   [id](crate::SinkId) that a broadcaster or a log gave. A channel has no name: its `event_type` has to do.
 //! - `attempt` and `elapsed_ms` are those of [`Failure`](crate::retry::Failure). `failures` are in a row.
+//! - What a follower [skips](crate::log::Lag::Skip) is told as dropped.
 //! - `left` is how many events were spilled or dropped because of it, `lost` on how many a sink panicked.
 //! - `pending` and `in_flight` are summed over all `queues` that the close goes through and that have something
 //!   left; `queue` is the one that has most.

@@ -20,7 +20,7 @@ use super::{Lagged, RecvError, Seq};
 ///
 /// `recv`, `try_recv` and `recv_timeout` clone the event, `recv_with` and its like lend it to a closure, and
 /// `next_batch` and its like lend all there is in one piece. If the closure, or `E::clone`, panics, the event
-/// is still the next one. The waits yield for some microseconds and then sleep. With the feature `futures` a cursor
+/// is still the next one; if an event's destructor does, it is not. The waits yield for some microseconds and then sleep. With the feature `futures` a cursor
 /// is a `Stream`.
 ///
 /// # Examples
@@ -220,7 +220,7 @@ impl<E> Cursor<E> {
         self.read(Wait::at_most(timeout), f)
     }
 
-    /// Waits for the next events and lends them, as many as stand next to each other: up to some thousand.
+    /// Waits for the next events and lends them, as many as stand next to each other: up to 1024.
     /// The cursor moves past them when the [`Batch`] is dropped.
     ///
     /// # Errors

@@ -150,7 +150,7 @@ struct Handle<E> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Held {
-    /// How many events. They are freed by the segment, up to some thousand at once.
+    /// How many events. They are freed by the segment, up to 1024 at once.
     pub events: u64,
     /// In how many segments.
     pub segments: u64,

@@ -147,6 +147,7 @@ where
                     let to = following.shared.exact_head().saturating_sub(window).min(end);
                     if to > self.position && matches!(following.claim(self.position, to), Claim::Claimed) {
                         count(&following.counts.skipped, to - self.position);
+                        following.outlet.tell_skipped(to - self.position);
                         self.position = to;
                     }
                 }
