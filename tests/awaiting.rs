@@ -65,3 +65,45 @@ fn every_task_that_awaits_the_same_close_is_woken() {
         assert_eq!(task.join().unwrap().unwrap_err().to_string(), "told to all");
     }
 }
+
+/// Panics when it is woken.
+struct Bomb;
+
+impl std::task::Wake for Bomb {
+    fn wake(self: std::sync::Arc<Self>) {
+        std::panic::resume_unwind(Box::new("planned"));
+    }
+}
+
+#[test]
+fn a_waker_that_panics_ends_no_queue_and_holds_up_no_close() {
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::task::{Context, Waker};
+    use std::time::Duration;
+
+    use outflow::{Broadcaster, Sink, SinkExt, sink};
+
+    let soon = Duration::from_secs(20);
+    let waker = Waker::from(std::sync::Arc::new(Bomb));
+    let mut context = Context::from_waker(&waker);
+    for _ in 0..50 {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let released = std::sync::Mutex::new(released);
+        let queue = sink::for_each(move |_: u32| _ = released.lock().unwrap().recv()).queued();
+        let broadcaster = Broadcaster::new();
+        broadcaster.add(queue.clone()).unwrap();
+        broadcaster.write(1).unwrap();
+        let mut flushing = queue.flush();
+        assert!(Pin::new(&mut flushing).poll(&mut context).is_pending());
+        release.send(()).unwrap();
+        flushing.within(soon).unwrap();
+        broadcaster.write(2).unwrap();
+        let mut closing = queue.close();
+        assert!(Pin::new(&mut closing).poll(&mut context).is_pending());
+        let above = broadcaster.close();
+        drop(release);
+        above.within(soon).unwrap();
+        assert_eq!(queue.stats().delivered, 2);
+    }
+}
