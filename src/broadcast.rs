@@ -862,6 +862,10 @@ where
     /// Refuses writes and wakes those that wait in a subscription of this broadcaster; when the last write
     /// under way is through, begins every sink's close. A write that waits in another sink (in the backoff
     /// of a retry that is not queued, say) is waited for; an abort closes the sinks at once and wakes it.
+    ///
+    /// Known to be wrong: an abort does not wait for such a write, and what its sinks then refuse is counted in
+    /// [`ended`](Broadcaster::ended) but not in the outcome of the close, which may be `Ok`. A queue under the
+    /// broadcaster is not concerned: it tells for itself.
     fn close(&self) -> Closing {
         self.shared.shut();
         self.shared.closing()
