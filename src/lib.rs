@@ -156,6 +156,7 @@
 pub mod adapter;
 mod broadcast;
 pub mod buffer;
+mod caught;
 pub mod channel;
 pub mod clock;
 pub mod docs;

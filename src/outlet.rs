@@ -2,6 +2,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::caught::drop_caught;
 use crate::lifecycle::close_caught;
 use crate::scope::Scope;
 use crate::trace;
@@ -59,20 +60,24 @@ impl<E> Outlet<E> {
             self.under_way.fetch_sub(1, Ordering::Relaxed);
             return false;
         };
-        let spilled = match &self.spill {
-            Some(spill) if !self.scope.is_current() => {
-                let _inside = self.scope.enter();
-                catch_unwind(AssertUnwindSafe(|| spill.write(event).is_ok())).unwrap_or(false)
-            }
-            _ => {
-                // Even the destructor of an event is a user's code.
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(event)));
-                false
-            }
-        };
+        let spilled = self.spill_by(|spill| spill.write(event).is_ok());
         self.under_way.fetch_sub(1, Ordering::Relaxed);
         self.count(spilled, 1);
         true
+    }
+
+    /// Whether `write` got its event into the spill. Without one, or inside it, `write` is dropped with what it holds.
+    fn spill_by(&self, write: impl FnOnce(&SharedSink<E>) -> bool) -> bool {
+        match &self.spill {
+            Some(spill) if !self.scope.is_current() => {
+                let _inside = self.scope.enter();
+                catch_unwind(AssertUnwindSafe(|| write(spill))).unwrap_or(false)
+            }
+            _ => {
+                drop_caught(write);
+                false
+            }
+        }
     }
 
     fn count(&self, spilled: bool, events: u64) {
@@ -92,13 +97,7 @@ impl<E> Outlet<E> {
         E: Clone,
     {
         self.under_way.fetch_add(1, Ordering::Relaxed);
-        let spilled = match &self.spill {
-            Some(spill) if !self.scope.is_current() => {
-                let _inside = self.scope.enter();
-                catch_unwind(AssertUnwindSafe(|| spill.write_ref(event).is_ok())).unwrap_or(false)
-            }
-            _ => false,
-        };
+        let spilled = self.spill_by(|spill| spill.write_ref(event).is_ok());
         self.under_way.fetch_sub(1, Ordering::Relaxed);
         self.count(spilled, 1);
     }

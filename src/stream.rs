@@ -30,7 +30,6 @@
 //! is found.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::task::{Context, Poll, Waker};
@@ -40,6 +39,7 @@ use futures_core::{FusedStream, Stream};
 use parking_lot::Mutex;
 
 use crate::Subscription;
+use crate::caught::wake_caught;
 use crate::channel::Events;
 
 /// Where the one reader of a pipe leaves its waker. See the module for why this is right.
@@ -88,11 +88,7 @@ impl Sleeper {
     #[cold]
     fn wake_it(&self) {
         if let Some(waker) = self.take() {
-            // It is the executor's code, and its panic no affair of the writer's.
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-                // What it panics with may panic when dropped.
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
-            }
+            wake_caught(waker);
         }
     }
 

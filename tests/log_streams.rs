@@ -5,38 +5,16 @@ mod common;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
-use common::{Census, Event, in_time};
+use common::{Census, Count, Event, in_time};
 use futures::executor::{ThreadPool, block_on};
 use futures::stream::FusedStream;
 use futures::task::SpawnExt;
 use futures::{Stream, StreamExt};
 use outflow::log::{Cursor, Lag, Log, LogOptions, Start, SubscribeOptions};
 use outflow::{Sink, sink};
-
-/// Counts how often it was woken.
-#[derive(Default)]
-struct Count(AtomicUsize);
-
-impl Wake for Count {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-impl Count {
-    fn new() -> (Arc<Self>, Waker) {
-        let count = Arc::<Self>::default();
-        (Arc::clone(&count), Waker::from(count))
-    }
-
-    fn get(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
-    }
-}
 
 fn poll<E: Clone>(cursor: &mut Cursor<E>, waker: &Waker) -> Poll<Option<E>> {
     Pin::new(cursor).poll_next(&mut Context::from_waker(waker))

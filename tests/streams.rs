@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
-use common::{Census, Event, Latch, in_time, wait_until};
+use common::{Census, Count, Event, Latch, in_time, wait_until};
 use futures::executor::{LocalPool, ThreadPool, block_on};
 use futures::stream::FusedStream;
 use futures::task::{LocalSpawnExt, SpawnExt};
@@ -20,27 +20,6 @@ use outflow::adapter::IntoFuturesError;
 use outflow::buffer::{Buffer, Policy};
 use outflow::channel::{self, ChannelSink, Events};
 use outflow::{Broadcaster, CloseError, Closing, FlushError, Sink, SinkExt, sink};
-
-/// Counts how often it was woken.
-#[derive(Default)]
-struct Count(AtomicUsize);
-
-impl Wake for Count {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-impl Count {
-    fn new() -> (Arc<Self>, Waker) {
-        let count = Arc::<Self>::default();
-        (Arc::clone(&count), Waker::from(count))
-    }
-
-    fn get(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
-    }
-}
 
 fn poll<S: Stream + Unpin>(stream: &mut S, waker: &Waker) -> Poll<Option<S::Item>> {
     Pin::new(stream).poll_next(&mut Context::from_waker(waker))

@@ -2,6 +2,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use crate::caught::drop_caught;
 use crate::lifecycle::panic_message;
 use crate::{Closing, Flushing, Sink, WriteError};
 
@@ -74,8 +75,7 @@ where
             Ok(written) => written.map_err(|refused| refused.map_error(CatchPanicError::Sink)),
             Err(panic) => {
                 let message = panic_message(&*panic);
-                // What a user panics with may panic when dropped.
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
+                drop_caught(panic);
                 Err(WriteError::failed((), CatchPanicError::Panicked(message)))
             }
         }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
+use crate::caught::drop_caught;
 use crate::lifecycle::join;
 use crate::sink::{Never, refused};
 use crate::{CloseError, Closing, Flushing, Sink, WriteError};
@@ -84,8 +85,7 @@ impl<S, T> Tee<S, T> {
         match (left, right) {
             (Ok(left), Ok(right)) => self.outcome(left, right),
             (Err(first), Err(second)) => {
-                // What a user panics with may panic when dropped.
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(second)));
+                drop_caught(second);
                 resume_unwind(first)
             }
             (Err(panic), Ok(_)) | (Ok(_), Err(panic)) => resume_unwind(panic),

@@ -15,8 +15,6 @@
 //!   drain into each other are each through when the rest is.
 //! - Callbacks run, and what the graph held is dropped, without any lock held.
 
-#[cfg(feature = "futures")]
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -178,14 +176,9 @@ where
             call(&outcome);
         }
         drop((awaits, dependents, aborter));
-        // Last, and caught: they are an executor's code, whose panic is no affair of the drain's.
+        // Last: nothing of the drain waits for an executor.
         #[cfg(feature = "futures")]
-        for waker in wakers {
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-                // What it panics with may panic when dropped.
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
-            }
-        }
+        wakers.into_iter().for_each(crate::caught::wake_caught);
     }
 
     /// Calls `f` with the outcome: now, if it is told already, or on the thread that tells it.

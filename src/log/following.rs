@@ -30,6 +30,7 @@ use super::options::Bound;
 use super::reader::{Look, Reader};
 use super::segment::Passed;
 use super::shared::{Pace, Shared};
+use crate::caught::drop_caught;
 use crate::lifecycle::completion::{Abort, Completion, Left, Outcome};
 use crate::lifecycle::{Answer, CloseError, FlushError, close_caught, join};
 use crate::outlet::Outlet;
@@ -247,7 +248,7 @@ impl<E> Following<E> {
         let sink = self.sink.lock().sink.take();
         let reader = self.reader.lock().take();
         // Even the destructor of an event is a user's code.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(reader)));
+        drop_caught(reader);
         sink
     }
 
@@ -282,7 +283,7 @@ impl<E> Following<E> {
         };
         let sink = end.sink.take();
         drop(end);
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(sink)));
+        drop_caught(sink);
         if first {
             closing.0.awaited_by(&self.completion);
         }

@@ -1,6 +1,5 @@
 //! A cursor as a `Stream`.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -9,6 +8,7 @@ use futures_core::{FusedStream, Stream};
 use parking_lot::Mutex;
 
 use super::{Cursor, RecvError};
+use crate::caught::wake_caught;
 
 /// Where a cursor that is polled leaves its waker: see `wake` for why none is missed.
 #[derive(Default)]
@@ -43,11 +43,7 @@ impl Task {
     pub(super) fn wake(&self) {
         let waker = self.0.lock().waker.take();
         if let Some(waker) = waker {
-            // It is the executor's code, and its panic no affair of the writer's.
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-                // What it panics with may panic when dropped.
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
-            }
+            wake_caught(waker);
         }
     }
 

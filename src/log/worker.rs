@@ -8,6 +8,7 @@ use super::following::{Cause, Claim, Following};
 use super::options::Bound;
 use super::reader::Look;
 use super::segment::Passed;
+use crate::caught::drop_caught;
 use crate::lifecycle::{CloseError, FlushError, flush_caught, panic_message};
 use crate::sink::Never;
 use crate::{Sink, trace};
@@ -54,7 +55,7 @@ where
                     // Dropped before the close is told, with the events that it may hold. Of a follower that
                     // somebody else stopped, the reader is that one's.
                     let reader = following.reader.lock().take();
-                    let _ = catch_unwind(AssertUnwindSafe(|| drop(reader)));
+                    drop_caught(reader);
                 }
                 !following.is_detached()
             }
@@ -65,8 +66,7 @@ where
                 // What was claimed is lost.
                 following.counts.lost.store(following.in_flight(), Ordering::Release);
                 let message = panic_message(&*panic);
-                // What a user panics with may panic when dropped.
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
+                drop_caught(panic);
                 following.set_cause(Cause::Panicked(Arc::clone(&message)));
                 self.end_by_itself(Cause::Panicked(message))
             }
@@ -76,7 +76,7 @@ where
             drop(following.close_sink());
         }
         // The sink is dropped before the close is told, as far as this thread holds it.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(self)));
+        drop_caught(self);
         following.set_through();
         following.leave();
     }

@@ -9,6 +9,7 @@ use crossbeam_channel::{Select, TryRecvError};
 
 use super::Batch;
 use super::backlog::{Backlog, Cause};
+use crate::caught::drop_caught;
 use crate::lifecycle::completion::Completion;
 use crate::lifecycle::{Answer, CloseError, FlushError, flush_caught, panic_message};
 use crate::pipe::{Pipe, linger};
@@ -196,8 +197,7 @@ impl<E, S> Worker<E, S> {
             }
         };
         if let Err(panic) = end {
-            // What a user panics with may panic when dropped.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
+            drop_caught(panic);
         }
         let backlog = self.backlog();
         let last = backlog.end_requests();
@@ -216,7 +216,7 @@ impl<E, S> Worker<E, S> {
         let backlog = self.backlog();
         drop(backlog.close_downstream(&pipe));
         // The sink is dropped before the close is told, as far as this worker holds it.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(self)));
+        drop_caught(self);
         if let Some(backlog) = &pipe.backlog {
             backlog.worker_is_through();
         }

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::SinkId;
+use crate::caught::drop_caught;
 use crate::clock::{Clock, Monotonic, nanos};
 use crate::lifecycle::completion::Left;
 
@@ -41,8 +42,7 @@ fn guarded(f: impl FnOnce()) {
         return;
     }
     if let Err(panic) = catch_unwind(AssertUnwindSafe(f)) {
-        // What a user panics with may panic when dropped.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
+        drop_caught(panic);
     }
     let _ = TELLING.try_with(|telling| telling.set(false));
 }

@@ -219,3 +219,24 @@ pub fn in_time<T: Send + 'static>(what: &str, f: impl FnOnce() -> T + Send + 'st
         },
     }
 }
+
+/// Counts how often it was woken.
+#[derive(Default)]
+pub struct Count(AtomicUsize);
+
+impl std::task::Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Count {
+    pub fn new() -> (Arc<Self>, std::task::Waker) {
+        let count = Arc::<Self>::default();
+        (Arc::clone(&count), std::task::Waker::from(count))
+    }
+
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
