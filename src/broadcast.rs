@@ -7,10 +7,17 @@
 //! the pass is dropped when the gate is shut and the last write on the last of the lists is through; that
 //! is when the sinks' closes are begun.
 //!
+//! # Why a close tells of every event
+//!
+//! What the sinks refused is read when the last write has left, and not before: by then each refusal is
+//! counted, and each sink that ended is in `ended`. An abort begins the sinks' closes earlier, to wake the
+//! writes that wait in them, but it concludes by the same way. Only if a write does not come back in the
+//! time that an abort gives it does the outcome say that it does not know what was left; what that write
+//! still finds refused is then counted in `ended` alone.
+//!
 //! No user's code runs under a lock, and what a change takes out is dropped after it is let go.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -20,19 +27,18 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use crate::buffer::{Buffer, Policy};
+use crate::caught::{Payload, drop_caught};
 use crate::channel::{self, ChannelSink, Events};
+use crate::ended::{EndedSinks, One, Record};
 use crate::gate::Gate;
 use crate::lifecycle::completion::{Abort, Completion, Outcome};
-use crate::lifecycle::{Answer, CloseError, close_caught, flush_caught, join};
+use crate::lifecycle::{Answer, CloseError, close_caught, flush_caught};
 use crate::pipe::Pipe;
 use crate::scope::Scope;
 use crate::sink::{Never, erase, refused};
 use crate::{Closing, Flushing, SharedSink, Sink, WriteError, trace};
 
 use std::convert::Infallible;
-
-/// How many ended sinks are kept by name; those before are counted.
-const KEPT: usize = 64;
 
 /// Writes every event to each of its sinks, on the writer's thread.
 ///
@@ -81,8 +87,12 @@ struct Shared<E> {
     changing: Mutex<()>,
     scope: Scope,
     completion: Arc<Completion<CloseError>>,
-    /// The sinks there were when the gate was shut, until their closes are begun.
-    last: Mutex<Option<Vec<Entry<E>>>>,
+    /// Told when the last write has left, or when an abort no longer waits for it.
+    left: Arc<Completion<CloseError>>,
+    /// The sinks there were when the gate was shut, until that is told.
+    last: Mutex<Vec<Entry<E>>>,
+    /// Whether sinks may answer `Closed` because of an abort.
+    aborted: AtomicBool,
     ended: Mutex<EndedSinks>,
     on_closed: Option<OnClosed<E>>,
     unheard: AtomicU64,
@@ -104,8 +114,7 @@ struct Entry<E> {
     sink: SharedSink<E>,
     id: SinkId,
     record: Arc<Record>,
-    /// Of a subscription, whose writers are woken when the broadcaster closes.
-    subscription: Option<Arc<dyn StopWaiting>>,
+    subscription: Option<Arc<dyn Subscribed>>,
 }
 
 impl<E> Clone for Entry<E> {
@@ -117,21 +126,6 @@ impl<E> Clone for Entry<E> {
             subscription: self.subscription.clone(),
         }
     }
-}
-
-/// What became of a sink.
-#[derive(Default)]
-struct Record {
-    /// Events that it answered `Closed` to.
-    refused: AtomicU64,
-    ended: AtomicBool,
-}
-
-#[derive(Default)]
-struct EndedSinks {
-    recent: VecDeque<(SinkId, Arc<Record>, Closing)>,
-    older: u64,
-    older_undelivered: u64,
 }
 
 /// Names a sink of a broadcaster, or a follower of a log; unique in the process.
@@ -310,13 +304,23 @@ where
             changing: Mutex::new(()),
             scope,
             completion: Completion::within(vec![scope]),
-            last: Mutex::new(None),
+            left: Completion::within(vec![scope]),
+            last: Mutex::default(),
+            aborted: AtomicBool::new(false),
             ended: Mutex::new(EndedSinks::default()),
             on_closed,
             unheard: AtomicU64::new(0),
         });
         let abort: Weak<Shared<E>> = Arc::downgrade(&shared);
+        let conclude = Weak::clone(&abort);
         shared.completion.set_aborter(Arc::new(AbortBroadcaster { shared: abort }));
+        Answer::Pending(Arc::clone(&shared.left)).awaited_by(&shared.completion, true);
+        shared.left.then(move |outcome| {
+            // Whoever tells it holds on to a pass, which holds on to this.
+            if let Some(shared) = conclude.upgrade() {
+                shared.conclude(outcome);
+            }
+        });
         // The pass keeps what keeps the pass, until the gate is shut: by the last handle if by nobody else.
         let pass = Arc::new(Pass { shared: Arc::clone(&shared) });
         shared.gate.fill(Arc::new(List { entries: Vec::new(), pass }));
@@ -579,21 +583,7 @@ where
     /// # Ok::<(), outflow::AddError>(())
     /// ```
     pub fn ended(&self) -> Ended {
-        let ended = self.shared.ended.lock();
-        let recent: Vec<_> = ended
-            .recent
-            .iter()
-            .map(|(id, record, closing)| EndedSink {
-                id: *id,
-                error: record.outcome(closing.0.outcome().unwrap_or(Ok(()))).err(),
-            })
-            .collect();
-        Ended {
-            count: ended.older + recent.len() as u64,
-            undelivered: ended.older_undelivered
-                + recent.iter().flat_map(|sink| &sink.error).map(CloseError::undelivered).sum::<u64>(),
-            recent,
-        }
+        self.shared.ended.lock().list()
     }
 }
 
@@ -607,23 +597,13 @@ where
 }
 
 impl<E> Entry<E> {
-    fn new(sink: SharedSink<E>, subscription: Option<Arc<dyn StopWaiting>>) -> Self {
+    fn new(sink: SharedSink<E>, subscription: Option<Arc<dyn Subscribed>>) -> Self {
         Self { sink, id: SinkId::new(), record: Arc::default(), subscription }
     }
 
-    fn close(&self) -> Closing {
-        let id = self.id;
-        close_caught(|| self.sink.close()).map(move |outcome| outcome.map_err(|error| error.of_sink(id)))
-    }
-}
-
-impl Record {
-    /// The outcome of a sink that was closed by itself: its own, and what it refused.
-    fn outcome(&self, own: Outcome<CloseError>) -> Outcome<CloseError> {
-        match self.refused.load(Ordering::Acquire) {
-            0 => own,
-            events => join([own, Err(CloseError::DownstreamClosed { events })]),
-        }
+    fn close(&self) -> One {
+        let closing = close_caught(|| self.sink.close());
+        One { id: self.id, record: Arc::clone(&self.record), closing }
     }
 }
 
@@ -652,7 +632,9 @@ impl<E> Shared<E> {
     fn add(&self, added: Vec<Entry<E>>) -> Result<(), AddError> {
         match self.change(|entries| entries.extend(added.iter().cloned())) {
             Some(()) => Ok(()),
-            None => Err(AddError { closing: Closing::all(added.iter().map(Entry::close)) }),
+            None => {
+                Err(AddError { closing: Closing::all(added.iter().map(|entry| entry.close().closing())) })
+            }
         }
     }
 
@@ -668,7 +650,7 @@ impl<E> Shared<E> {
         let changing = self.changing.lock();
         let visit = self.gate.enter();
         if let Some(list) = &*visit {
-            *self.last.lock() = Some(list.entries.clone());
+            *self.last.lock() = list.entries.clone();
         }
         let list = self.gate.shut();
         drop(changing);
@@ -679,67 +661,100 @@ impl<E> Shared<E> {
         drop((list, visit));
     }
 
-    /// Begins to close the sinks, all of them before any is waited for.
-    fn begin_closes(&self) {
-        let Some(entries) = self.last.lock().take() else {
+    /// Closes the sinks while there may be writes under way, which wakes those that wait in them.
+    fn abort(&self) {
+        if self.aborted.swap(true, Ordering::SeqCst) {
             return;
-        };
-        // Those that have ended are in `ended`.
-        let mut closings: Vec<Closing> = entries
-            .iter()
-            .filter(|entry| !entry.record.ended.load(Ordering::SeqCst))
-            .map(Entry::close)
-            .collect();
-        let ended = self.ended.lock();
-        closings.extend(ended.recent.iter().map(|(id, record, closing)| {
-            let (id, record) = (*id, Arc::clone(record));
-            closing.map(move |own| record.outcome(own).map_err(|error| error.of_sink(id)))
-        }));
-        if ended.older_undelivered > 0 {
-            let events = ended.older_undelivered;
-            closings.push(Closing::failed(CloseError::DownstreamClosed { events }));
         }
-        drop(ended);
-        Closing::all(closings).0.resolve(&self.completion, true, |outcome| outcome);
+        self.shut();
+        let entries = self.last.lock().clone();
+        for entry in entries {
+            // No write waits in a subscription any more; those under way still find it open.
+            if entry.subscription.is_none() {
+                // A sink in a ring is reached from the ring's other side.
+                entry.close().closing.0.awaited_by(&self.completion, true);
+            }
+            drop_caught(entry);
+        }
+    }
+
+    /// No write is under way, or none that is waited for: begins to close the sinks, all of them before any
+    /// is waited for, unless an abort has; and has the close tell of them and of those that ended before.
+    fn conclude(&self, left: &Outcome<CloseError>) {
+        let last = std::mem::take(&mut *self.last.lock());
+        let (ended, older) = self.ended.lock().all();
+        let is_last = |one: &One| last.iter().any(|entry| Arc::ptr_eq(&entry.record, &one.record));
+        let ended = ended.into_iter().filter(|one| !is_last(one));
+        let sinks: Vec<One> = last.iter().map(Entry::close).chain(ended).collect();
+        let mut closings: Vec<Closing> = sinks
+            .into_iter()
+            .map(|mut one| {
+                if !one.closing.0.awaited_by(&self.completion, true) {
+                    // It awaits this close: it is in a ring, and what it refused is all that it has to tell.
+                    one.closing = Closing::done();
+                }
+                one.closing()
+            })
+            .collect();
+        if older > 0 {
+            closings.push(Closing::failed(CloseError::DownstreamClosed { events: older }));
+        }
+        closings.push(Closing::of(Answer::Told(left.clone())));
+        let answers = closings.into_iter().map(|closing| (closing.0, true));
+        Answer::resolve_all(&self.completion, answers, |outcome| outcome);
+        // The sinks are a user's, and so are their destructors.
+        last.into_iter().for_each(drop_caught);
     }
 
     fn closing(&self) -> Closing {
-        Closing(Answer::Pending(Arc::clone(&self.completion)))
+        Closing::pending_on(&self.completion)
     }
 
-    /// Removes the sinks that answered `Closed` and tells of them.
+    /// Removes the sinks that answered `Closed` and tells of them. Answers the first panic of `on_closed`.
     #[cold]
-    fn end(&self, closed: &[&Entry<E>]) {
-        for entry in closed {
-            if entry.subscription.is_some() {
-                self.remove(entry.id);
-                continue;
-            }
-            entry.record.refused.fetch_add(1, Ordering::SeqCst);
-            if entry.record.ended.swap(true, Ordering::SeqCst) {
-                continue;
-            }
-            self.end_one(entry);
+    fn end(&self, closed: &[&Entry<E>]) -> Option<Payload> {
+        // All are counted before anybody is told.
+        let ended: Vec<_> = closed.iter().filter(|entry| self.end_one(entry)).collect();
+        if self.aborted.load(Ordering::SeqCst) {
+            // They did not close by themselves, or nobody can tell any more. The close has it.
+            return None;
+        }
+        let mut panic = None;
+        for entry in ended {
+            trace::sink_ended(entry.id);
             if let Some(on_closed) = &self.on_closed {
-                on_closed(entry.id, &entry.sink);
+                if let Err(another) = catch_unwind(AssertUnwindSafe(|| on_closed(entry.id, &entry.sink))) {
+                    keep_first(&mut panic, another);
+                }
             }
         }
+        panic
     }
 
-    fn end_one(&self, entry: &Entry<E>) {
+    /// Whether this is to be told.
+    fn end_one(&self, entry: &Entry<E>) -> bool {
+        if let Some(subscription) = &entry.subscription {
+            subscription.missed();
+            drop(self.remove(entry.id));
+            return false;
+        }
+        if !entry.record.refuse() {
+            return false;
+        }
         // Not if another has taken its place under the same id.
         self.change(|entries| entries.retain(|other| !Arc::ptr_eq(&other.record, &entry.record)));
-        let closing = close_caught(|| entry.sink.close());
-        trace::sink_ended(entry.id);
-        let mut ended = self.ended.lock();
-        ended.recent.push_back((entry.id, Arc::clone(&entry.record), closing));
-        if ended.recent.len() > KEPT {
-            if let Some((_, record, closing)) = ended.recent.pop_front() {
-                let outcome = record.outcome(closing.0.outcome().unwrap_or(Ok(())));
-                ended.older += 1;
-                ended.older_undelivered += outcome.map_or_else(|error| error.undelivered(), |()| 0);
-            }
-        }
+        let one = entry.close();
+        let forgotten = self.ended.lock().push(one);
+        forgotten.into_iter().for_each(drop_caught);
+        true
+    }
+}
+
+/// Keeps the first of several panics, which is the one that goes on.
+fn keep_first(first: &mut Option<Payload>, panic: Payload) {
+    match first {
+        Some(_) => drop_caught(panic),
+        None => *first = Some(panic),
     }
 }
 
@@ -757,7 +772,7 @@ where
         rest: &'a [Entry<E>],
         closed: &mut Vec<&'a Entry<E>>,
         mut last: impl FnMut(&mut T, &mut Vec<&'a Entry<E>>),
-    ) -> Option<Box<dyn std::any::Any + Send>> {
+    ) -> Option<Payload> {
         let mut panic = None;
         let at = Cell::new(0);
         loop {
@@ -775,7 +790,7 @@ where
             }));
             match walk {
                 Ok(()) => return panic,
-                Err(first) => _ = panic.get_or_insert(first),
+                Err(another) => keep_first(&mut panic, another),
             }
         }
     }
@@ -784,13 +799,10 @@ where
     fn finish(
         &self,
         closed: &[&Entry<E>],
-        mut panic: Option<Box<dyn std::any::Any + Send>>,
+        mut panic: Option<Payload>,
     ) -> Result<(), WriteError<E, Infallible>> {
-        if !closed.is_empty() {
-            // `on_closed` is a user's.
-            if let Err(second) = catch_unwind(AssertUnwindSafe(|| self.end(closed))) {
-                panic.get_or_insert(second);
-            }
+        if let Some(another) = self.end(closed) {
+            keep_first(&mut panic, another);
         }
         match panic {
             Some(panic) => resume_unwind(panic),
@@ -862,10 +874,11 @@ where
     /// Refuses writes and wakes those that wait in a subscription of this broadcaster; when the last write
     /// under way is through, begins every sink's close. A write that waits in another sink (in the backoff
     /// of a retry that is not queued, say) is waited for; an abort closes the sinks at once and wakes it.
+    /// The outcome names each sink with what it refused.
     ///
-    /// Known to be wrong: an abort does not wait for such a write, and what its sinks then refuse is counted in
-    /// [`ended`](Broadcaster::ended) but not in the outcome of the close, which may be `Ok`. A queue under the
-    /// broadcaster is not concerned: it tells for itself.
+    /// An abort gives the writes under way 100 ms to come back. If one does not, the outcome has
+    /// [`CloseError::Aborted`] in it, since the broadcaster does not know how many there are; what its sinks
+    /// refuse later is counted in [`ended`](Broadcaster::ended).
     fn close(&self) -> Closing {
         self.shared.shut();
         self.shared.closing()
@@ -884,7 +897,7 @@ impl<E> Drop for Handle<E> {
 
 impl<E> Drop for Pass<E> {
     fn drop(&mut self) {
-        self.shared.begin_closes();
+        self.shared.left.complete(Ok(()));
     }
 }
 
@@ -909,28 +922,37 @@ struct AbortBroadcaster<E> {
 }
 
 impl<E> Abort for AbortBroadcaster<E> {
-    /// Does not wait for writes under way: some may be what does not come to an end.
     fn begin(&self) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.shut();
-            shared.begin_closes();
+            shared.abort();
         }
     }
 
+    /// The close awaits `left`, which is told at the deadline if not before.
     fn settle(&self, _deadline: std::time::Instant) {}
 }
 
-/// A pipe, without its type.
-trait StopWaiting: Send + Sync {
+/// The pipe of a subscription, without its type.
+trait Subscribed: Send + Sync {
+    /// Wakes the writes that wait in it.
     fn stop_waiting(&self);
+
+    /// It was closed and missed an event, which is counted unless nobody reads it any more.
+    fn missed(&self);
 }
 
-impl<E> StopWaiting for Pipe<E>
+impl<E> Subscribed for Pipe<E>
 where
     E: Send,
 {
     fn stop_waiting(&self) {
         Pipe::stop_waiting(self);
+    }
+
+    fn missed(&self) {
+        if self.is_read() {
+            self.outlet.drop_unseen(1);
+        }
     }
 }
 

@@ -160,6 +160,7 @@ mod caught;
 pub mod channel;
 pub mod clock;
 pub mod docs;
+mod ended;
 mod error;
 mod ext;
 mod gate;

@@ -71,7 +71,10 @@ impl<E> Outlet<E> {
         match &self.spill {
             Some(spill) if !self.scope.is_current() => {
                 let _inside = self.scope.enter();
-                catch_unwind(AssertUnwindSafe(|| write(spill))).unwrap_or(false)
+                catch_unwind(AssertUnwindSafe(|| write(spill))).unwrap_or_else(|panic| {
+                    drop_caught(panic);
+                    false
+                })
             }
             _ => {
                 drop_caught(write);

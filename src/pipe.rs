@@ -167,7 +167,7 @@ impl<E> Pipe<E> {
     }
 
     pub(crate) fn closing(&self) -> Closing {
-        Closing(Answer::Pending(Arc::clone(&self.completion)))
+        Closing::pending_on(&self.completion)
     }
 
     pub(crate) fn close(&self) -> Closing {
@@ -201,6 +201,11 @@ impl<E> Pipe<E> {
         self.reader_gone.store(true, Ordering::SeqCst);
         self.shut();
         self.drain();
+    }
+
+    /// Whether there is still somebody to read it.
+    pub(crate) fn is_read(&self) -> bool {
+        !self.reader_gone.load(Ordering::SeqCst)
     }
 
     /// Joins the parties, unless all of them have left.

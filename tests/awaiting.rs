@@ -1,12 +1,15 @@
 //! `Closing` and `Flushing` can be awaited, and wake whoever awaits them.
 #![cfg(feature = "futures")]
 
+mod common;
+
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
+use common::Count;
 use outflow::{CloseError, Closing, Sink, SinkExt, sink};
 
 struct Unpark(Thread);
@@ -105,5 +108,64 @@ fn a_waker_that_panics_ends_no_queue_and_holds_up_no_close() {
         drop(release);
         above.within(soon).unwrap();
         assert_eq!(queue.stats().delivered, 2);
+    }
+}
+
+#[test]
+fn what_is_polled_by_one_task_after_another_keeps_the_last_one_alone() {
+    let (mut closing, pending) = Closing::pending();
+    let wakers: Vec<_> = (0..100).map(|_| Count::new()).collect();
+    for (_, waker) in &wakers {
+        assert!(Pin::new(&mut closing).poll(&mut Context::from_waker(waker)).is_pending());
+    }
+    // Ours, the waker's, and of the last one that which is to be woken.
+    let kept: Vec<_> = wakers.iter().map(|(count, _)| Arc::strong_count(count)).collect();
+    assert!(kept[..99].iter().all(|kept| *kept == 2) && kept[99] == 3, "{kept:?}");
+
+    // A clone is polled for another task, and neither takes the other's place.
+    let (count, waker) = Count::new();
+    let mut clone = closing.clone();
+    assert!(Pin::new(&mut clone).poll(&mut Context::from_waker(&waker)).is_pending());
+    pending.finish(Ok(()));
+    assert_eq!((count.get(), wakers[99].0.get(), wakers[98].0.get()), (1, 1, 0));
+}
+
+#[test]
+fn a_future_that_is_dropped_keeps_no_waker() {
+    let (closing, pending) = Closing::pending();
+    let (count, waker) = Count::new();
+    for _ in 0..10_000 {
+        let mut closing = closing.clone();
+        assert!(Pin::new(&mut closing).poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    assert_eq!(Arc::strong_count(&count), 2);
+    pending.finish(Ok(()));
+    assert_eq!(count.get(), 0);
+}
+
+#[test]
+fn a_task_that_moves_while_the_outcome_is_told_is_woken() {
+    for round in 0..5000 {
+        let (mut closing, pending) = Closing::pending();
+        let told = thread::spawn(move || {
+            for _ in 0..round % 200 {
+                std::hint::spin_loop();
+            }
+            pending.finish(Ok(()));
+        });
+        let polled = |closing: &mut Closing| {
+            let (count, waker) = Count::new();
+            let ready = Pin::new(closing).poll(&mut Context::from_waker(&waker)).is_ready();
+            (count, ready)
+        };
+        let mut last = polled(&mut closing);
+        for _ in 0..round % 7 {
+            if !last.1 {
+                last = polled(&mut closing);
+            }
+        }
+        told.join().unwrap();
+        // Not ready when it was polled last: then that task was woken.
+        assert!(last.1 || last.0.get() == 1, "round {round}");
     }
 }

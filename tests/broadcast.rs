@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
@@ -357,4 +358,75 @@ fn replace_takes_the_place_of_a_sink_and_closes_nothing() {
     assert!(!old.is_closed());
     broadcaster.remove(id);
     assert!(broadcaster.replace(id, sink::discard()).is_err());
+}
+
+#[test]
+fn a_panic_in_on_closed_keeps_no_refused_event_from_being_counted() {
+    hush_planned_panics();
+    let told: Arc<AtomicU64> = Arc::default();
+    let counted = Arc::clone(&told);
+    let broadcaster = Broadcaster::with_on_closed(move |_, _: &_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        std::panic::panic_any(PLANNED);
+    });
+    for _ in 0..3 {
+        let sink = sink::collector();
+        broadcaster.add(sink.clone()).unwrap();
+        drop(sink.close());
+    }
+    let log = sink::collector();
+    broadcaster.add(log.clone()).unwrap();
+    let panic = catch_unwind(AssertUnwindSafe(|| broadcaster.write(1))).unwrap_err();
+    assert_eq!(panic.downcast_ref(), Some(&PLANNED), "it goes on to the writer");
+    assert_eq!((log.len(), told.load(Ordering::SeqCst), broadcaster.ended().undelivered), (1, 3, 3));
+    assert_eq!(broadcaster.len(), 1);
+    assert_eq!(broadcaster.close().wait().unwrap_err().undelivered(), 3);
+}
+
+#[test]
+fn a_close_waits_for_every_sink_that_ended_however_many_there_are() {
+    const SINKS: usize = 200;
+    let go = Latch::new();
+    let broadcaster = Broadcaster::new();
+    let queues: Vec<_> = (0..SINKS)
+        .map(|_| {
+            let go = go.clone();
+            let queue = sink::for_each(move |_: u32| go.pass()).queued();
+            queue.write(1).unwrap();
+            // Ends by itself, and is still draining when the broadcaster finds it closed.
+            drop(queue.close());
+            broadcaster.add(queue.clone()).unwrap();
+            broadcaster.write(2).unwrap();
+            queue
+        })
+        .collect();
+    let ended = broadcaster.ended();
+    assert_eq!((ended.recent.len(), ended.count, ended.undelivered), (64, SINKS as u64, SINKS as u64));
+    let closing = broadcaster.close();
+    assert!(!closing.is_done());
+    assert!(matches!(queues[0].close().abort().unwrap_err().undelivered(), 1));
+    assert!(!closing.is_done(), "the others still drain");
+    go.open();
+    let error = closing.wait().unwrap_err();
+    assert!(queues.iter().all(|queue| queue.close().is_done()));
+    // What each refused, and what the abort of the first one gave up.
+    assert_eq!(error.undelivered(), SINKS as u64 + 1, "{error:?}");
+    assert_eq!(error.sinks().count(), SINKS);
+}
+
+#[test]
+fn sinks_that_are_through_are_forgotten_by_name_and_counted() {
+    const SINKS: u64 = 1000;
+    let broadcaster = Broadcaster::new();
+    for _ in 0..SINKS {
+        let sink = sink::collector();
+        broadcaster.add(sink.clone()).unwrap();
+        drop(sink.close());
+        broadcaster.write(1).unwrap();
+    }
+    let ended = broadcaster.ended();
+    assert_eq!((ended.recent.len(), ended.count, ended.undelivered), (64, SINKS, SINKS));
+    let error = broadcaster.close().wait().unwrap_err();
+    assert_eq!(error.undelivered(), SINKS);
+    assert!(error.sinks().count() < 200, "{}", error.sinks().count());
 }

@@ -435,6 +435,90 @@ fn of_a_ring_of_two_queues_ends() {
 }
 
 #[test]
+fn a_ring_through_a_broadcaster_ends_when_its_other_sinks_are_drained() {
+    in_time("the ring", || {
+        let (inside, go) = (Latch::new(), Latch::new());
+        let broadcaster = Broadcaster::new();
+        let held = {
+            let inside = inside.clone();
+            sink::for_each(move |_: u64| inside.pass())
+        };
+        let drains = {
+            let go = go.clone();
+            sink::for_each(move |_: u64| go.pass()).queued()
+        };
+        drains.write(1).unwrap();
+        let ring = broadcaster.clone().filter(|_: &u64| false).queued();
+        broadcaster.add(held).unwrap();
+        broadcaster.add(drains.clone()).unwrap();
+        broadcaster.add(ring.clone()).unwrap();
+        let writer = {
+            let broadcaster = broadcaster.clone();
+            thread::spawn(move || broadcaster.write(1).is_ok())
+        };
+        inside.arrived(1);
+        // Its worker closes the broadcaster, and waits for it from now on. A write is still under way there.
+        let of_ring = ring.close();
+        wait_until("the ring awaits the broadcaster", || broadcaster.is_closed());
+        thread::sleep(Duration::from_millis(5));
+        inside.open();
+        assert!(writer.join().unwrap());
+        assert!(!broadcaster.close().is_done() && !of_ring.is_done(), "a sink is not drained");
+        go.open();
+        // That the ring refused the last event is told.
+        assert_eq!(broadcaster.close().wait().unwrap_err().undelivered(), 1);
+        assert!(of_ring.wait().is_err() && drains.close().is_done());
+        assert_eq!(drains.stats().delivered, 2);
+    });
+}
+
+#[test]
+fn a_ring_through_a_spill_ends_when_the_rest_is_drained() {
+    in_time("the ring", || {
+        let (inside, go) = (Latch::new(), Latch::new());
+        let drains = {
+            let go = go.clone();
+            sink::for_each(move |_: u64| go.pass()).queued()
+        };
+        let held = {
+            let inside = inside.clone();
+            sink::for_each(move |_: u64| inside.pass()).tee(drains.clone())
+        };
+        let ring: Arc<OnceLock<SharedSink<u64>>> = Arc::default();
+        struct Late(Arc<OnceLock<SharedSink<u64>>>);
+        impl Sink<u64> for Late {
+            type Error = Infallible;
+            fn write(&self, event: u64) -> Result<(), WriteError<u64, Infallible>> {
+                self.0.wait().write(event)
+            }
+            fn flush(&self) -> Flushing {
+                self.0.wait().flush()
+            }
+            fn close(&self) -> Closing {
+                self.0.wait().close()
+            }
+        }
+        let spill = Late(Arc::clone(&ring)).queued();
+        let queue = held.queued_with(Buffer::unbounded().spill(spill.clone()));
+        let _ = ring.set(queue.clone().shared());
+        queue.write(1).unwrap();
+        inside.arrived(1);
+        // Its worker closes the queue, and waits for it from now on.
+        let of_spill = spill.close();
+        wait_until("the spill awaits the queue", || queue.is_closed());
+        thread::sleep(Duration::from_millis(5));
+        inside.open();
+        wait_until("the queue is through", || queue.stats().delivered == 1);
+        thread::sleep(Duration::from_millis(5));
+        assert!(!queue.close().is_done() && !of_spill.is_done(), "what is downstream is not drained");
+        go.open();
+        queue.close().wait().unwrap();
+        of_spill.wait().unwrap();
+        assert_eq!(drains.stats().delivered, 1);
+    });
+}
+
+#[test]
 fn an_abort_of_a_ring_of_two_queues_ends() {
     in_time("the ring", || {
         let back: Arc<OnceLock<SharedSink<u64>>> = Arc::default();

@@ -274,6 +274,62 @@ fn a_batch_is_written_when_it_is_full_or_its_time_is_up() {
 }
 
 #[test]
+fn a_batch_is_written_when_its_time_is_up_though_more_events_are_waiting() {
+    const EVENTS: usize = 2_000_000;
+    let go = Latch::new();
+    let batches = sink::collector();
+    let sink = {
+        let (go, batches) = (go.clone(), batches.clone());
+        sink::for_each(move |batch: Vec<usize>| {
+            go.pass();
+            batches.write(batch.len()).unwrap();
+        })
+    };
+    // It takes many times as long to take as many events as there are.
+    let queue = sink.batched(Batch::of(EVENTS).within(Duration::from_micros(100)));
+    queue.write(0).unwrap();
+    go.arrived(1);
+    queue.write_all(0..EVENTS).unwrap();
+    go.open();
+    queue.close().wait().unwrap();
+    let batches = batches.take();
+    assert_eq!(batches.iter().sum::<usize>(), EVENTS + 1);
+    assert!(batches.len() > 3, "{batches:?}");
+}
+
+#[test]
+fn has_a_batch_written_as_soon_as_what_came_before_is_in_it_though_more_is_waiting() {
+    const EVENTS: usize = 2_000_000;
+    let go = Latch::new();
+    let batches = sink::collector();
+    let sink = {
+        let (go, batches) = (go.clone(), batches.clone());
+        sink::for_each(move |batch: Vec<usize>| {
+            go.pass();
+            batches.write(batch.len()).unwrap();
+        })
+    };
+    let queue = sink.batched(Batch::of(usize::MAX >> 8));
+    queue.write(0).unwrap();
+    go.arrived(1);
+    queue.write_all(0..EVENTS).unwrap();
+    go.open();
+    let flushing = queue.flush();
+    // The worker has seen it when it has taken another event, and one more that it was about to take.
+    let left = queue.len();
+    wait_until("the worker has seen the flush", || queue.len() + 2 <= left || queue.is_empty());
+    queue.write_all(0..10).unwrap();
+    flushing.wait().unwrap();
+    queue.close().wait().unwrap();
+    let sizes = batches.take();
+    let ends = sizes.iter().scan(0, |taken, size| {
+        *taken += size;
+        Some(*taken)
+    });
+    assert!(ends.into_iter().any(|taken| taken == EVENTS + 1), "{sizes:?}");
+}
+
+#[test]
 fn of_a_channel_is_through_at_once() {
     let (sink, events) = channel::bounded(1);
     sink.write(1).unwrap();

@@ -2,8 +2,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::caught::drop_caught;
-use crate::lifecycle::panic_message;
+use crate::caught::panic_message;
 use crate::{Closing, Flushing, Sink, WriteError};
 
 /// Turns a panic of a sink into an error, with the event. Made by
@@ -73,11 +72,7 @@ where
     fn write_ref(&self, event: &E) -> Result<(), WriteError<(), Self::Error>> {
         match catch_unwind(AssertUnwindSafe(|| self.sink.write_ref(event))) {
             Ok(written) => written.map_err(|refused| refused.map_error(CatchPanicError::Sink)),
-            Err(panic) => {
-                let message = panic_message(&*panic);
-                drop_caught(panic);
-                Err(WriteError::failed((), CatchPanicError::Panicked(message)))
-            }
+            Err(panic) => Err(WriteError::failed((), CatchPanicError::Panicked(panic_message(panic)))),
         }
     }
 

@@ -70,15 +70,32 @@ where
         }
     }
 
-    /// Has `completion` await this one, for aborts and for those who would wait for themselves.
-    pub(crate) fn awaited_by<Y>(&self, completion: &Arc<Completion<Y>>)
+    /// Has `completion` await this one, for those who would wait for themselves and, if `aborts`, for aborts.
+    /// `false` if this one awaits `completion`: in a ring nobody can be told.
+    pub(crate) fn awaited_by<Y>(&self, completion: &Arc<Completion<Y>>, aborts: bool) -> bool
     where
         Y: LifecycleError,
     {
-        if let Self::Pending(awaited) = self {
-            // In a ring nobody has to be told.
-            let _ = completion.await_on(awaited.clone(), true);
+        match self {
+            Self::Told(_) => true,
+            Self::Pending(awaited) => completion.await_on(awaited.clone(), aborts),
         }
+    }
+
+    /// Tells `completion` what `f` makes of all the outcomes together. Those beside which there is a `true`
+    /// are aborted with it. One that awaits `completion` is not waited for, but the others are: that one is
+    /// part of a ring, and through when they are.
+    pub(crate) fn resolve_all<F>(
+        completion: &Arc<Completion<X>>,
+        answers: impl IntoIterator<Item = (Self, bool)>,
+        f: F,
+    ) where
+        F: FnOnce(Outcome<X>) -> Outcome<X> + Send + 'static,
+    {
+        let awaited = answers.into_iter().filter(|(answer, aborts)| answer.awaited_by(completion, *aborts));
+        let all = Self::all(awaited.map(|(answer, _)| answer).collect());
+        let completion = Arc::clone(completion);
+        all.then(move |outcome| completion.complete(f(outcome.clone())));
     }
 
     /// The outcome after `f`.

@@ -1,4 +1,3 @@
-use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
@@ -7,8 +6,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::completion::{Abort, Completion, Left, Node, Waited};
-use super::{Answer, CloseError, deadline};
-use crate::trace;
+use super::{Answer, CloseError, Task, deadline};
+use crate::caught::panic_message;
+use crate::{SinkId, trace};
 
 /// The answer of [`Sink::close`](crate::Sink::close): the close has begun, and this waits for it.
 ///
@@ -34,9 +34,17 @@ use crate::trace;
 /// ```
 #[must_use = "the close has begun, but nothing waits for it: what is not delivered when the process ends is lost"]
 #[derive(Clone)]
-pub struct Closing(pub(crate) Answer<CloseError>);
+pub struct Closing(pub(crate) Answer<CloseError>, Task);
 
 impl Closing {
+    pub(crate) fn of(answer: Answer<CloseError>) -> Self {
+        Self(answer, Task::default())
+    }
+
+    pub(crate) fn pending_on(completion: &Arc<Completion<CloseError>>) -> Self {
+        Self::of(Answer::Pending(Arc::clone(completion)))
+    }
+
     /// A close that is through.
     ///
     /// # Examples
@@ -45,7 +53,7 @@ impl Closing {
     /// assert!(outflow::Closing::done().is_done());
     /// ```
     pub fn done() -> Self {
-        Self(Answer::Told(Ok(())))
+        Self::of(Answer::Told(Ok(())))
     }
 
     /// A close that is through, but did not deliver everything.
@@ -59,7 +67,7 @@ impl Closing {
     /// assert!(closing.wait().is_err());
     /// ```
     pub fn failed(error: CloseError) -> Self {
-        Self(Answer::Told(Err(error)))
+        Self::of(Answer::Told(Err(error)))
     }
 
     /// One that is through when all of `closings` are. Their errors are put together.
@@ -77,7 +85,7 @@ impl Closing {
     where
         I: IntoIterator<Item = Self>,
     {
-        Self(Answer::all(closings.into_iter().map(|closing| closing.0).collect()))
+        Self::of(Answer::all(closings.into_iter().map(|closing| closing.0).collect()))
     }
 
     /// A close that is under way, for the author of a sink that has something to drain: what waits for it,
@@ -99,7 +107,7 @@ impl Closing {
     /// ```
     pub fn pending() -> (Self, PendingClose) {
         let completion = Completion::new();
-        (Self(Answer::Pending(Arc::clone(&completion))), PendingClose { completion })
+        (Self::pending_on(&completion), PendingClose { completion })
     }
 
     /// Waits until everything is delivered and the downstream is closed, for as long as that takes.
@@ -225,7 +233,12 @@ impl Closing {
     where
         F: FnOnce(Result<(), CloseError>) -> Result<(), CloseError> + Send + 'static,
     {
-        Self(self.0.map(f))
+        Self::of(self.0.map(f))
+    }
+
+    /// The same, with a sink's name to its error.
+    pub(crate) fn of_sink(&self, id: SinkId) -> Self {
+        self.map(move |outcome| outcome.map_err(|error| error.of_sink(id)))
     }
 }
 
@@ -237,9 +250,10 @@ impl std::future::Future for Closing {
         self: std::pin::Pin<&mut Self>,
         context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Self::Output> {
-        match &self.0 {
+        let Self(answer, task) = self.get_mut();
+        match answer {
             Answer::Told(outcome) => std::task::Poll::Ready(outcome.clone()),
-            Answer::Pending(completion) => completion.poll(context),
+            Answer::Pending(completion) => completion.poll(task, context),
         }
     }
 }
@@ -339,7 +353,7 @@ impl Abort for HookAbort {
         let hook = self.hook.lock().take();
         if let (Some(hook), Some(completion)) = (hook, self.completion.upgrade()) {
             completion.complete(catch_unwind(AssertUnwindSafe(hook)).unwrap_or_else(|panic| {
-                Err(CloseError::Panicked { message: panic_message(&*panic), events: 0 })
+                Err(CloseError::Panicked { message: panic_message(panic), events: 0 })
             }));
         }
     }
@@ -347,20 +361,9 @@ impl Abort for HookAbort {
     fn settle(&self, _deadline: Instant) {}
 }
 
-/// What a panic says of itself.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> Arc<str> {
-    if let Some(message) = panic.downcast_ref::<&str>() {
-        Arc::from(*message)
-    } else if let Some(message) = panic.downcast_ref::<String>() {
-        Arc::from(&**message)
-    } else {
-        Arc::from("a panic without a message")
-    }
-}
-
 /// Begins to close a sink of a user's, whose `close` may panic.
 pub(crate) fn close_caught(close: impl FnOnce() -> Closing) -> Closing {
     catch_unwind(AssertUnwindSafe(close)).unwrap_or_else(|panic| {
-        Closing::failed(CloseError::Panicked { message: panic_message(&*panic), events: 0 })
+        Closing::failed(CloseError::Panicked { message: panic_message(panic), events: 0 })
     })
 }

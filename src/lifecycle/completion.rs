@@ -20,6 +20,9 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
+#[cfg(feature = "futures")]
+use super::task::{Sleepers, Task};
+use crate::caught::drop_caught;
 use crate::scope::Scope;
 
 pub(crate) type Outcome<X> = Result<(), X>;
@@ -111,7 +114,7 @@ struct State<X> {
     aborter: Option<Arc<dyn Abort>>,
     nudges: u64,
     #[cfg(feature = "futures")]
-    wakers: Vec<std::task::Waker>,
+    sleepers: Sleepers,
 }
 
 pub(crate) enum Waited<X> {
@@ -139,7 +142,7 @@ where
                 aborter: None,
                 nudges: 0,
                 #[cfg(feature = "futures")]
-                wakers: Vec::new(),
+                sleepers: Sleepers::default(),
             }),
             changed: Condvar::new(),
             scopes,
@@ -169,16 +172,17 @@ where
         let dependents = std::mem::take(&mut state.dependents);
         let aborter = state.aborter.take();
         #[cfg(feature = "futures")]
-        let wakers = std::mem::take(&mut state.wakers);
+        let sleepers = std::mem::take(&mut state.sleepers);
         drop(state);
         self.changed.notify_all();
         for call in then {
             call(&outcome);
         }
-        drop((awaits, dependents, aborter));
+        // An abort's hook may hold whatever its author likes.
+        drop_caught((awaits, dependents, aborter));
         // Last: nothing of the drain waits for an executor.
         #[cfg(feature = "futures")]
-        wakers.into_iter().for_each(crate::caught::wake_caught);
+        sleepers.wake();
     }
 
     /// Calls `f` with the outcome: now, if it is told already, or on the thread that tells it.
@@ -227,18 +231,24 @@ where
     }
 
     #[cfg(feature = "futures")]
-    pub(crate) fn poll(&self, context: &std::task::Context<'_>) -> std::task::Poll<Outcome<X>> {
+    pub(crate) fn poll(
+        &self,
+        task: &mut Task,
+        context: &std::task::Context<'_>,
+    ) -> std::task::Poll<Outcome<X>> {
         use std::task::Poll;
 
         if Scope::any_is_current() && would_deadlock(self) {
             return Poll::Ready(self.outcome().unwrap_or_else(|| Err(X::would_deadlock())));
         }
+        // The waker is in its place before the outcome is looked at: who tells it after that finds it there.
+        let first = task.sleep(context.waker());
         let mut state = self.state.lock();
         if let Some(outcome) = &state.outcome {
             return Poll::Ready(outcome.clone());
         }
-        if !state.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
-            state.wakers.push(context.waker().clone());
+        if let Some(slot) = first {
+            state.sleepers.add(slot);
         }
         Poll::Pending
     }
@@ -319,6 +329,11 @@ where
             let aborter = self.state.lock().aborter.clone();
             if let Some(aborter) = aborter {
                 aborter.settle(deadline);
+            }
+            if Scope::any_is_current() && would_deadlock(self) {
+                // What it would have to wait for is this very call.
+                self.complete(Err(X::aborted()));
+                return;
             }
             let mut state = self.state.lock();
             while state.outcome.is_none() && state.nudges == nudges {

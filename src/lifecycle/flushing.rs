@@ -3,9 +3,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::closing::panic_message;
 use super::completion::{Completion, Waited};
-use super::{Answer, CloseError, Closing, FlushError, deadline};
+use super::{Answer, CloseError, Closing, FlushError, Task, deadline};
+use crate::caught::panic_message;
 
 /// The answer of [`Sink::flush`](crate::Sink::flush): the flush has begun, and this waits for it.
 ///
@@ -29,9 +29,13 @@ use super::{Answer, CloseError, Closing, FlushError, deadline};
 /// ```
 #[must_use = "the flush has begun, but nothing waits for it"]
 #[derive(Clone)]
-pub struct Flushing(pub(crate) Answer<FlushError>);
+pub struct Flushing(pub(crate) Answer<FlushError>, Task);
 
 impl Flushing {
+    pub(crate) fn of(answer: Answer<FlushError>) -> Self {
+        Self(answer, Task::default())
+    }
+
     /// A flush that is through.
     ///
     /// # Examples
@@ -40,7 +44,7 @@ impl Flushing {
     /// assert!(outflow::Flushing::done().is_done());
     /// ```
     pub fn done() -> Self {
-        Self(Answer::Told(Ok(())))
+        Self::of(Answer::Told(Ok(())))
     }
 
     /// A flush that failed.
@@ -53,7 +57,7 @@ impl Flushing {
     /// assert!(Flushing::failed(FlushError::other("disk full")).wait().is_err());
     /// ```
     pub fn failed(error: FlushError) -> Self {
-        Self(Answer::Told(Err(error)))
+        Self::of(Answer::Told(Err(error)))
     }
 
     /// One that is through when all of `flushings` are. Their errors are put together.
@@ -69,7 +73,7 @@ impl Flushing {
     where
         I: IntoIterator<Item = Self>,
     {
-        Self(Answer::all(flushings.into_iter().map(|flushing| flushing.0).collect()))
+        Self::of(Answer::all(flushings.into_iter().map(|flushing| flushing.0).collect()))
     }
 
     /// A flush that is under way, for the author of a sink that has something to flush: what waits for it,
@@ -86,7 +90,7 @@ impl Flushing {
     /// ```
     pub fn pending() -> (Self, PendingFlush) {
         let completion = Completion::new();
-        (Self(Answer::Pending(Arc::clone(&completion))), PendingFlush { completion })
+        (Self::of(Answer::Pending(Arc::clone(&completion))), PendingFlush { completion })
     }
 
     /// Waits until the flush is through, for as long as that takes.
@@ -158,17 +162,17 @@ impl Flushing {
     where
         F: FnOnce(Result<(), FlushError>) -> Result<(), FlushError> + Send + 'static,
     {
-        Self(self.0.map(f))
+        Self::of(self.0.map(f))
     }
 
     /// What a closed sink answers: through when the close is.
     pub(crate) fn of_close(closing: &Closing) -> Self {
         match &closing.0 {
-            Answer::Told(outcome) => Self(Answer::Told(outcome.clone().map_err(FlushError::Closed))),
+            Answer::Told(outcome) => Self::of(Answer::Told(outcome.clone().map_err(FlushError::Closed))),
             pending => {
                 let completion = Completion::new();
                 pending.resolve(&completion, false, |outcome| outcome.map_err(FlushError::Closed));
-                Self(Answer::Pending(completion))
+                Self::of(Answer::Pending(completion))
             }
         }
     }
@@ -182,9 +186,10 @@ impl std::future::Future for Flushing {
         self: std::pin::Pin<&mut Self>,
         context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Self::Output> {
-        match &self.0 {
+        let Self(answer, task) = self.get_mut();
+        match answer {
             Answer::Told(outcome) => std::task::Poll::Ready(outcome.clone()),
-            Answer::Pending(completion) => completion.poll(context),
+            Answer::Pending(completion) => completion.poll(task, context),
         }
     }
 }
@@ -245,7 +250,7 @@ impl fmt::Debug for PendingFlush {
 /// Begins to flush a sink of a user's, whose `flush` may panic.
 pub(crate) fn flush_caught(flush: impl FnOnce() -> Flushing) -> Flushing {
     catch_unwind(AssertUnwindSafe(flush)).unwrap_or_else(|panic| {
-        let message = panic_message(&*panic);
+        let message = panic_message(panic);
         Flushing::failed(FlushError::Closed(CloseError::Panicked { message, events: 0 }))
     })
 }

@@ -3,17 +3,21 @@
 mod answer;
 mod closing;
 pub(crate) mod completion;
+mod downstream;
 mod error;
 mod flushing;
 mod guard;
+mod task;
 
 pub(crate) use self::answer::{Answer, join};
+pub(crate) use self::closing::close_caught;
 pub use self::closing::{Closing, PendingClose};
-pub(crate) use self::closing::{close_caught, panic_message};
+pub(crate) use self::downstream::Downstream;
 pub use self::error::{CloseError, FlushError};
 pub(crate) use self::flushing::flush_caught;
 pub use self::flushing::{Flushing, PendingFlush};
 pub use self::guard::CloseGuard;
+use self::task::Task;
 
 use std::time::{Duration, Instant};
 

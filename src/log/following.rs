@@ -31,8 +31,9 @@ use super::reader::{Look, Reader};
 use super::segment::Passed;
 use super::shared::{Pace, Shared};
 use crate::caught::drop_caught;
+use crate::ended::One;
 use crate::lifecycle::completion::{Abort, Completion, Left, Outcome};
-use crate::lifecycle::{Answer, CloseError, FlushError, close_caught, join};
+use crate::lifecycle::{Answer, CloseError, Downstream, FlushError, join};
 use crate::outlet::Outlet;
 use crate::scope::Scope;
 use crate::{Closing, Flushing, SharedSink, SinkId};
@@ -57,7 +58,8 @@ pub(super) struct Following<E> {
     /// `None` once somebody has stopped it and seen to the rest.
     pub(super) reader: Mutex<Option<Reader<E>>>,
     requests: Mutex<Requests>,
-    sink: Mutex<SinkEnd<E>>,
+    /// Until it is closed or handed back.
+    sink: Downstream<SharedSink<E>>,
     cause: Mutex<Option<Cause>>,
     through: Mutex<bool>,
     through_changed: Condvar,
@@ -83,12 +85,6 @@ struct Requests {
     flushes: Vec<(u64, Arc<Completion<FlushError>>)>,
     /// Nobody sees any more.
     ended: bool,
-}
-
-struct SinkEnd<E> {
-    /// Until it is closed or handed back.
-    sink: Option<SharedSink<E>>,
-    closing: Option<Closing>,
 }
 
 /// Why a follower ended before its time.
@@ -130,7 +126,7 @@ impl<E> Following<E> {
             outlet,
             reader: Mutex::new(Some(reader)),
             requests: Mutex::default(),
-            sink: Mutex::new(SinkEnd { sink: Some(sink), closing: None }),
+            sink: Downstream::new(sink),
             cause: Mutex::new(None),
             through: Mutex::new(false),
             through_changed: Condvar::new(),
@@ -213,11 +209,11 @@ impl<E> Following<E> {
         drop(requests);
         self.claim.fetch_or(ASKED, Ordering::AcqRel);
         self.shared.interrupt(|_| {});
-        Flushing(Answer::Pending(completion))
+        Flushing::of(Answer::Pending(completion))
     }
 
     pub(super) fn closing(&self) -> Closing {
-        Closing(Answer::Pending(Arc::clone(&self.completion)))
+        Closing::pending_on(&self.completion)
     }
 
     /// Has it end with what is in the log now.
@@ -245,7 +241,7 @@ impl<E> Following<E> {
             self.end.fetch_min(position, Ordering::AcqRel);
         });
         self.let_writers_go();
-        let sink = self.sink.lock().sink.take();
+        let sink = self.sink.take();
         let reader = self.reader.lock().take();
         // Even the destructor of an event is a user's code.
         drop_caught(reader);
@@ -264,30 +260,7 @@ impl<E> Following<E> {
 
     /// Begins to close the sink, unless somebody has, and has the follower's close await it.
     pub(super) fn close_sink(&self) -> Closing {
-        let end = self.sink.lock();
-        if let Some(closing) = &end.closing {
-            return closing.clone();
-        }
-        let sink = end.sink.clone();
-        drop(end);
-        // Two may get here at once: a sink may be closed more than once, and the answers are for the same
-        // drain. No lock is held, since this calls into a user's sink.
-        let closing = match sink {
-            Some(sink) => close_caught(|| sink.close()),
-            None => Closing::done(),
-        };
-        let mut end = self.sink.lock();
-        let (closing, first) = match &end.closing {
-            Some(other) => (other.clone(), false),
-            None => (end.closing.insert(closing).clone(), true),
-        };
-        let sink = end.sink.take();
-        drop(end);
-        drop_caught(sink);
-        if first {
-            closing.0.awaited_by(&self.completion);
-        }
-        closing
+        self.sink.close(&self.completion, |sink| sink.close())
     }
 
     /// What the follower itself did not deliver.
@@ -385,7 +358,9 @@ impl<E> Following<E> {
         let sink = if self.is_detached() { Closing::done() } else { self.close_sink() };
         let spill = self.outlet.close();
         self.retire(own.is_err());
-        Closing::all([sink, spill]).0.resolve(&self.completion, false, move |outcome| join([own, outcome]));
+        Answer::resolve_all(&self.completion, [(sink.0, true), (spill.0, false)], move |outcome| {
+            join([own, outcome])
+        });
     }
 
     /// Takes it off the log, which remembers it if it has something to tell.
@@ -396,8 +371,11 @@ impl<E> Following<E> {
         let removed = at.map(|at| state.followers.remove(at));
         // A log that is closed already waits for it.
         let forgotten = match (&removed, failed && !state.closed) {
-            (Some(_), true) => state.ended.push(self.id, self.closing()),
-            _ => None,
+            // Whether it refused an event is in its own outcome.
+            (Some(_), true) => {
+                state.ended.push(One { id: self.id, record: Arc::default(), closing: self.closing() })
+            }
+            _ => Vec::new(),
         };
         drop(state);
         drop((removed, forgotten));
@@ -500,7 +478,11 @@ where
         let downstream = if following.is_detached() {
             Ok(())
         } else {
-            following.close_sink().0.outcome().unwrap_or(Ok(()))
+            // If it is not told, it is awaited only since the abort last looked, which looks again.
+            match following.close_sink().0.outcome() {
+                Some(outcome) => outcome,
+                None => return,
+            }
         };
         following.completion.complete(join([own, downstream]));
     }

@@ -40,7 +40,6 @@
 //! [it is closed](Lag::Close).
 
 mod cursor;
-mod ended;
 mod error;
 mod follower;
 mod following;
@@ -62,12 +61,12 @@ use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use self::ended::named;
 use self::following::{AbortFollower, Following};
 use self::options::Bound;
 use self::reader::Reader;
 use self::shared::Shared;
 use self::worker::Worker;
+use crate::ended::One;
 use crate::lifecycle::completion::Abort;
 use crate::lifecycle::{Answer, close_caught};
 use crate::sink::{Never, erase};
@@ -554,23 +553,24 @@ where
 
 impl<E> Shared<E> {
     fn closing(&self) -> Closing {
-        Closing(Answer::Pending(Arc::clone(&self.completion)))
+        Closing::pending_on(&self.completion)
     }
 
     fn close(&self) -> Closing {
         let mut gathered = None;
-        self.shut(|state| gathered = Some((state.followers.clone(), state.ended.recent())));
+        self.shut(|state| gathered = Some((state.followers.clone(), state.ended.all())));
         if let Some((followers, (ended, older))) = gathered {
             // All of them have begun: they see that the log is closed.
             let mut closings: Vec<Closing> = followers
                 .iter()
-                .map(|following| named(&following.closing(), following.id))
-                .chain(ended.iter().map(|(id, closing)| named(closing, *id)))
+                .map(|following| following.closing().of_sink(following.id))
+                .chain(ended.iter().map(One::closing))
                 .collect();
             if older > 0 {
                 closings.push(Closing::failed(CloseError::DownstreamClosed { events: older }));
             }
-            Closing::all(closings).0.resolve(&self.completion, true, |outcome| outcome);
+            let answers = closings.into_iter().map(|closing| (closing.0, true));
+            Answer::resolve_all(&self.completion, answers, |outcome| outcome);
         }
         self.closing()
     }

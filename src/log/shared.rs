@@ -23,12 +23,12 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::ended::EndedFollowers;
 use super::following::Following;
 use super::options::{Bound, Start};
 use super::segment::{Alive, Node, Passed, Segment};
 use super::wake::{Sleepers, Wake};
 use super::{Held, Seq, StartError};
+use crate::ended::EndedSinks;
 use crate::lifecycle::CloseError;
 use crate::lifecycle::completion::Completion;
 use crate::scope::Scope;
@@ -91,7 +91,7 @@ pub(super) struct State<E> {
     pub(super) closed: bool,
     unheard: u64,
     pub(super) followers: Vec<Arc<Following<E>>>,
-    pub(super) ended: EndedFollowers,
+    pub(super) ended: EndedSinks,
 }
 
 /// Where a reader is that writers wait for.
@@ -119,7 +119,7 @@ impl<E> Shared<E> {
             closed: false,
             unheard: 0,
             followers: Vec::new(),
-            ended: EndedFollowers::default(),
+            ended: EndedSinks::default(),
         };
         state.set_capacity();
         let snapshot = Scope::new();

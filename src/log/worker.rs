@@ -8,8 +8,8 @@ use super::following::{Cause, Claim, Following};
 use super::options::Bound;
 use super::reader::Look;
 use super::segment::Passed;
-use crate::caught::drop_caught;
-use crate::lifecycle::{CloseError, FlushError, flush_caught, panic_message};
+use crate::caught::{drop_caught, panic_message};
+use crate::lifecycle::{CloseError, FlushError, flush_caught};
 use crate::sink::Never;
 use crate::{Sink, trace};
 
@@ -65,8 +65,7 @@ where
             Err(panic) => {
                 // What was claimed is lost.
                 following.counts.lost.store(following.in_flight(), Ordering::Release);
-                let message = panic_message(&*panic);
-                drop_caught(panic);
+                let message = panic_message(panic);
                 following.set_cause(Cause::Panicked(Arc::clone(&message)));
                 self.end_by_itself(Cause::Panicked(message))
             }

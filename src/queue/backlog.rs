@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::QueueStats;
 use crate::lifecycle::completion::{Abort, Completion, Left, Outcome};
-use crate::lifecycle::{CloseError, FlushError, close_caught, join};
+use crate::lifecycle::{Answer, CloseError, Downstream, FlushError, join};
 use crate::pipe::Pipe;
 use crate::scope::Scope;
 use crate::{Closing, Flushing, SharedSink};
@@ -27,7 +27,8 @@ pub(crate) struct Backlog<E> {
     /// Wakes a worker that has nothing to do.
     wake: Sender<()>,
     pub(super) woken: Receiver<()>,
-    end: Mutex<End>,
+    downstream: Downstream<Arc<dyn CloseDownstream>>,
+    cause: Mutex<Option<Cause>>,
     through: Mutex<Through>,
     through_changed: Condvar,
 }
@@ -70,13 +71,6 @@ struct Requests {
     ended: bool,
 }
 
-struct End {
-    /// Until it is closed.
-    downstream: Option<Arc<dyn Downstream>>,
-    closing: Option<Closing>,
-    cause: Option<Cause>,
-}
-
 /// Why a worker ended before its time.
 #[derive(Clone, Debug)]
 pub(super) enum Cause {
@@ -85,20 +79,20 @@ pub(super) enum Cause {
 }
 
 /// The sink under a queue, without its type.
-pub(super) trait Downstream: Send + Sync {
+pub(super) trait CloseDownstream: Send + Sync {
     fn close(&self) -> Closing;
 }
 
 pub(super) struct ClosesSink<E>(pub(super) SharedSink<E>);
 
-impl<E> Downstream for ClosesSink<E> {
+impl<E> CloseDownstream for ClosesSink<E> {
     fn close(&self) -> Closing {
         self.0.close()
     }
 }
 
 impl<E> Backlog<E> {
-    pub(super) fn new(downstream: Arc<dyn Downstream>) -> Self {
+    pub(super) fn new(downstream: Arc<dyn CloseDownstream>) -> Self {
         let (wake, woken) = crossbeam_channel::bounded(1);
         Self {
             scope: Scope::new(),
@@ -109,7 +103,8 @@ impl<E> Backlog<E> {
             requests: Mutex::new(Requests::default()),
             wake,
             woken,
-            end: Mutex::new(End { downstream: Some(downstream), closing: None, cause: None }),
+            downstream: Downstream::new(downstream),
+            cause: Mutex::new(None),
             through: Mutex::default(),
             through_changed: Condvar::new(),
         }
@@ -174,7 +169,7 @@ impl<E> Backlog<E> {
         requests.new.push(Arc::clone(&completion));
         drop(requests);
         self.ask();
-        Flushing(crate::lifecycle::Answer::Pending(completion))
+        Flushing::of(Answer::Pending(completion))
     }
 
     pub(super) fn take_requests(&self) -> Vec<Arc<Completion<FlushError>>> {
@@ -190,38 +185,15 @@ impl<E> Backlog<E> {
 
     /// Begins to close the downstream, unless somebody has, and has the queue's close await it.
     pub(super) fn close_downstream(&self, pipe: &Pipe<E>) -> Closing {
-        let end = self.end.lock();
-        if let Some(closing) = &end.closing {
-            return closing.clone();
-        }
-        let downstream = end.downstream.clone();
-        drop(end);
-        // Two may get here at once: a sink may be closed more than once, and the answers are for the same
-        // drain. No lock is held, since this calls into a user's sink.
-        let closing = match downstream {
-            Some(downstream) => close_caught(|| downstream.close()),
-            None => Closing::done(),
-        };
-        let mut end = self.end.lock();
-        let (closing, first) = match &end.closing {
-            Some(other) => (other.clone(), false),
-            None => (end.closing.insert(closing).clone(), true),
-        };
-        let downstream = end.downstream.take();
-        drop(end);
-        drop(downstream);
-        if first {
-            closing.0.awaited_by(&pipe.completion);
-        }
-        closing
+        self.downstream.close(&pipe.completion, |downstream| downstream.close())
     }
 
     pub(super) fn set_cause(&self, cause: Cause) {
-        self.end.lock().cause = Some(cause);
+        *self.cause.lock() = Some(cause);
     }
 
     fn cause(&self) -> Option<Cause> {
-        self.end.lock().cause.clone()
+        self.cause.lock().clone()
     }
 
     /// The worker is through.
@@ -262,9 +234,9 @@ impl<E> Backlog<E> {
     pub(crate) fn conclude(&self, pipe: &Pipe<E>, spill: Closing) {
         let downstream = self.close_downstream(pipe);
         let own = self.own_outcome(pipe);
-        Closing::all([downstream, spill])
-            .0
-            .resolve(&pipe.completion, false, move |outcome| join([own, outcome]));
+        Answer::resolve_all(&pipe.completion, [(downstream.0, true), (spill.0, false)], move |outcome| {
+            join([own, outcome])
+        });
     }
 
     /// The terms of law 4, which add up in every answer.
@@ -373,9 +345,10 @@ where
         self.with(|pipe, backlog| {
             backlog.wait_through(pipe, deadline);
             let own = backlog.own_outcome(pipe);
-            let closing = backlog.close_downstream(pipe);
-            let downstream = closing.0.outcome().unwrap_or(Ok(()));
-            pipe.completion.complete(join([own, downstream]));
+            // If it is not told, it is awaited only since the abort last looked, which looks again.
+            if let Some(downstream) = backlog.close_downstream(pipe).0.outcome() {
+                pipe.completion.complete(join([own, downstream]));
+            }
         });
     }
 }

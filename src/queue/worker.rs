@@ -9,12 +9,12 @@ use crossbeam_channel::{Select, TryRecvError};
 
 use super::Batch;
 use super::backlog::{Backlog, Cause};
-use crate::caught::drop_caught;
+use crate::caught::{drop_caught, panic_message};
 use crate::lifecycle::completion::Completion;
-use crate::lifecycle::{Answer, CloseError, FlushError, flush_caught, panic_message};
+use crate::lifecycle::{Answer, CloseError, FlushError, flush_caught};
 use crate::pipe::{Pipe, linger};
 use crate::sink::{Never, refused};
-use crate::{Flushing, Sink, trace};
+use crate::{Sink, trace};
 
 pub(super) struct Worker<E, S> {
     pipe: Arc<Pipe<E>>,
@@ -25,6 +25,13 @@ pub(super) struct Worker<E, S> {
     flushes: Vec<(u64, Arc<Completion<FlushError>>)>,
     /// Whether writers may take events out too.
     evicts: bool,
+}
+
+/// How many events a batch takes between two looks at the clock.
+const LOOK: usize = 64;
+
+fn is_up(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
 
 /// What a worker finds when it looks for an event.
@@ -155,13 +162,9 @@ impl<E, S> Worker<E, S> {
         let taken = self.taken;
         let reached = self.flushes.iter().take_while(|(until, _)| !waiting || *until <= taken).count();
         for (_, flush) in self.flushes.drain(..reached) {
-            let downstream = flush_caught(|| self.sink.flush());
-            let evicted = if self.evicts {
-                Flushing(self.pipe.writes_under_way())
-            } else {
-                Flushing(Answer::Told(Ok(())))
-            };
-            Flushing::all([downstream, evicted]).0.resolve(&flush, true, |outcome| outcome);
+            let downstream = flush_caught(|| self.sink.flush()).0;
+            let evicted = if self.evicts { self.pipe.writes_under_way() } else { Answer::Told(Ok(())) };
+            Answer::resolve_all(&flush, [(downstream, true), (evicted, true)], |outcome| outcome);
         }
     }
 
@@ -178,7 +181,7 @@ impl<E, S> Worker<E, S> {
         // An abort that emptied the channel before the worker saw it.
         let aborted = backlog.aborted.load(Ordering::Acquire);
         let end = end.map(|end| if aborted { End::Aborted } else { end });
-        let error = match &end {
+        let error = match end {
             Ok(End::Drained) => None,
             Ok(End::Aborted) => Some(CloseError::Undelivered { events: pipe.left(), in_flight: 0 }),
             Ok(End::DownstreamClosed) => {
@@ -188,7 +191,7 @@ impl<E, S> Worker<E, S> {
                 Some(CloseError::DownstreamClosed { events: pipe.left() })
             }
             Err(panic) => {
-                let message = panic_message(&**panic);
+                let message = panic_message(panic);
                 backlog.set_cause(Cause::Panicked(Arc::clone(&message)));
                 let lost = self.account_for_panic();
                 pipe.reader_is_gone();
@@ -196,9 +199,6 @@ impl<E, S> Worker<E, S> {
                 Some(CloseError::Panicked { message, events: pipe.left() + lost })
             }
         };
-        if let Err(panic) = end {
-            drop_caught(panic);
-        }
         let backlog = self.backlog();
         let last = backlog.end_requests();
         match error {
@@ -330,6 +330,11 @@ where
                         deadline = Instant::now().checked_add(batch.time());
                     }
                     events.push(event);
+                    // With a backlog the channel is never found empty: so this is looked at on the way, too.
+                    let flush = self.flushes.first().is_some_and(|(until, _)| *until <= self.taken);
+                    if flush || (events.len() % LOOK == 0 && is_up(deadline)) {
+                        return None;
+                    }
                 }
                 Next::Drained => return Some(End::Drained),
                 Next::Aborted => return Some(End::Aborted),
@@ -340,9 +345,7 @@ where
                     self.rest(None);
                 }
                 Next::Empty => {
-                    let up = batch.time().is_zero()
-                        || !self.flushes.is_empty()
-                        || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+                    let up = batch.time().is_zero() || !self.flushes.is_empty() || is_up(deadline);
                     if up {
                         return None;
                     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::trial::{Answer, Trial, Written};
 use super::{Law, Plan, Violation};
-use crate::lifecycle::panic_message;
+use crate::caught::panic_message;
 use crate::testing::Stamp;
 use crate::{CloseError, Closing, FlushError};
 
@@ -49,7 +49,7 @@ where
     thread::spawn(move || {
         let outcome = catch_unwind(AssertUnwindSafe(|| check(&inside)));
         // Whoever waits may have gone.
-        let _ = sender.send(outcome.map_err(|panic| panic_message(&*panic)));
+        let _ = sender.send(outcome.map_err(|panic| panic_message(panic)));
     });
     let outcome = ended.recv_timeout(plan.limit);
     trial.verdict()?;

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::subject::{Refused, Tested};
 use super::{Downstream, Law, Plan, Subject, Violation};
-use crate::lifecycle::panic_message;
+use crate::caught::panic_message;
 use crate::testing::Stamp;
 use crate::testing::probe::Census;
 use crate::{CloseError, Closing};
@@ -198,7 +198,7 @@ where
             Err(panic) => {
                 written.panicked += 1;
                 if written.panicked > self.end.panicked() {
-                    let message = panic_message(&*panic);
+                    let message = panic_message(panic);
                     let law = match self.current_step().0 {
                         law @ Law::CalledFromWithin => law,
                         _ => Law::SurvivesPanic,

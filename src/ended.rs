@@ -1,0 +1,119 @@
+//! The sinks of a broadcaster and the followers of a log that ended before it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::lifecycle::completion::Outcome;
+use crate::lifecycle::{CloseError, join};
+use crate::{Closing, Ended, EndedSink, SinkId};
+
+/// How many are kept by name; those before are counted.
+const KEPT: usize = 64;
+
+/// What became of a sink, as those know who write to it.
+#[derive(Default)]
+pub(crate) struct Record {
+    /// Events that it answered `Closed` to.
+    refused: AtomicU64,
+    ended: AtomicBool,
+}
+
+impl Record {
+    /// The sink answered `Closed`. Whether it did so for the first time.
+    pub(crate) fn refuse(&self) -> bool {
+        self.refused.fetch_add(1, Ordering::SeqCst);
+        !self.ended.swap(true, Ordering::SeqCst)
+    }
+
+    /// A sink's own outcome, and what it refused.
+    fn outcome(&self, own: Outcome<CloseError>) -> Outcome<CloseError> {
+        match self.refused.load(Ordering::SeqCst) {
+            0 => own,
+            events => join([own, Err(CloseError::DownstreamClosed { events })]),
+        }
+    }
+}
+
+/// A sink that is being closed, or was.
+#[derive(Clone)]
+pub(crate) struct One {
+    pub(crate) id: SinkId,
+    pub(crate) record: Arc<Record>,
+    pub(crate) closing: Closing,
+}
+
+impl One {
+    /// What it did not deliver, as far as is known by now.
+    fn error(&self) -> Option<CloseError> {
+        self.record.outcome(self.closing.0.outcome().unwrap_or(Ok(()))).err()
+    }
+
+    fn undelivered(&self) -> u64 {
+        self.error().map_or(0, |error| error.undelivered())
+    }
+
+    /// Whether nothing about it changes any more: it is closed, and nobody holds a list that it stands in.
+    fn is_through(&mut self) -> bool {
+        self.closing.is_done() && Arc::get_mut(&mut self.record).is_some()
+    }
+
+    /// Through when its close is. It counts what it has refused by then, and names it.
+    pub(crate) fn closing(&self) -> Closing {
+        let record = Arc::clone(&self.record);
+        self.closing.map(move |own| record.outcome(own)).of_sink(self.id)
+    }
+}
+
+/// They have ended: the last ones, and of those before the ones that are still draining, by name.
+#[derive(Default)]
+pub(crate) struct EndedSinks {
+    /// Oldest first.
+    recent: VecDeque<One>,
+    before: Vec<One>,
+    /// How long `before` may become before it is looked through again, so that this is paid for by the pushes.
+    look_at: usize,
+    older: u64,
+    older_undelivered: u64,
+}
+
+impl EndedSinks {
+    /// Answers those that are kept no longer, to be dropped without a lock.
+    #[must_use]
+    pub(crate) fn push(&mut self, one: One) -> Vec<One> {
+        self.recent.push_back(one);
+        if self.recent.len() <= KEPT {
+            return Vec::new();
+        }
+        self.before.extend(self.recent.pop_front());
+        if self.before.len() <= self.look_at {
+            return Vec::new();
+        }
+        let (mut through, mut draining) = (Vec::new(), Vec::new());
+        for mut one in self.before.drain(..) {
+            if one.is_through() { through.push(one) } else { draining.push(one) }
+        }
+        self.before = draining;
+        self.look_at = 2 * self.before.len();
+        self.older += through.len() as u64;
+        self.older_undelivered += through.iter().map(One::undelivered).sum::<u64>();
+        through
+    }
+
+    /// Those that are kept by name, and how many events the others did not deliver.
+    pub(crate) fn all(&self) -> (Vec<One>, u64) {
+        (self.before.iter().chain(&self.recent).cloned().collect(), self.older_undelivered)
+    }
+
+    pub(crate) fn list(&self) -> Ended {
+        let before: u64 = self.before.iter().map(One::undelivered).sum();
+        let recent: Vec<_> =
+            self.recent.iter().map(|one| EndedSink { id: one.id, error: one.error() }).collect();
+        let errors = recent.iter().flat_map(|sink| &sink.error);
+        Ended {
+            count: self.older + (self.before.len() + recent.len()) as u64,
+            undelivered: self.older_undelivered + before + errors.map(CloseError::undelivered).sum::<u64>(),
+            recent,
+        }
+    }
+}

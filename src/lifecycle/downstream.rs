@@ -1,0 +1,63 @@
+use parking_lot::Mutex;
+
+use super::completion::Completion;
+use super::{CloseError, Closing, close_caught};
+use crate::caught::drop_caught;
+
+use std::sync::Arc;
+
+/// The sink at the end of a drain, until it is closed: once for all who ask.
+pub(crate) struct Downstream<S> {
+    state: Mutex<State<S>>,
+}
+
+struct State<S> {
+    sink: Option<S>,
+    closing: Option<Closing>,
+}
+
+impl<S> Downstream<S>
+where
+    S: Clone,
+{
+    pub(crate) fn new(sink: S) -> Self {
+        Self { state: Mutex::new(State { sink: Some(sink), closing: None }) }
+    }
+
+    /// Takes the sink out, so that it is not closed.
+    pub(crate) fn take(&self) -> Option<S> {
+        self.state.lock().sink.take()
+    }
+
+    /// Begins to close the sink, unless somebody has, and has `completion` await it.
+    pub(crate) fn close(
+        &self,
+        completion: &Arc<Completion<CloseError>>,
+        close: impl FnOnce(&S) -> Closing,
+    ) -> Closing {
+        let state = self.state.lock();
+        if let Some(closing) = &state.closing {
+            return closing.clone();
+        }
+        let sink = state.sink.clone();
+        drop(state);
+        // Two may get here at once: a sink may be closed more than once, and the answers are for the same
+        // drain. No lock is held, since this calls into a user's sink.
+        let begun = match &sink {
+            Some(sink) => close_caught(|| close(sink)),
+            None => Closing::done(),
+        };
+        let mut state = self.state.lock();
+        // Awaited before the lock is let go: whoever finds the answer can rely on it. A downstream that
+        // awaits `completion` itself is through when the rest of the ring is.
+        let closing = state
+            .closing
+            .get_or_insert_with(|| if begun.0.awaited_by(completion, true) { begun } else { Closing::done() })
+            .clone();
+        let last = state.sink.take();
+        drop(state);
+        drop_caught(sink);
+        drop_caught(last);
+        closing
+    }
+}

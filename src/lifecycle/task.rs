@@ -1,0 +1,72 @@
+#[cfg(feature = "futures")]
+use std::sync::{Arc, Weak};
+#[cfg(feature = "futures")]
+use std::task::Waker;
+
+#[cfg(feature = "futures")]
+use parking_lot::Mutex;
+
+/// The task that awaits one `Closing` or `Flushing`. A clone is awaited by a task of its own, and what is
+/// dropped is awaited by none.
+#[derive(Default)]
+pub(crate) struct Task {
+    #[cfg(feature = "futures")]
+    slot: Option<Arc<Slot>>,
+}
+
+impl Clone for Task {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+#[cfg(feature = "futures")]
+type Slot = Mutex<Option<Waker>>;
+
+#[cfg(feature = "futures")]
+impl Task {
+    /// Has `waker` woken, and no other. Answers the slot if this is the first: `Sleepers` has to know it.
+    pub(super) fn sleep(&mut self, waker: &Waker) -> Option<Weak<Slot>> {
+        let (slot, first) = match &self.slot {
+            Some(slot) => (slot, false),
+            None => (&*self.slot.insert(Arc::default()), true),
+        };
+        let same = slot.lock().as_ref().is_some_and(|waiting| waiting.will_wake(waker));
+        if !same {
+            // Cloned and dropped without the lock: both are an executor's code.
+            let new = waker.clone();
+            let old = slot.lock().replace(new);
+            drop(old);
+        }
+        first.then(|| Arc::downgrade(slot))
+    }
+}
+
+/// Those who sleep until a completion is told.
+#[cfg(feature = "futures")]
+#[derive(Default)]
+pub(super) struct Sleepers {
+    slots: Vec<Weak<Slot>>,
+    /// How many there may be before it is looked which of them are gone.
+    look_at: usize,
+}
+
+#[cfg(feature = "futures")]
+impl Sleepers {
+    pub(super) fn add(&mut self, slot: Weak<Slot>) {
+        const FEW: usize = 16;
+
+        if self.slots.len() >= self.look_at.max(FEW) {
+            self.slots.retain(|slot| slot.strong_count() > 0);
+            self.look_at = 2 * self.slots.len();
+        }
+        self.slots.push(slot);
+    }
+
+    pub(super) fn wake(self) {
+        for slot in self.slots.iter().filter_map(Weak::upgrade) {
+            let waker = slot.lock().take();
+            waker.into_iter().for_each(crate::caught::wake_caught);
+        }
+    }
+}
