@@ -7,17 +7,27 @@ use std::sync::Arc;
 /// What a panic was raised with.
 pub(crate) type Payload = Box<dyn Any + Send>;
 
-/// Drops what is a user's: an event, a sink, or what a panic was raised with, whose destructors may panic too.
+/// Runs what is a user's, such as a destructor; a panic of it goes no further.
+///
+/// What the panic was raised with has a destructor too, and that may panic like any other. What it raises then
+/// is leaked: it could go on so for ever.
+pub(crate) fn run_caught(f: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(f)) {
+        if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+            std::mem::forget(another);
+        }
+    }
+}
+
+/// Drops what is a user's: an event, a sink, or what a panic was raised with.
 pub(crate) fn drop_caught<T>(value: T) {
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
+    run_caught(|| drop(value));
 }
 
 /// Wakes a task. It is the executor's code, and its panic no affair of whoever brings the news.
 #[cfg(feature = "futures")]
 pub(crate) fn wake_caught(waker: std::task::Waker) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-        drop_caught(panic);
-    }
+    run_caught(|| waker.wake());
 }
 
 /// What a panic that goes no further says of itself.

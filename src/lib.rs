@@ -4,9 +4,9 @@
 //! iterators are:
 //!
 //! ```text
-//!                    ┌ filter ─ queue ─▶ worker thread ─ retry ─▶ webhook
+//!                      ┌ filter ─ queue ─▶ worker thread ─ retry ─▶ webhook
 //! write ─▶ broadcaster ┤
-//!                    └ subscription ─▶ a watcher in this process
+//!                      └ subscription ─▶ a watcher in this process
 //! ```
 //!
 //! The idea to hold on to: **losing an event is visible, in the types where it can be.** A write that fails

@@ -15,8 +15,10 @@ pub(crate) struct Outlet<E> {
     pub(crate) scope: Scope,
     dropped: AtomicU64,
     spilled: AtomicU64,
-    /// Taken out, not counted yet.
-    under_way: AtomicU64,
+    /// How often an event was about to be taken out, how often one was, and how often there was none.
+    begun: AtomicU64,
+    given: AtomicU64,
+    vain: AtomicU64,
     /// Tells of them.
     pub(crate) told: trace::GivenUp,
 }
@@ -26,7 +28,18 @@ pub(crate) struct Outlet<E> {
 pub(crate) struct GivenUp {
     pub(crate) dropped: u64,
     pub(crate) spilled: u64,
+    /// Taken out, and on its way.
     pub(crate) under_way: u64,
+    begun: u64,
+    /// Whether nothing was being taken out.
+    pub(crate) at_rest: bool,
+}
+
+impl GivenUp {
+    /// Whether `begun` is what it was.
+    pub(crate) fn has_begun(&self, begun: u64) -> bool {
+        self.begun == begun
+    }
 }
 
 impl<E> Outlet<E> {
@@ -36,7 +49,9 @@ impl<E> Outlet<E> {
             scope: Scope::new(),
             dropped: AtomicU64::new(0),
             spilled: AtomicU64::new(0),
-            under_way: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
+            given: AtomicU64::new(0),
+            vain: AtomicU64::new(0),
             told: trace::GivenUp::default(),
         }
     }
@@ -53,15 +68,14 @@ impl<E> Outlet<E> {
 
     /// Gives up what `take` takes out of the buffer, counted all along; `false` if that was nothing.
     pub(crate) fn give_up_from(&self, take: impl FnOnce() -> Option<E>) -> bool {
-        // Counted before it is taken and as long as it is on its way, so that no event is ever missing
-        // from the sum. Relaxed: counts, on which nothing else depends.
-        self.under_way.fetch_add(1, Ordering::Relaxed);
+        // Whoever adds up sees that one is being taken, and looks again: see `Backlog::stats`.
+        self.begun.fetch_add(1, Ordering::AcqRel);
         let Some(event) = take() else {
-            self.under_way.fetch_sub(1, Ordering::Relaxed);
+            self.vain.fetch_add(1, Ordering::Release);
             return false;
         };
+        self.given.fetch_add(1, Ordering::Release);
         let spilled = self.spill_by(|spill| spill.write(event).is_ok());
-        self.under_way.fetch_sub(1, Ordering::Relaxed);
         self.count(spilled, 1);
         true
     }
@@ -85,7 +99,7 @@ impl<E> Outlet<E> {
 
     fn count(&self, spilled: bool, events: u64) {
         let count = if spilled { &self.spilled } else { &self.dropped };
-        count.fetch_add(events, Ordering::Relaxed);
+        count.fetch_add(events, Ordering::Release);
         self.told.some(spilled, events, std::any::type_name::<E>());
     }
 
@@ -99,9 +113,8 @@ impl<E> Outlet<E> {
     where
         E: Clone,
     {
-        self.under_way.fetch_add(1, Ordering::Relaxed);
+        self.found(1);
         let spilled = self.spill_by(|spill| spill.write_ref(event).is_ok());
-        self.under_way.fetch_sub(1, Ordering::Relaxed);
         self.count(spilled, 1);
     }
 
@@ -113,16 +126,36 @@ impl<E> Outlet<E> {
     /// Counts events as dropped that nobody holds any more, or that others drop.
     pub(crate) fn drop_unseen(&self, events: u64) {
         if events > 0 {
+            self.found(events);
             self.count(false, events);
         }
     }
 
+    /// Events are given up that were not taken out here.
+    fn found(&self, events: u64) {
+        self.begun.fetch_add(events, Ordering::AcqRel);
+        self.given.fetch_add(events, Ordering::Release);
+    }
+
     pub(crate) fn counts(&self) -> GivenUp {
+        // In the order opposite to that in which they are counted, so that none goes below zero.
+        let dropped = self.dropped.load(Ordering::Acquire);
+        let spilled = self.spilled.load(Ordering::Acquire);
+        let vain = self.vain.load(Ordering::Acquire);
+        let given = self.given.load(Ordering::Acquire);
+        let begun = self.begun();
         GivenUp {
-            dropped: self.dropped.load(Ordering::Relaxed),
-            spilled: self.spilled.load(Ordering::Relaxed),
-            under_way: self.under_way.load(Ordering::Relaxed),
+            dropped,
+            spilled,
+            under_way: given.saturating_sub(dropped + spilled),
+            begun,
+            at_rest: begun == given + vain,
         }
+    }
+
+    /// How often an event was about to be taken out so far.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Acquire)
     }
 
     /// Begins to close the spill. Nothing is given up after this.

@@ -82,13 +82,22 @@ struct Stay<E> {
     pass: Arc<Pass<E>>,
     /// Told when the last one that came through this door has left.
     left: Arc<Completion<FlushError>>,
+    /// The same of the doors before this one that somebody is still to leave.
+    earlier: Vec<Arc<Completion<FlushError>>>,
 }
 
 impl<E> Stay<E> {
     /// Another with the same pass.
     fn renewed(&self) -> Arc<Self> {
         let (sender, pass) = (self.sender.clone(), Arc::clone(&self.pass));
-        Arc::new(Self { sender, pass, left: Completion::within(vec![self.pass.pipe.outlet.scope]) })
+        let left = Completion::within(vec![self.pass.pipe.outlet.scope]);
+        Arc::new(Self { sender, pass, left, earlier: self.under_way() })
+    }
+
+    /// What is told when the writes that came through this door or one before have left.
+    fn under_way(&self) -> Vec<Arc<Completion<FlushError>>> {
+        let earlier = self.earlier.iter().filter(|left| left.outcome().is_none());
+        earlier.chain([&self.left]).map(Arc::clone).collect()
     }
 }
 
@@ -138,7 +147,7 @@ impl<E> Pipe<E> {
         let left = Completion::within(vec![pipe.outlet.scope]);
         pipe.gate.fill(Arc::new(Door {
             sender: sender.clone(),
-            stay: Arc::new(Stay { sender, pass, left }),
+            stay: Arc::new(Stay { sender, pass, left, earlier: Vec::new() }),
             #[cfg(feature = "futures")]
             watched: false,
         }));
@@ -180,9 +189,9 @@ impl<E> Pipe<E> {
     }
 
     /// Gives up an event that the reader had taken and could not deliver.
-    pub(crate) fn give_up_left(&self, event: E) {
+    pub(crate) fn give_up_left(&self, take: impl FnOnce() -> E) {
         self.left.fetch_add(1, Ordering::SeqCst);
-        self.outlet.give_up(event);
+        self.outlet.give_up_from(|| Some(take()));
     }
 
     /// Gives up everything that nobody has taken.
@@ -348,7 +357,7 @@ impl<E> Pipe<E> {
             watched: door.watched,
         });
         match renewed {
-            Some(door) => Answer::Pending(Arc::clone(&door.stay.left)),
+            Some(door) => Answer::all(door.stay.under_way().into_iter().map(Answer::Pending).collect()),
             // Shut: then the close waits for them.
             None => Answer::Told(Ok(())),
         }

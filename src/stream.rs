@@ -12,8 +12,8 @@
 //! # Why a write pays little for a stream that nobody polls
 //!
 //! The fence and the look make a write of 20 ns one of 25 (x86-64), so a write through a door that is not
-//! `watched` does without, for 1 ns. The first poll that finds nothing replaces that door by one that is, and only then registers.
-//! Writes that found the old door have not fenced, but the last of them to leave drops it, and the drop
+//! `watched` does without, for 1 ns. The first poll that finds nothing replaces that door by one that is, and
+//! only then registers. Writes that found the old door have not fenced, but the last of them to leave drops it, and the drop
 //! looks for a waker, after everything that was sent through it. Nobody stays at a door for long: a write
 //! that may wait, for room or in a spill, leaves it first, and looks for a waker whichever door it came
 //! through. So a sleeper depends on no write that waits.
@@ -39,7 +39,7 @@ use futures_core::{FusedStream, Stream};
 use parking_lot::Mutex;
 
 use crate::Subscription;
-use crate::caught::wake_caught;
+use crate::caught::{drop_caught, wake_caught};
 use crate::channel::Events;
 
 /// Where the one reader of a pipe leaves its waker. See the module for why this is right.
@@ -147,7 +147,7 @@ impl<E> Events<E> {
             }
             found => {
                 // Dropped here, so that the next write has nobody to wake.
-                drop(sleeper.take());
+                drop_caught(sleeper.take());
                 self.found(found)
             }
         }
@@ -160,7 +160,7 @@ impl<E> Events<E> {
 
     /// The reader is gone, and its task, if it has one, need not be kept for it.
     pub(crate) fn forget_waker(&self) {
-        drop(self.pipe.sleeper.take());
+        drop_caught(self.pipe.sleeper.take());
     }
 }
 

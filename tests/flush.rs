@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::{Latch, PLANNED, SOON, hush_planned_panics, in_time, wait_until};
 use outflow::queue::Batch;
+use outflow::testing::Stuck;
 use outflow::{Broadcaster, Buffer, FlushError, Sink, SinkExt, channel, sink};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -140,6 +141,38 @@ fn is_through_with_evictions() {
             stop.store(true, Ordering::SeqCst);
         });
     });
+}
+
+#[test]
+fn after_another_waits_for_the_same_evictions() {
+    let (go, spilling) = (Latch::new(), Latch::new());
+    let spilled = sink::collector();
+    let queue = Stuck::new(sink::discard(), &go)
+        .queued_with(Buffer::bounded(1).drop_oldest().spill(Stuck::new(spilled.clone(), &spilling)));
+    queue.write(0).unwrap();
+    go.arrived(1);
+    queue.write(1).unwrap();
+    let writer = {
+        let queue = queue.clone();
+        thread::spawn(move || queue.write(2).unwrap())
+    };
+    // The first was accepted before any of the flushes, and is in the spill.
+    spilling.arrived(1);
+    go.open();
+    let flushes: Vec<_> = (0..3)
+        .map(|_| {
+            let flushing = queue.flush();
+            // That they are not told is what is looked for, so there is nothing to wait for but time.
+            assert!(matches!(flushing.within(Duration::from_millis(20)), Err(FlushError::TimedOut)));
+            flushing
+        })
+        .collect();
+    spilling.open();
+    writer.join().unwrap();
+    flushes.iter().for_each(|flushing| flushing.wait().unwrap());
+    assert_eq!(spilled.events(), [1]);
+    queue.flush().wait().unwrap();
+    queue.close().wait().unwrap();
 }
 
 #[test]

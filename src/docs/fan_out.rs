@@ -12,8 +12,8 @@
 //!
 //! A broadcaster writes once for every sink: it clones for every queue under it, wakes every worker, and ten
 //! dead endpoints hold ten backlogs. A log is written once, and everybody reads that by reference; ten dead
-//! followers hold one backlog. What a log has not: a bound of its own. It holds what its slowest reader has
-//! not read, unless that has a [`max_lag`](crate::log::SubscribeOptions::max_lag).
+//! followers hold one backlog. A log has no bound of its own: it holds what its slowest reader has not
+//! read, unless that has a [`max_lag`](crate::log::SubscribeOptions::max_lag).
 //!
 //! ```
 //! use std::time::Duration;

@@ -73,7 +73,7 @@
 //! - **The bound of the backoff holds.** There, the multiplication overflows: with a factor of a second the bound falls
 //!   back to the base after 56 failures, and if that is zero the draw panics.
 //! - **Zero means zero.** There, a factor or a maximum of zero stands for the default.
-//! - **Nothing is logged** unless the feature `tracing` is on, and an event's content never: [`on_failure`](crate::retry::Retry::on_failure) is where to
-//!   do it.
+//! - **Nothing is logged** unless the feature `tracing` is on, and an event's content never:
+//!   [`on_failure`](crate::retry::Retry::on_failure) is where to do it.
 //!
 //! [go-events]: https://github.com/docker/go-events

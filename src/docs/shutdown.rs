@@ -9,7 +9,10 @@
 //! | [`within(timeout)`](crate::Closing::within) | the same, and when the time is up, an abort |
 //! | [`abort()`](crate::Closing::abort) | ends the drain now: about 100 ms, and what the spills take |
 //! | [`is_done()`](crate::Closing::is_done) | does not wait |
+//! | `.await`, with the feature `futures` | as `wait()`, of a task; put a timeout around it and `abort()` after |
 //! | dropped | the drain goes on by itself; events die with the process |
+//!
+//! The last handle of a queue, a broadcaster or a log that is dropped begins a close too, and waits for nothing.
 //!
 //! # A grace period
 //!
@@ -33,6 +36,33 @@
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # In `main`
+//!
+//! [`close_on_drop`](crate::SinkExt::close_on_drop) makes a guard that closes when it goes out of scope, in an
+//! early return or a panic too, and waits as long as it was told. Who is told what was left over is said there:
+//!
+//! ```
+//! use std::time::Duration;
+//! use outflow::{Sink, SinkExt, sink};
+//!
+//! fn main() {
+//!     let events = sink::for_each(|_event: u32| {})
+//!         .queued()
+//!         .close_on_drop(Duration::from_secs(5))
+//!         .on_error(|error| eprintln!("{} events were not delivered: {error}", error.undelivered()));
+//!     events.write(1).unwrap();
+//! }
+//! ```
+//!
+//! # What the close of each waits for
+//!
+//! | | |
+//! | --- | --- |
+//! | a [`Queue`](crate::Queue) | its worker to have written everything, then its sink's close and its spill's |
+//! | a [channel](crate::channel) | its writers; what it holds is still to be read |
+//! | a [`Broadcaster`](crate::Broadcaster) | the writes under way, then the close of every sink, those that had ended included |
+//! | a [`Log`](crate::Log) | every follower to have written what is in the log, then its sink's close; no cursor |
 //!
 //! # Keeping what is left
 //!

@@ -1,7 +1,5 @@
 use std::fmt;
 use std::ops::Deref;
-#[cfg(feature = "futures")]
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,18 +8,20 @@ use super::reader::{Look, Place, Reader};
 use super::segment::{Passed, Segment};
 use super::shared::Shared;
 use super::{Lagged, RecvError, Seq};
+#[cfg(feature = "futures")]
+use crate::caught::run_caught;
 
 /// Reads a log at its own pace, by reference, on whatever thread calls it. Made by
 /// [`Log::subscribe`](super::Log::subscribe) and its like.
 ///
-/// It costs 64 bytes (72 with the feature `futures`) and no thread, and a write does not visit it. Unless it has a
-/// [`max_lag`](super::SubscribeOptions::max_lag), everything from its position on is kept for it. It outlives
-/// the log: when that is closed, it reads what is left and then [ends](RecvError::Ended).
+/// It costs 64 bytes (72 with the feature `futures`) and no thread, and a write does not visit it. Unless it
+/// has a [`max_lag`](super::SubscribeOptions::max_lag), everything from its position on is kept for it. It
+/// outlives the log: when that is closed, it reads what is left and then [ends](RecvError::Ended).
 ///
 /// `recv`, `try_recv` and `recv_timeout` clone the event, `recv_with` and its like lend it to a closure, and
 /// `next_batch` and its like lend all there is in one piece. If the closure, or `E::clone`, panics, the event
-/// is still the next one; if an event's destructor does, it is not. The waits yield for some microseconds and then sleep. With the feature `futures` a cursor
-/// is a `Stream`.
+/// is still the next one; if an event's destructor does, it is not. The waits yield for some microseconds and
+/// then sleep. With the feature `futures` a cursor is a `Stream`.
 ///
 /// # Examples
 ///
@@ -468,7 +468,7 @@ impl<E> Drop for Cursor<E> {
         #[cfg(feature = "futures")]
         if let Some(task) = self.task.take() {
             // The destructor of a waker is an executor's code, and must not keep the cursor on the register.
-            let _ = catch_unwind(AssertUnwindSafe(|| task.forget()));
+            run_caught(|| task.forget());
             self.shared.lock().sleepers.remove_task(task);
         }
         self.shared.leave(&self.reader.bound);

@@ -18,7 +18,6 @@
 //! The thread and whoever aborts are *parties*. The last one to leave closes the spill, since only parties
 //! write to it, and tells the outcome.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -30,7 +29,7 @@ use super::options::Bound;
 use super::reader::{Look, Reader};
 use super::segment::Passed;
 use super::shared::{Pace, Shared};
-use crate::caught::drop_caught;
+use crate::caught::{drop_caught, run_caught};
 use crate::ended::One;
 use crate::lifecycle::completion::{Abort, Completion, Left, Outcome};
 use crate::lifecycle::{Answer, CloseError, Downstream, FlushError, join};
@@ -401,7 +400,7 @@ where
             *position += events;
         };
         // Only destructors of events can panic here.
-        let _ = catch_unwind(AssertUnwindSafe(|| {
+        run_caught(|| {
             let Some(mut reader) = reader.filter(|_| self.outlet.spills()) else {
                 return;
             };
@@ -425,7 +424,7 @@ where
                     Look::Empty | Look::Ended => return,
                 }
             }
-        }));
+        });
         drop_up_to(end, &mut position);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::{Condvar, Mutex};
@@ -241,30 +241,46 @@ impl<E> Backlog<E> {
 
     /// The terms of law 4, which add up in every answer.
     ///
-    /// The worker makes `taken` odd before it takes an event and even after, so that an answer during which
-    /// it did not change has seen each event on one side or the other. Taking is a compare-and-swap that
-    /// releases the odd store, and `len` acquires it: an answer that misses an event in the channel sees
-    /// `taken` change.
+    /// Every event is looked for where it can be: taken by the worker, taken out by somebody else, in the
+    /// channel, in the worker's list. The worker makes `taken` odd before it takes an event and even after, and
+    /// whoever else takes one out counts it in `begun` before and in `given` or `vain` after. So if `taken` is
+    /// even and nobody is at taking, and neither `taken` nor `begun` has changed when the channel has been
+    /// looked at, each event was seen on one side, and on one only: taking is a compare-and-swap that releases
+    /// those stores, and `len` acquires it, so an answer that misses an event in the channel sees a change.
+    /// What is sent meanwhile is in the channel or is not.
     pub(super) fn stats(&self, pipe: &Pipe<E>) -> QueueStats {
-        const TRIES: usize = 64;
+        // A worker at full speed takes an event in the time of one look: most looks are in vain, and there
+        // has to be a good number of them. A thread that lost its core in the middle needs it back.
+        const SPINS: u32 = 2000;
+        const YIELDS: u32 = 200;
+        const NAPS: u32 = 200;
+        const NAP: Duration = Duration::from_micros(50);
         let mut tries = 0;
         loop {
-            let taken = self.counts.taken.load(Ordering::SeqCst);
             let given_up = pipe.outlet.counts();
-            let delivered = self.counts.delivered.load(Ordering::Acquire);
-            let lost = self.counts.lost.load(Ordering::Acquire);
             let returned = self.counts.returned.load(Ordering::Acquire);
+            let taken = self.counts.taken.load(Ordering::SeqCst);
             let pending = pipe.receiver.len() as u64 + self.own_len() as u64;
             let stable = taken % 2 == 0
                 && taken == self.counts.taken.load(Ordering::SeqCst)
-                && given_up == pipe.outlet.counts()
-                && returned == self.counts.returned.load(Ordering::Acquire);
+                && given_up.at_rest
+                && given_up.has_begun(pipe.outlet.begun());
             tries += 1;
-            if !stable && tries < TRIES {
-                std::hint::spin_loop();
+            if !stable && tries < SPINS + YIELDS + NAPS {
+                if tries < SPINS {
+                    std::hint::spin_loop();
+                } else if tries < SPINS + YIELDS {
+                    std::thread::yield_now();
+                } else {
+                    std::thread::sleep(NAP);
+                }
                 continue;
             }
-            let in_flight = (taken / 2).saturating_sub(delivered + lost + returned) + given_up.under_way;
+            // Of what the worker has taken since there is nothing in this answer.
+            let taken = taken / 2 - returned.min(taken / 2);
+            let lost = self.counts.lost.load(Ordering::Acquire).min(taken);
+            let delivered = self.counts.delivered.load(Ordering::Acquire).min(taken - lost);
+            let in_flight = taken - lost - delivered + given_up.under_way;
             let (dropped, spilled) = (given_up.dropped, given_up.spilled);
             return QueueStats {
                 accepted: delivered + dropped + spilled + lost + pending + in_flight,

@@ -62,7 +62,9 @@ pub struct Queue<E, P = Unbounded> {
 /// `accepted = delivered + dropped + spilled + lost + pending + in_flight`.
 ///
 /// While writes are under way, `accepted` lies between the number of writes that have returned and of those
-/// that have begun.
+/// that have begun. No write waits for the answer: it is looked for anew until nothing was taken out of the
+/// queue meanwhile. If that takes longer than some 20 ms, because a thread that evicts has lost its core,
+/// `accepted` may miss by the events that it holds.
 ///
 /// # Examples
 ///
@@ -311,7 +313,8 @@ where
         self.writer.write_ref(event)
     }
 
-    /// Takes no room in the queue and displaces nothing.
+    /// Takes no room in the queue and displaces nothing. An event that was evicted meanwhile is accounted for
+    /// when the spill has accepted it; the spill is not flushed.
     fn flush(&self) -> Flushing {
         self.backlog().request_flush(&self.writer.pipe.closing())
     }

@@ -79,23 +79,25 @@ impl<E, S> Worker<E, S> {
         let Some(backlog) = &self.pipe.backlog else {
             return Next::Drained;
         };
+        // Odd while an event is being taken: see `Backlog::stats`.
+        backlog.counts.taken.store(2 * self.taken + 1, Ordering::Release);
         if backlog.has_own() {
             if let Some(event) = backlog.take_due(self.taken) {
                 return self.took(event);
             }
         }
-        // Odd while an event is being taken: see `Backlog::stats`.
-        backlog.counts.taken.store(2 * self.taken + 1, Ordering::Release);
         match self.pipe.receiver.try_recv() {
             Ok(event) => self.took(event),
             Err(empty) => {
-                backlog.counts.taken.store(2 * self.taken, Ordering::Release);
                 // Own events wait for what was in front of them, unless that was taken by somebody else.
                 let own = if backlog.has_own() { backlog.take_own() } else { None };
-                match (own, empty) {
-                    (Some(event), _) => self.took(event),
-                    (None, TryRecvError::Empty) => Next::Empty,
-                    (None, TryRecvError::Disconnected) => Next::Drained,
+                if let Some(event) = own {
+                    return self.took(event);
+                }
+                backlog.counts.taken.store(2 * self.taken, Ordering::Release);
+                match empty {
+                    TryRecvError::Empty => Next::Empty,
+                    TryRecvError::Disconnected => Next::Drained,
                 }
             }
         }
@@ -243,8 +245,10 @@ impl<E, S> Worker<E, S> {
     /// Gives up an event that was taken and came back.
     fn give_back(&self, event: E) {
         let returned = &self.backlog().counts.returned;
-        returned.store(returned.load(Ordering::Relaxed) + 1, Ordering::Release);
-        self.pipe.give_up_left(event);
+        self.pipe.give_up_left(|| {
+            returned.store(returned.load(Ordering::Relaxed) + 1, Ordering::Release);
+            event
+        });
     }
 
     fn refused(&self) -> End {

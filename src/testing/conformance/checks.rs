@@ -49,7 +49,7 @@ where
     thread::spawn(move || {
         let outcome = catch_unwind(AssertUnwindSafe(|| check(&inside)));
         // Whoever waits may have gone.
-        let _ = sender.send(outcome.map_err(|panic| panic_message(panic)));
+        let _ = sender.send(outcome.map_err(panic_message));
     });
     let outcome = ended.recv_timeout(plan.limit);
     trial.verdict()?;
