@@ -12,11 +12,11 @@
 //! # Why a write pays little for a stream that nobody polls
 //!
 //! The fence and the look make a write of 20 ns one of 25 (x86-64), so a write through a door that is not
-//! `watched` does without, for 1 ns. The first poll that finds nothing replaces that door by one that is, and
-//! only then registers. Writes that found the old door have not fenced, but the last of them to leave drops it, and the drop
-//! looks for a waker, after everything that was sent through it. Nobody stays at a door for long: a write
-//! that may wait, for room or in a spill, leaves it first, and looks for a waker whichever door it came
-//! through. So a sleeper depends on no write that waits.
+//! `watched` does without, for 1 ns. The first poll that finds nothing replaces that door by one that is,
+//! and only then registers. Writes that found the old door have not fenced, but the last of them to leave
+//! drops it, and the drop looks for a waker, after everything that was sent through it. Nobody stays at a
+//! door for long: a write that may wait, for room or in a spill, leaves it first, and looks for a waker
+//! whichever door it came through. So a sleeper depends on no write that waits.
 //!
 //! # Why a writer that waits is found
 //!

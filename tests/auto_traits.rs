@@ -21,7 +21,7 @@ use outflow::sink::{Collector, Discard, ForEach, FromFn, FromFnMut};
 use outflow::{
     AddError, Broadcaster, Buffer, CatchPanicError, CloseError, CloseGuard, Closing, Counter, DeadLetter,
     Ended, EndedSink, FlushError, Flushing, Meter, MeterSnapshot, PendingClose, PendingFlush, Queue,
-    SharedSink, SinkId, Subscription, WriteAllError, WriteError,
+    SharedSink, SinkId, Subscription, WriteAllError, WriteError, channel,
 };
 
 fn send_sync<T: Send + Sync>() {}
@@ -60,6 +60,9 @@ fn every_sink_is_send_and_sync_even_if_its_events_are_only_send() {
     send_sync::<WeakQueue<Event>>();
     send_sync::<ChannelSink<Event, Block>>();
     send_sync::<Events<Event>>();
+    send_sync::<channel::Iter<'_, Event>>();
+    send_sync::<channel::TryIter<'_, Event>>();
+    send_sync::<channel::IntoIter<Event>>();
     send_sync::<Broadcaster<Event>>();
     send_sync::<Subscription<Event>>();
     send_sync::<SharedSink<Event>>();

@@ -240,5 +240,28 @@ fn of_queue_channel_and_broadcaster() {
         },
         |broadcaster| format!("{} {}", broadcaster.ended().undelivered, broadcaster.len()),
     );
+    let watchers = Mutex::new(Vec::new());
+    same_with(
+        "broadcaster with subscriptions",
+        |_| {
+            let broadcaster = Broadcaster::new();
+            let first = broadcaster.subscribe(Buffer::unbounded());
+            drop(broadcaster.subscribe(Buffer::unbounded()));
+            let last = broadcaster.subscribe(Buffer::bounded(3).drop_oldest());
+            watchers.lock().unwrap().push([first, last]);
+            broadcaster
+        },
+        |broadcaster| broadcaster.len().to_string(),
+    );
+    let watched: Vec<Vec<(Vec<u32>, u64)>> = watchers
+        .into_inner()
+        .unwrap()
+        .iter()
+        .map(|watchers| {
+            watchers.iter().map(|watcher| (watcher.iter().collect(), watcher.dropped())).collect()
+        })
+        .collect();
+    assert_eq!(watched[0], [(vec![1, 2, 3, 91, 92, 94, 95], 0), (vec![92, 94, 95], 4)]);
+    assert_eq!(watched[0], watched[1]);
     same_with("empty broadcaster", |_| Broadcaster::new(), |broadcaster| broadcaster.unheard().to_string());
 }
