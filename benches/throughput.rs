@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Criterion runs one benchmark after another, so a ratio of two of its figures has the noise of the machine
-//! in it. `--ratios` runs ours and the twin in turn and takes the median of the pairwise ratios.
+//! in it. `--ratios` runs ours and the twin in turn and takes the median of the pairwise ratios. It names the bars that
+//! were missed; with `--strict` it fails then.
 
 use std::convert::Infallible;
 use std::hint::black_box;
@@ -386,13 +387,15 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-fn ratios(quick: bool) {
+/// Answers whether every bar is met.
+fn ratios(quick: bool) -> bool {
     let rounds = if quick { 5 } else { 41 };
     println!(
         "{:<34} {:>9} {:>9} {:>6} {:>6} {:>10} {:>6}",
         "ns an event, medians", "outflow", "by hand", "ratio", "bar", "go-events", "times"
     );
     let only = std::env::args().find_map(|argument| argument.strip_prefix("--only=").map(str::to_owned));
+    let mut missed = Vec::new();
     for mut case in cases() {
         if only.as_ref().is_some_and(|only| !case.name.contains(&**only)) {
             continue;
@@ -421,6 +424,9 @@ fn ratios(quick: bool) {
             }
         }
         let ours = median(ours);
+        if let Some(bar) = case.bar.filter(|bar| median(pairwise.clone()) > *bar) {
+            missed.push(format!("{} ({:.2}, bar {bar:.2})", case.name, median(pairwise.clone())));
+        }
         let or_dash = |values: Vec<f64>, digits| match values[..] {
             [] => "-".to_string(),
             _ => format!("{:.digits$}", median(values)),
@@ -435,6 +441,10 @@ fn ratios(quick: bool) {
             case.go_events.map_or("-".to_string(), |go| format!("{:.1}", go / ours)),
         );
     }
+    if !missed.is_empty() {
+        println!("missed: {}", missed.join(", "));
+    }
+    missed.is_empty()
 }
 
 fn measure(criterion: &mut Criterion) {
@@ -456,7 +466,11 @@ fn measure(criterion: &mut Criterion) {
 fn main() {
     let asks = |flag: &str| std::env::args().any(|argument| argument == flag);
     if asks("--ratios") {
-        ratios(asks("--quick"));
+        let met = ratios(asks("--quick"));
+        // Not unless asked: on a machine that does other things as well, a ratio says little.
+        if asks("--strict") && !met {
+            std::process::exit(1);
+        }
     } else {
         let mut criterion = Criterion::default().configure_from_args();
         measure(&mut criterion);
