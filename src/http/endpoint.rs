@@ -1,5 +1,5 @@
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use base64::Engine;
@@ -8,6 +8,9 @@ use rustls::pki_types::ServerName;
 use ureq::http::{HeaderValue, Uri};
 
 use super::BuildError;
+
+/// The longest name that DNS knows, and the full stop that may end it.
+const LONGEST_HOST: usize = 254;
 
 /// Where a sink posts to, and how much of that may be shown.
 pub(super) struct Endpoint {
@@ -38,14 +41,14 @@ impl Endpoint {
             None => (None, authority),
         };
         let host = url.host().filter(|host| !host.is_empty()).ok_or_else(|| refuse("it has no host"))?;
-        // As it was written: `Uri` answers `None` for one that is no number, as if there were none.
-        let port = match host_and_port.strip_prefix(host).and_then(|rest| rest.strip_prefix(':')) {
-            None | Some("") => default_port,
-            Some(port) => match port.parse::<u16>() {
-                Ok(port @ 1..) => port,
-                _ => return Err(refuse("its port is not between 1 and 65535")),
-            },
-        };
+        let rest = host_and_port.strip_prefix(host).ok_or_else(|| refuse("it is not a URL"))?;
+        let port = port(rest, default_port).map_err(refuse)?;
+        if host.starts_with('[') && format!("{host}:{port}").parse::<SocketAddr>().is_err() {
+            return Err(refuse("what stands in brackets is no IPv6 address"));
+        }
+        if host.len() > LONGEST_HOST {
+            return Err(refuse("its host is longer than a name can be"));
+        }
         if scheme == "https" && ServerName::try_from(bare(host)).is_err() {
             return Err(refuse("its host is not one that a certificate can name"));
         }
@@ -93,6 +96,22 @@ impl fmt::Debug for Endpoint {
 /// An IPv6 address without the brackets that a URL has around it.
 fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+/// The port in what follows the host, as it was written: `Uri` answers `None` for one that is no number, and
+/// for one without a colon before it, as if there were none.
+fn port(rest: &str, default: u16) -> Result<u16, &'static str> {
+    let digits = match rest.strip_prefix(':') {
+        None if rest.is_empty() => return Ok(default),
+        None => return Err("what follows its host is neither a port nor a path"),
+        Some("") => return Ok(default),
+        Some(digits) => digits,
+    };
+    // `parse` takes a sign, too.
+    match digits.parse() {
+        Ok(port @ 1..) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Ok(port),
+        _ => Err("its port is not between 1 and 65535"),
+    }
 }
 
 /// What precedes `://`, which is no secret.
@@ -151,6 +170,8 @@ mod tests {
             ("https://u:p@hooks.example:8443/a?b=c#d", "https://hooks.example:8443"),
             ("http://[::1]:5056/a", "http://[::1]:5056"),
             ("https://[::1]/", "https://[::1]:443"),
+            ("http://[fe80::1%2]/", "http://[fe80::1%2]:80"),
+            ("http://hooks.example:08080/", "http://hooks.example:8080"),
             ("HTTPS://hooks.example/", "https://hooks.example:443"),
         ] {
             assert_eq!(&*endpoint(url).name, name, "{url}");
@@ -188,6 +209,17 @@ mod tests {
             ("http://a:0/", "port"),
             ("http://a:65536/", "port"),
             ("http://a:x/", "port"),
+            ("http://a:+8080/", "port"),
+            ("http://a:-1/", "port"),
+            ("http://[::1]8080/", "neither a port nor a path"),
+            ("http://[::1]x:80/", "neither a port nor a path"),
+            ("http://u:p@[::1]8080/", "neither a port nor a path"),
+            ("http://[::1].evil.example/", "neither a port nor a path"),
+            ("http://[127.0.0.1].evil.example:80/", "neither a port nor a path"),
+            ("https://[::1]x/", "neither a port nor a path"),
+            ("http://[127.0.0.1]/", "IPv6"),
+            ("http://[hooks.example]/", "IPv6"),
+            ("http://[]/", "IPv6"),
             ("https://-/", "certificate"),
             ("http://u%zz:p@a/", "%"),
             ("http://u%3a:p@a/", "colon"),
@@ -195,6 +227,14 @@ mod tests {
             let refused = Endpoint::parse(url, None).map(|_| url).unwrap_err().to_string();
             assert!(refused.contains(reason), "{url}: {refused}");
         }
+    }
+
+    #[test]
+    fn a_host_is_no_longer_than_a_name_can_be() {
+        let host = |length: usize| format!("{}.", "a".repeat(63)).repeat(4)[..length].to_string();
+        assert_eq!(endpoint(&format!("http://{}/", host(254))).host(), host(254));
+        let refused = Endpoint::parse(&format!("http://{}/", host(255)), None).map(|_| ()).unwrap_err();
+        assert!(refused.to_string().contains("longer than a name"), "{refused}");
     }
 
     #[test]
