@@ -10,10 +10,18 @@ pub(super) fn host(headers: &HeaderMap, own: &str) -> Option<Arc<str>> {
     if let Some(rest) = location.strip_prefix("//") {
         return host_of(&format!("http://{rest}"));
     }
-    if location.contains("://") && !location.starts_with(['/', '?', '#']) {
-        return host_of(location);
+    match location.split_once(':') {
+        Some((scheme, rest)) if is_scheme(scheme) && rest.starts_with("//") => host_of(location),
+        // Absolute, and without a host.
+        Some((scheme, _)) if is_scheme(scheme) => None,
+        _ => Some(own.into()),
     }
-    Some(own.into())
+}
+
+/// RFC 3986, 3.1.
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
 fn host_of(url: &str) -> Option<Arc<str>> {
@@ -38,12 +46,17 @@ mod tests {
         assert_eq!(host_in("http://[::1]:80/").as_deref(), Some("[::1]"));
         assert_eq!(host_in("/login?to=a://b").as_deref(), Some("own.example"));
         assert_eq!(host_in("login").as_deref(), Some("own.example"));
+        for location in ["login?to=https://b/", "a/https://b/", "login#https://b/", "?to=https://b/", ":80"] {
+            assert_eq!(host_in(location).as_deref(), Some("own.example"), "{location}");
+        }
     }
 
     #[test]
     fn what_cannot_be_read_is_not_named() {
         assert_eq!(host_in("https://"), None);
         assert_eq!(host_in("https://a b/"), None);
+        assert_eq!(host_in("mailto:someone@b.example"), None);
+        assert_eq!(host_in("own.example:8080"), None);
         assert_eq!(host(&HeaderMap::new(), "own.example"), None);
         let long = format!("https://{}.example/", "a".repeat(300));
         let headers = HeaderMap::from_iter([(LOCATION, long.parse().unwrap())]);

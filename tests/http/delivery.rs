@@ -158,6 +158,16 @@ fn a_redirect_is_not_followed_and_names_the_host_that_it_points_to() {
 }
 
 #[test]
+fn a_redirect_without_a_host_stays_on_the_endpoints_own_wherever_it_leads_then() {
+    for location in ["/login", "login?to=https://elsewhere.example/", "#https://elsewhere.example/"] {
+        let server =
+            Server::answering(move |_, _| answer("302 Found", &[&format!("location: {location}")], "moved"));
+        let error = failure(&server).to_string();
+        assert!(error.contains("302, a redirect to 127.0.0.1,"), "{error}");
+    }
+}
+
+#[test]
 fn tells_when_the_endpoint_wants_to_be_asked_again() {
     let asks = |headers: &'static [&'static str]| {
         failure(&Server::answering(move |_, _| answer("503 Unavailable", headers, "later"))).retry_after()
