@@ -30,12 +30,13 @@ use crate::retry::RetryAfter;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum HttpError {
-    /// The event could not be made a request of: the encoder failed, or the webhook's id is none.
+    /// The event could not be made a request of: the encoder failed, or the webhook's id is none. Nothing was
+    /// delivered.
     #[non_exhaustive]
     Encode {
         /// The endpoint's name.
         endpoint: Arc<str>,
-        /// What the encoder said.
+        /// What the encoder said, or what is wrong with the id.
         source: Arc<dyn Error + Send + Sync>,
     },
     /// The endpoint answered, and not with 2xx.
@@ -58,7 +59,7 @@ pub enum HttpError {
         /// How long it may take.
         timeout: Duration,
     },
-    /// The request did not get through, or no answer came back.
+    /// The request did not get through, or no answer came back that could be read.
     #[non_exhaustive]
     Transport {
         /// The endpoint's name.
@@ -70,7 +71,7 @@ pub enum HttpError {
     },
 }
 
-/// Where a request failed that got no answer.
+/// Where a request failed that got no answer, or none that could be read.
 ///
 /// # Examples
 ///
@@ -100,7 +101,9 @@ pub enum TransportFailure {
     Tls,
     /// The connection broke off.
     Connection,
-    /// What came back is not HTTP, or has too long a head.
+    /// What came back cannot be read: it is not HTTP/1.1, or its head is longer than 16 KiB or has more than
+    /// 128 headers (a proxy's: 20), or it is one of the [interim answers](super#odd-endpoints) that are not
+    /// passed over. The endpoint may have taken the event.
     Protocol,
     /// Something else.
     Other,
@@ -226,7 +229,7 @@ impl fmt::Display for HttpError {
                 write!(f, "the request to {endpoint} was not answered within {timeout:?}")
             }
             Self::Transport { endpoint, failure, detail } => {
-                write!(f, "the request to {endpoint} did not get through: {failure}")?;
+                write!(f, "the request to {endpoint} failed: {failure}")?;
                 if detail.is_empty() { Ok(()) } else { write!(f, ": {detail}") }
             }
         }
@@ -250,7 +253,7 @@ impl fmt::Display for TransportFailure {
             Self::Proxy => "the proxy made no connection",
             Self::Tls => "no encryption",
             Self::Connection => "the connection broke off",
-            Self::Protocol => "the answer is not HTTP/1.1, or its head is longer than 16 KiB",
+            Self::Protocol => "the answer cannot be read",
             Self::Other => "the client failed",
         })
     }

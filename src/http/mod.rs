@@ -68,7 +68,7 @@
 //! | 408, 425, 429, 5xx | transient, with [`retry_after`](crate::retry::RetryAfter) if the answer has one |
 //! | 410 | permanent, and [`is_gone`](HttpError::is_gone): the endpoint wants nothing any more |
 //! | any other | permanent |
-//! | none in time, or none at all | transient |
+//! | none in time, none that can be read, or none at all | transient |
 //!
 //! A redirect is not followed, since a client that makes a GET of a POST answered 302, as most do, and takes
 //! that page's 200 for the delivery, loses the event.
@@ -135,13 +135,20 @@
 //!
 //! Of an answer at most 64 KiB are read: 16 KiB of head, 24 KiB of body, and what a buffer took beyond. The
 //! [timeout](HttpSinkBuilder::timeout) holds over all of it, however slowly it drips in; the body gets a
-//! second of it, since it is read only to use the connection again. Interim answers (1xx) are passed over,
-//! and a flood of them ends the request. No redirect is followed, no cookie kept, no proxy used that was not
-//! [asked for](HttpSinkBuilder::proxy_from_env).
+//! second of it, since it is read only to use the connection again. No redirect is followed, no cookie kept,
+//! no proxy used that was not [asked for](HttpSinkBuilder::proxy_from_env).
+//!
+//! Interim answers (1xx) are passed over, with two exceptions: a `100 Continue` that has headers, which nobody
+//! asks for here, since no `Expect` is sent; and one with which more than 16 KiB came at once, in which a flood
+//! of them ends. Either makes the answer one that cannot be read,
+//! [`TransportFailure::Protocol`], and so does a head that has more than 128 headers, however short it is. That
+//! is transient, also where the status, which nobody gets to see, is 2xx: the endpoint has the event, and gets
+//! it again with every attempt. Where endpoints are like that,
+//! [`max_attempts`](crate::retry::Retry::max_attempts) ends it.
 //!
 //! An endpoint that refuses a body before it has read it, and hangs up at once, looks like a broken
-//! connection, which is transient. Where events may be too large for an endpoint,
-//! [`max_attempts`](crate::retry::Retry::max_attempts) ends that as well.
+//! connection, which is transient. Where events may be too large for an endpoint, `max_attempts` ends that as
+//! well.
 //!
 //! It does not keep a URL from naming a host of the inner network. Who posts to URLs that strangers gave
 //! checks them, or goes through a proxy that does.

@@ -124,6 +124,38 @@ fn an_interim_answer_is_passed_over() {
         format!("HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n{}", empty("204 No Content"))
     });
     assert!(write_to(&server).0.is_ok());
+    let server = Server::answering(|_, _| format!("HTTP/1.1 100 Continue\r\n\r\n{}", empty("200 OK")));
+    assert!(write_to(&server).0.is_ok());
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_is_told_by_what_is_wrong_with_it() {
+    let headers = |count| "x-a: b\r\n".repeat(count);
+    let head = |headers: &str| format!("HTTP/1.1 200 OK\r\n{headers}content-length: 0\r\n\r\n");
+    let page = |length| format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{}", "a".repeat(length));
+    for (answer, reason) in [
+        ("HTTP/1.1 100 Continue\r\nserver: a\r\n\r\n".to_string() + &head(""), "a 100 Continue with headers"),
+        ("HTTP/1.1 103 Early Hints\r\n\r\n".to_string() + &page(20_000), "with an interim answer (1xx)"),
+        (head(&headers(128)), "more than 128 headers"),
+        (head(&format!("x-a: {}\r\n", "a".repeat(16 * 1024))), "longer than 16 KiB"),
+        ("ICY 200 OK\r\n\r\n".to_string(), "not HTTP/1.1"),
+        (head("content-length: 1\r\n"), "its content-length"),
+        (head("content-length: one\r\n"), "its content-length"),
+    ] {
+        let server = Server::answering(move |_, _| answer.clone());
+        let (outcome, _) = write_to(&server);
+        let Err(error @ HttpError::Transport { failure: TransportFailure::Protocol, .. }) = outcome else {
+            panic!("{reason}: {outcome:?}")
+        };
+        let text = error.to_string();
+        assert!(text.contains("the answer cannot be read: ") && text.contains(reason), "{text}");
+        assert!(error.is_transient());
+    }
+    // Just not.
+    for answer in [head(&headers(127)), head(&format!("x-a: {}\r\n", "a".repeat(16_000))), page(20_000)] {
+        let server = Server::answering(move |_, _| answer.clone());
+        assert!(write_to(&server).0.is_ok());
+    }
 }
 
 #[test]
