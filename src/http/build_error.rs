@@ -31,7 +31,7 @@ pub enum BuildError {
     #[error("the header {name:?} cannot be sent: {reason}")]
     #[non_exhaustive]
     Header {
-        /// Its name; if that is none, as far as it could be one.
+        /// Its name; if that is none, as far as it could be one. At most 64 bytes of it.
         name: String,
         /// What is wrong with it.
         reason: &'static str,

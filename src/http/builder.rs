@@ -124,7 +124,8 @@ impl<E, C> HttpSinkBuilder<E, C> {
     /// A header of every request; may be called again, for the same name too. Its value is taken for a
     /// secret.
     ///
-    /// Those that say how a request is framed are refused, and those that have a method here.
+    /// Those that say how a request is framed are refused, and those that have a method here; so is a second
+    /// `Host`. There may be 1000, and each line, that of the bearer too, has to fit in 16 KiB.
     ///
     /// # Examples
     ///
@@ -283,6 +284,8 @@ impl<E, C> HttpSinkBuilder<E, C> {
     /// of 24 to 64 bytes. Called again, it signs with that secret, too: while secrets are being changed, an
     /// endpoint accepts either.
     ///
+    /// There may be 340 secrets, whose signatures fit in a header.
+    ///
     /// Needs [`webhook_id`](HttpSinkBuilder::webhook_id). The timestamp is the machine's time of day at the
     /// attempt.
     ///
@@ -315,8 +318,8 @@ impl<E, C> HttpSinkBuilder<E, C> {
     /// The `webhook-id` of an event, sent with it, signed or not: endpoints know by it what they have
     /// already.
     ///
-    /// The closure runs for each attempt, and is to answer the same for the same event. An id is visible
-    /// ASCII without a full stop; with any other the write fails as
+    /// The closure runs for each attempt, and is to answer the same for the same event. An id is 1 to 256
+    /// bytes of visible ASCII without a full stop; with any other the write fails as
     /// [`HttpError::Encode`](super::HttpError::Encode). Of a batch, the id of its first event will do, as
     /// long as the batch stays together: an id goes with the bytes it was first sent with.
     ///

@@ -9,6 +9,10 @@ use ureq::http::{HeaderValue, Uri};
 
 use super::BuildError;
 
+/// The longest URL, in bytes. Method, target and version are one line of a request's head, and no line may be
+/// longer than the client's buffer, of 16 KiB.
+const LONGEST_URL: usize = 16_000;
+
 /// The longest name that DNS knows, and the full stop that may end it.
 const LONGEST_HOST: usize = 254;
 
@@ -28,6 +32,9 @@ impl Endpoint {
 
         if !text.contains("://") {
             return Err(refuse("it does not begin with http:// or https://"));
+        }
+        if text.len() > LONGEST_URL {
+            return Err(refuse("it is longer than 16000 bytes"));
         }
         let url: Uri = text.parse().map_err(|_| refuse("it is not a URL"))?;
         let (scheme, default_port) = match url.scheme_str() {

@@ -1,7 +1,14 @@
-use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use ureq::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::BuildError;
+use super::client::WRITE_BUFFER;
+
+/// Many servers stop at 100. Far from where a `HeaderMap` panics, with those that are added later.
+const MOST_HEADERS: usize = 1_000;
+
+/// How much of a name is shown.
+const SHOWN: usize = 64;
 
 /// Those that say how a request is framed, which is the client's business, and those that have a method.
 const RESERVED: [(&str, &str); 11] = [
@@ -27,11 +34,14 @@ pub(super) fn collect(
 ) -> Result<HeaderMap, BuildError> {
     let mut collected = HeaderMap::new();
     collected.insert(CONTENT_TYPE, value("content-type", content_type)?);
-    for (name, text) in headers {
+    for (number, (name, text)) in (1..).zip(headers) {
         let parsed: HeaderName =
             name.parse().map_err(|_| refuse(shown(name), "that is no name of a header"))?;
         if let Some((_, reason)) = RESERVED.iter().find(|(reserved, _)| parsed == *reserved) {
             return Err(refuse(parsed.as_str(), reason));
+        }
+        if number > MOST_HEADERS {
+            return Err(refuse(parsed.as_str(), "a request has at most 1000 of them"));
         }
         let mut value = value(parsed.as_str(), text)?;
         value.set_sensitive(true);
@@ -51,13 +61,23 @@ pub(super) fn collect(
     for value in [bearer, credentials].into_iter().flatten() {
         collected.append(AUTHORIZATION, value);
     }
-    if collected.get_all(AUTHORIZATION).iter().count() > 1 {
-        return Err(refuse(
-            "authorization",
-            "it is given more than once: as a header, a bearer or in the URL",
-        ));
+    for (name, reason) in [
+        (AUTHORIZATION, "it is given more than once: as a header, a bearer or in the URL"),
+        (HOST, "it is given more than once"),
+    ] {
+        if collected.get_all(&name).iter().count() > 1 {
+            return Err(refuse(name.as_str(), reason));
+        }
     }
-    Ok(collected)
+    match collected.iter().find(|(name, value)| !fits(name.as_str(), value.len())) {
+        Some((name, _)) => Err(refuse(name.as_str(), "its line does not fit in 16 KiB")),
+        None => Ok(collected),
+    }
+}
+
+/// Whether the line of a header is one that can be written, with the empty one that may follow.
+pub(super) fn fits(name: &str, value: usize) -> bool {
+    name.len() + ": ".len() + value + "\r\n\r\n".len() <= WRITE_BUFFER
 }
 
 fn value(name: &str, text: &str) -> Result<HeaderValue, BuildError> {
@@ -66,7 +86,8 @@ fn value(name: &str, text: &str) -> Result<HeaderValue, BuildError> {
 }
 
 fn refuse(name: &str, reason: &'static str) -> BuildError {
-    BuildError::Header { name: name.to_string(), reason }
+    // Names are ASCII, and so is what `shown` leaves.
+    BuildError::Header { name: name[..name.len().min(SHOWN)].to_string(), reason }
 }
 
 /// A name as far as it could be one: somebody may have put name and value into one.

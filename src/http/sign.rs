@@ -9,7 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use ring::hmac;
 use ureq::http::HeaderValue;
 
-use super::BuildError;
+use super::{BuildError, headers};
 
 /// What a secret begins with, to be known as one.
 const PREFIX: &str = "whsec_";
@@ -20,6 +20,13 @@ const BASE64_OF_SECRETS: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+/// The longest id, in bytes. Ids are kept by those who compare them; and no line of a head may be longer than
+/// the client's buffer, or the event could never be sent.
+const LONGEST_ID: usize = 256;
+
+/// The length of a signature, with the space before the next.
+const SIGNATURE_LENGTH: usize = "v1,".len() + 44 + " ".len();
+
 /// The keys that a webhook is signed with, one or, while they are being changed, several.
 pub(super) struct Signer {
     keys: Vec<hmac::Key>,
@@ -27,9 +34,13 @@ pub(super) struct Signer {
 
 impl Signer {
     pub(super) fn new(secrets: &[String]) -> Result<Self, BuildError> {
-        let keys = (1..)
-            .zip(secrets)
-            .map(|(number, secret)| key(secret).map_err(|reason| BuildError::Secret { number, reason }));
+        let keys = (1..).zip(secrets).map(|(number, secret)| {
+            let refuse = |reason| BuildError::Secret { number, reason };
+            if !headers::fits("webhook-signature", number * SIGNATURE_LENGTH - " ".len()) {
+                return Err(refuse("the signatures of so many do not fit in a header"));
+            }
+            key(secret).map_err(refuse)
+        });
         Ok(Self { keys: keys.collect::<Result<_, _>>()? })
     }
 
@@ -74,12 +85,17 @@ pub(super) enum BadId {
     FullStop,
     #[error("its webhook id has a character in it that is not visible ASCII")]
     Character,
+    #[error("its webhook id has {0} bytes, and at most {LONGEST_ID} are sent")]
+    TooLong(usize),
 }
 
 /// The value of `webhook-id`.
 pub(super) fn id_header(id: &str) -> Result<HeaderValue, BadId> {
     if id.is_empty() {
         return Err(BadId::Empty);
+    }
+    if id.len() > LONGEST_ID {
+        return Err(BadId::TooLong(id.len()));
     }
     if id.contains('.') {
         return Err(BadId::FullStop);
@@ -163,6 +179,9 @@ mod tests {
         for id in ["a", ID, "!~", "a,b:c/d"] {
             assert_eq!(id_header(id).unwrap(), id);
         }
+        assert!(id_header(&"a".repeat(256)).is_ok());
+        let long = id_header(&"a".repeat(257)).unwrap_err().to_string();
+        assert_eq!(long, "its webhook id has 257 bytes, and at most 256 are sent");
         for id in ["", ".", "a.b", "a b", " a", "a\t", "a\n", "a\r\nb: c", "a\u{7f}", "ä", "\0"] {
             assert!(id_header(id).is_err(), "{id:?}");
         }

@@ -71,7 +71,8 @@ impl<E> HttpSink<E> {
     /// Begins a sink that POSTs to `url`, http or https. Nothing is looked at before
     /// [`build`](HttpSinkBuilder::build).
     ///
-    /// User info in the URL is sent as Basic authentication; a fragment is not sent.
+    /// User info in the URL is sent as Basic authentication; a fragment is not sent. A URL has at most 16,000
+    /// bytes.
     ///
     /// # Examples
     ///

@@ -8,6 +8,8 @@ use outflow::http::{BuildError, HttpSink, HttpSinkBuilder};
 
 use crate::server::{NOBODY, Server};
 
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
 fn refused(builder: HttpSinkBuilder<String>) -> BuildError {
     builder.build().unwrap_err()
 }
@@ -68,7 +70,88 @@ fn a_bad_header_is_named() {
     // Twice is once too often, wherever it comes from.
     assert_eq!(name(hooks().bearer("a").header("authorization", "b")), "authorization");
     assert_eq!(name(HttpSink::post("https://u:p@hooks.example/").bearer("a")), "authorization");
+    assert_eq!(name(hooks().header("host", "a").header("Host", "b")), "host");
     assert!(hooks().header("x-a", "1").header("x-a", "2").build().is_ok());
+    // Of a long name the beginning is shown.
+    assert_eq!(name(hooks().header("x".repeat(20_000), "1")), "x".repeat(64));
+    assert_eq!(name(hooks().header("x".repeat(70_000), "1")), "x".repeat(64));
+}
+
+/// The longest line of a head that the client can write.
+const LONGEST_LINE: usize = 16 * 1024 - "\r\n".len();
+
+#[test]
+fn a_line_of_a_head_that_cannot_be_written_is_refused_and_the_longest_that_can_is_sent() {
+    let server = Server::status("200 OK");
+    let post = || HttpSink::<String>::post(server.url());
+    let room = |line: &str| "a".repeat(LONGEST_LINE - line.len());
+    let header = |value| post().header("x-a", value);
+    let (other, bearer, content_type) =
+        (room("x-a: \r\n"), room("authorization: Bearer \r\n"), room("content-type: \r\n"));
+    for builder in
+        [header(&other), post().bearer(bearer.as_str()), post().content_type(content_type.as_str())]
+    {
+        builder.build().unwrap().write("event".to_string()).unwrap();
+    }
+    // The last header makes the difference.
+    assert!(server.requests()[0].head.ends_with(&format!("x-a: {other}\r\n\r\n")));
+
+    for (builder, name) in [
+        (header(&format!("{other}a")), "x-a"),
+        (post().header("x".repeat(LONGEST_LINE), ""), &"x".repeat(64)),
+        (post().bearer(bearer + "a"), "authorization"),
+        (post().header("authorization", "a".repeat(20_000)), "authorization"),
+        (post().content_type(content_type + "a"), "content-type"),
+        (HttpSink::post(format!("http://{}@127.0.0.1/", "a".repeat(15_000))), "authorization"),
+    ] {
+        assert_eq!(
+            refused(builder).to_string(),
+            format!("the header {name:?} cannot be sent: its line does not fit in 16 KiB"),
+        );
+    }
+}
+
+#[test]
+fn a_url_has_16_000_bytes_at_most_and_is_posted_to_with_as_many() {
+    let server = Server::status("200 OK");
+    let url = |length: usize| {
+        let url = server.url() + "?";
+        let room = length - url.len();
+        url + &"a".repeat(room)
+    };
+    let patch = HttpSink::post(url(16_000)).method("PATCH").build().unwrap();
+    patch.write("event").unwrap();
+    let line =
+        format!("PATCH {} HTTP/1.1", &url(16_000)["http://".len() + server.address.to_string().len()..]);
+    assert_eq!(server.requests()[0].line(), line);
+    for length in [16_001, 70_000] {
+        assert_eq!(
+            refused(HttpSink::post(url(length))).to_string(),
+            "the URL http://... is no endpoint: it is longer than 16000 bytes",
+        );
+    }
+}
+
+#[test]
+fn a_thousand_headers_are_sent_and_one_more_is_refused() {
+    let server = Server::status("200 OK");
+    let with = |count: usize| {
+        let post = HttpSink::post(server.url()).bearer("a").webhook_id(String::clone).sign_with(SECRET);
+        (0..count).fold(post, |post, number| post.header(format!("x-{number}"), "1"))
+    };
+    with(1_000).build().unwrap().write("event".to_string()).unwrap();
+    let request = &server.requests()[0];
+    assert_eq!(request.head.matches("\r\nx-").count(), 1_000);
+    assert!(request.header("webhook-signature").is_some() && request.header("authorization").is_some());
+    for count in [1_001, 40_000] {
+        assert_eq!(
+            refused(with(count)).to_string(),
+            "the header \"x-1000\" cannot be sent: a request has at most 1000 of them",
+        );
+    }
+    // Of one name, too.
+    let same = (0..40_000).fold(hooks(), |hooks, _| hooks.header("x-a", "1"));
+    assert!(matches!(refused(same), BuildError::Header { name, .. } if name == "x-a"));
 }
 
 #[test]
@@ -121,15 +204,30 @@ fn a_certificate_that_is_none_is_refused() {
 
 #[test]
 fn a_signed_webhook_has_an_id() {
-    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-    assert_eq!(refused(hooks().sign_with(secret)), BuildError::NoWebhookId);
+    assert_eq!(refused(hooks().sign_with(SECRET)), BuildError::NoWebhookId);
     let with_id = || hooks().webhook_id(String::clone);
-    assert!(with_id().sign_with(secret).build().is_ok());
+    assert!(with_id().sign_with(SECRET).build().is_ok());
     assert!(matches!(refused(with_id().sign_with("s3cr3t")), BuildError::Secret { number: 1, .. }));
     assert!(matches!(
-        refused(with_id().sign_with(secret).sign_with(&secret[..20])),
+        refused(with_id().sign_with(SECRET).sign_with(&SECRET[..20])),
         BuildError::Secret { number: 2, .. }
     ));
+}
+
+#[test]
+fn as_many_secrets_as_have_room_in_a_header_sign_and_one_more_is_refused() {
+    let server = Server::status("200 OK");
+    let with = |count: usize| {
+        let post = HttpSink::post(server.url()).webhook_id(String::clone);
+        (0..count).fold(post, |post, _| post.sign_with(SECRET))
+    };
+    with(340).build().unwrap().write("event".to_string()).unwrap();
+    let signatures = server.requests()[0].header("webhook-signature").unwrap().split(' ').count();
+    assert_eq!(signatures, 340);
+    assert_eq!(
+        refused(with(341)).to_string(),
+        "signing secret 341 is none: the signatures of so many do not fit in a header",
+    );
 }
 
 /// A test's own environment cannot be changed safely, so this one starts itself anew with another.

@@ -170,8 +170,10 @@ fn no_failure_shows_a_secret() {
             });
             assert_clean("the dead letter", &debug(&DeadLetter { event: (), error }));
 
-            let refused = sink.write(ID.to_string()).unwrap_err();
-            assert_clean("the refusal of a bad id", &printed(&refused));
+            for id in [ID.to_string(), ID.repeat(2_000)] {
+                let refused = sink.write(id).unwrap_err();
+                assert_clean("the refusal of a bad id", &printed(&refused));
+            }
         }
     }
     for kind in ["400", "302", "503", "500", "Timeout", "Connection", "Connect", "Tls", "Protocol"] {
@@ -221,12 +223,19 @@ fn no_error_of_the_builder_shows_a_secret() {
         HttpSink::post(format!("https://hooks.example:0/{PATH}?{QUERY}")),
         HttpSink::post(format!("https:// hooks.example/{PATH}")),
         HttpSink::post(format!("ftp://{USER}@hooks.example/{PATH}")),
+        HttpSink::post(format!("https://{USER}:{PASSWORD}@[::1]{PATH}/{PATH}")),
+        HttpSink::post(format!("https://{USER}:{PASSWORD}@[{PATH}]/{PATH}")),
+        HttpSink::post(format!("https://hooks.example/{}", PATH.repeat(2_000))),
+        HttpSink::post(format!("https://{}@hooks.example/", USER.repeat(1_250))),
         HttpSink::post(format!("http://{USER}:{PASSWORD}@hooks.example/{PATH}")),
         plain().bearer(BEARER),
         plain().header("authorization", HEADER),
         spoilt(&|sink| sink.header("x-a", format!("{HEADER}\n"))),
         spoilt(&|sink| sink.header(format!("x-a: {HEADER}"), "")),
         spoilt(&|sink| sink.header("content-length", HEADER)),
+        spoilt(&|sink| sink.header("host", HEADER).header("host", HEADER)),
+        spoilt(&|sink| sink.header("x-a", HEADER.repeat(2_000))),
+        spoilt(&|sink| sink.bearer(BEARER.repeat(2_000))),
         spoilt(&|sink| sink.bearer(format!("{BEARER}\n"))),
         spoilt(&|sink| sink.bearer(BEARER).header("authorization", HEADER)),
         spoilt(&|sink| sink.sign_with(SIGNING)),

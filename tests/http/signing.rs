@@ -7,8 +7,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use outflow::http::{HttpError, HttpSink};
-use outflow::retry::Constant;
-use outflow::{Sink, SinkExt};
+use outflow::retry::{Breaker, Constant};
+use outflow::{Sink, SinkExt, sink};
 
 use crate::server::{Request, Server, empty};
 
@@ -85,6 +85,34 @@ fn a_bad_id_fails_for_good_and_is_not_shown() {
         assert!(!format!("{error} {error:?}").contains("s3cr3t"), "{error:?}");
     }
     assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn an_id_that_is_too_long_is_given_up_at_once_and_does_not_block_the_queue_behind_it() {
+    let server = Server::status("200 OK");
+    let dead = sink::collector();
+    let queue = HttpSink::post(server.url())
+        .webhook_id(|length: &usize| "a".repeat(*length))
+        .build()
+        .unwrap()
+        .retry(Breaker::new(5, Duration::from_millis(1)))
+        .honor_retry_after()
+        .give_up_when(|failure| !failure.error.is_transient())
+        .dead_letter(dead.clone())
+        .queued();
+    for length in [257, 20_000, 256] {
+        queue.write(length).unwrap();
+    }
+    queue.close().within(Duration::from_secs(20)).unwrap();
+    let dead: Vec<_> = dead.take().iter().map(|dead| (dead.event, dead.error.to_string())).collect();
+    let why = |length: usize| {
+        let said = format!("its webhook id has {length} bytes, and at most 256 are sent");
+        (length, format!("the event cannot be encoded for http://{}: {said}", server.address))
+    };
+    assert_eq!(dead, [why(257), why(20_000)]);
+    let sent: Vec<_> =
+        server.requests().iter().map(|request| request.header("webhook-id").unwrap().len()).collect();
+    assert_eq!(sent, [256]);
 }
 
 /// What the specification's own library says of a request: the secrets, as JSON, come in by standard input.
