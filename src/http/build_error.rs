@@ -46,7 +46,9 @@ pub enum BuildError {
         endpoint: String,
     },
     /// The timeout.
-    #[error("a request cannot take that long: the timeout is to be above zero and at most a day")]
+    #[error(
+        "a request cannot be given that time: the timeout is to be a millisecond at least and a day at most"
+    )]
     Timeout,
     /// A signing secret.
     #[error("signing secret {number} is none: {reason}")]

@@ -16,6 +16,10 @@ use super::{BuildError, HttpSink, headers, proxy, tls};
 /// How long a request may take unless told otherwise.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Less than this is a mistake: it is over before there is an address to connect to, and ureq, asked to connect
+/// in no time, takes all the time there is.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
+
 /// More than this is a mistake.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -184,11 +188,15 @@ impl<E, C> HttpSinkBuilder<E, C> {
         self
     }
 
-    /// How long a request may take: above zero, at most a day. Default: 10 s.
+    /// How long a request may take: a millisecond to a day. Default: 10 s.
     ///
     /// It is the whole of an attempt: the name's resolution, the connection, the handshake, sending, and the
     /// answer's head. An answer's body is read for a second at most and within this time, and does not
     /// matter.
+    ///
+    /// A connection to an address is given 10 ms at least. If the name is resolved in the very moment in which
+    /// the time is over, it is given as long as the operating system takes, which for a host that does not
+    /// answer may be minutes.
     ///
     /// An endpoint that stops reading in the middle of a body that is larger than the socket's buffers can
     /// hold a write for up to twice this long: one call of the operating system that was partly done is made
@@ -428,7 +436,7 @@ impl<E, C> HttpSinkBuilder<E, C> {
             "PATCH" => Method::PATCH,
             _ => return Err(BuildError::Method(self.method)),
         };
-        if self.timeout.is_zero() || self.timeout > LONGEST_TIMEOUT {
+        if !(SHORTEST_TIMEOUT..=LONGEST_TIMEOUT).contains(&self.timeout) {
             return Err(BuildError::Timeout);
         }
         let credentials = endpoint.credentials.clone();

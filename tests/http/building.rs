@@ -155,11 +155,14 @@ fn a_thousand_headers_are_sent_and_one_more_is_refused() {
 }
 
 #[test]
-fn a_timeout_is_above_zero_and_at_most_a_day() {
+fn a_timeout_is_a_millisecond_to_a_day() {
     let day = Duration::from_secs(24 * 60 * 60);
-    for timeout in [Duration::ZERO, day + Duration::from_nanos(1), Duration::MAX] {
+    let millisecond = Duration::from_millis(1);
+    let nanosecond = Duration::from_nanos(1);
+    for timeout in [Duration::ZERO, millisecond - nanosecond, day + nanosecond, Duration::MAX] {
         assert_eq!(refused(hooks().timeout(timeout)), BuildError::Timeout);
     }
+    assert!(hooks().timeout(millisecond).build().is_ok());
     assert!(hooks().timeout(day).build().is_ok());
 }
 
