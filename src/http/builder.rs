@@ -328,8 +328,12 @@ impl<E, C> HttpSinkBuilder<E, C> {
     ///
     /// The closure runs for each attempt, and is to answer the same for the same event. An id is 1 to 256
     /// bytes of visible ASCII without a full stop; with any other the write fails as
-    /// [`HttpError::Encode`](super::HttpError::Encode). Of a batch, the id of its first event will do, as
-    /// long as the batch stays together: an id goes with the bytes it was first sent with.
+    /// [`HttpError::Encode`](super::HttpError::Encode), which is permanent.
+    ///
+    /// An id belongs to the bytes that it is sent with: an endpoint that has seen it drops whatever comes with
+    /// it again. So where several events go into one request, the id has to name all of them. That of the first
+    /// is not enough where events may repeat, as after a restart: the first then comes with other events than
+    /// before, under an id that the endpoint has seen, and they are dropped unseen.
     ///
     /// # Examples
     ///
@@ -343,6 +347,21 @@ impl<E, C> HttpSinkBuilder<E, C> {
     ///
     /// let sink = HttpSink::post("https://hooks.example/").webhook_id(|push: &Push| push.id.clone()).build()?;
     /// # let _ = sink;
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
+    ///
+    /// Of a batch of events that are numbered one after the other, the first and the last name all:
+    ///
+    /// ```
+    /// use outflow::http::HttpSink;
+    /// use outflow::Sink;
+    /// # let answering = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/http/answering.rs"));
+    /// # let url = answering(&["200 OK"]);
+    ///
+    /// let sink = HttpSink::post(url)
+    ///     .webhook_id(|numbers: &Vec<u64>| format!("{}-{}", numbers[0], numbers[numbers.len() - 1]))
+    ///     .build()?;
+    /// assert!(sink.write(vec![7, 8, 9]).is_ok()); // webhook-id: 7-9
     /// # Ok::<(), outflow::http::BuildError>(())
     /// ```
     pub fn webhook_id<F>(mut self, id_of: F) -> Self
