@@ -45,9 +45,9 @@
 //!   `--undelivered`, one that is refused for good (any other 4xx, a redirect) goes into that file and blocks
 //!   no other; without, there is nowhere to put it, and it is tried again.
 //! - `webhook-id` is the event's id, the same each time, so that an endpoint knows what it has: an event can
-//!   come twice, as when the answer to it got lost. (Of several together it is the first one's, then `+` and
-//!   how many follow.) With REGISTRY_RELAY_SIGNING_SECRETS set, everything is signed as Standard Webhooks has
-//!   it.
+//!   come twice, as when the answer to it got lost. (Of several together it is a digest of their envelope, so
+//!   that it never stands for others.) With REGISTRY_RELAY_SIGNING_SECRETS set, everything is signed as
+//!   Standard Webhooks has it.
 //!
 //! # When an endpoint is dead
 //!
