@@ -2,25 +2,47 @@
 
 #![cfg(unix)]
 
+// How a relay accounts for events where no client and no endpoint can bring it about.
+#[allow(dead_code, reason = "a part of it is tested here")]
+#[path = "../examples/registry_relay/books.rs"]
+mod books;
+#[allow(dead_code, reason = "as `books`")]
+#[path = "../examples/relay/envelope.rs"]
+mod envelope;
+#[allow(dead_code, reason = "as `books`")]
+#[path = "../examples/registry_relay/held.rs"]
+mod held;
 mod service;
+#[allow(dead_code, reason = "as `books`")]
+#[path = "../examples/registry_relay/undelivered.rs"]
+mod undelivered;
 
 use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::sync::Mutex;
+use std::panic;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use outflow::queue::Batch;
+use outflow::retry::Constant;
+use outflow::{Buffer, Sink, SinkExt, sink};
 use serde_json::Value;
 
+use books::{Account, Books, Spill};
+use envelope::Event;
+use held::{Counted, Held};
 use service::{
     Client, Cut, DEAD, Hang, MEDIA_TYPE, Refuse, Relay, Running, SOON, Scratch, Take, Webhook, envelope,
     event, wait_until,
 };
+use undelivered::Undelivered;
 
 /// What no output may have in it.
 const PLANTED: &str = "s3cr3t";
@@ -677,6 +699,43 @@ fn an_event_that_is_refused_for_good_blocks_no_other() {
 }
 
 #[test]
+fn of_a_batch_that_is_delivered_one_by_one_each_event_is_accounted_for_once() {
+    let scratch = Scratch::new("one-by-one");
+    let file = scratch.join("undelivered.ndjson");
+    let webhook = Webhook::start(|number, request| match number {
+        0 => Hang,
+        _ if request.events().len() > 1 || request.body.contains("poisoned") => {
+            Refuse("422 Unprocessable Content")
+        }
+        _ if request.body.contains("hang") => {
+            // For longer than the grace, but not for ever: the write may come back while it is given up.
+            thread::sleep(Duration::from_millis(300));
+            Cut
+        }
+        _ => Take("200 OK"),
+    });
+    let args = ["--undelivered", &file, "--backoff", "1ms", "--grace", "1ms", "--to", &webhook.url("/")];
+    let relay = Relay::start(&args);
+    assert_eq!(relay.post(&envelope(&[event("first")])).status, 202);
+    webhook.wait_for_requests(1);
+    let batch = ["a", "poisoned-1", "b", "poisoned-2", "hang", "behind"];
+    assert_eq!(relay.post(&envelope(&batch.map(event))).status, 202);
+    webhook.release();
+    wait_until("it hangs", || webhook.all().last().unwrap().events() == [event("hang")]);
+    let ended = relay.terminate();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+
+    assert_eq!(webhook.ids(), ["first", "a", "b"]);
+    assert_eq!(ids_in(&file), ["poisoned-1", "poisoned-2", "hang", "behind"]);
+    let [row] = &ended.rows()[..] else { panic!("{ended:?}") };
+    assert_eq!(
+        (row.accepted, row.delivered, row.refused, row.written, row.lost),
+        (7, 3, 2, 4, 0),
+        "{ended:?}"
+    );
+}
+
+#[test]
 fn without_a_file_an_event_that_is_refused_is_tried_again() {
     let webhook =
         Webhook::start(|number, _| if number < 3 { Refuse("404 Not Found") } else { Take("200 OK") });
@@ -918,11 +977,91 @@ fn metrics_say_where_every_event_is() {
 }
 
 #[test]
+fn what_a_queue_leaves_that_ends_by_a_panic_is_written_and_not_dropped() {
+    let scratch = Scratch::new("panic");
+    for file in [Some(scratch.join("undelivered.ndjson")), None] {
+        let undelivered = file.as_ref().map(|file| Undelivered::at(file.as_ref()).unwrap());
+        let books = Arc::new(Books::new("endpoint".to_string(), undelivered.as_ref()));
+        let (go_on, told) = mpsc::channel();
+        let told = Mutex::new(told);
+        let post = sink::for_each(move |events: Vec<Event>| {
+            told.lock().unwrap().recv().unwrap();
+            if events[0].id == "bad" {
+                panic::resume_unwind(Box::new("planned"));
+            }
+        });
+        let buffer = Buffer::bounded(3).drop_oldest().spill(Spill::new(&books));
+        let queue = Held::new(Counted::new(post, &books), &books).batched_with(Batch::of(1), buffer);
+        write(&queue, "delivered");
+        wait_until("it is being posted", || queue.stats().in_flight == 1 && queue.is_empty());
+        ["evicted", "bad", "behind-1", "behind-2"].iter().for_each(|id| write(&queue, id));
+        (0..2).for_each(|_| go_on.send(()).unwrap());
+        wait_until("it has ended", || queue.is_closed());
+
+        let error = queue.close().wait().unwrap_err();
+        assert!(!books::is_out_of_time(&error), "{error:?}");
+        assert!(books.are_balanced(queue.stats().accepted), "{:?}", books.account());
+        let (written, lost) = if file.is_some() { (3, 0) } else { (0, 3) };
+        assert_eq!(books.account(), Account { delivered: 1, refused: 0, dropped: 1, written, lost });
+        if let Some(file) = file {
+            assert_eq!(ids_in(&file), ["bad", "behind-1", "behind-2"]);
+        }
+    }
+}
+
+#[test]
+fn what_was_taken_from_a_write_is_not_written_again_when_the_write_comes_back() {
+    let scratch = Scratch::new("taken");
+    let file = scratch.join("undelivered.ndjson");
+    let undelivered = Undelivered::at(file.as_ref()).unwrap();
+    let books = Arc::new(Books::new("endpoint".to_string(), Some(&undelivered)));
+    let (go_on, told) = mpsc::channel();
+    let told = Mutex::new(told);
+    let post = sink::from_fn(move |_: &Vec<Event>| told.lock().unwrap().recv().unwrap());
+    let post = Counted::new(post, &books).retry(Constant::new(Duration::ZERO));
+    let buffer = Buffer::bounded(10).spill(Spill::new(&books));
+    let queue = Held::new(post, &books).batched_with(Batch::of(2), buffer);
+    write(&queue, "first");
+    wait_until("it is being posted", || queue.stats().in_flight == 1 && queue.is_empty());
+    ["a", "b", "c"].iter().for_each(|id| write(&queue, id));
+    go_on.send(Ok(())).unwrap();
+    wait_until("they are being posted", || queue.len() == 1);
+
+    books.end();
+    let error = queue.close().abort().unwrap_err();
+    assert!(books::is_out_of_time(&error), "{error:?}");
+    assert!(!books.are_balanced(4), "two are in hand: {:?}", books.account());
+    books.leave_in_hand("nobody waits");
+    assert!(books.are_balanced(4), "{:?}", books.account());
+    go_on.send(Err("too late")).unwrap();
+    wait_until("they have come back", || queue.stats().in_flight == 0);
+    assert_eq!(ids_in(&file), ["c", "a", "b"]);
+    assert_eq!(books.account(), Account { delivered: 1, refused: 0, dropped: 0, written: 3, lost: 0 });
+    books.balance(5);
+    assert_eq!(books.account().lost, 1, "one that nobody has accounted for");
+}
+
+fn write(queue: &impl Sink<Event, Error = Infallible>, id: &str) {
+    let [event] = &envelope::parse(&envelope(&[event(id)])).unwrap()[..] else { panic!("it is one event") };
+    queue.write(Arc::clone(event)).unwrap();
+}
+
+#[test]
 fn its_own_test_passes() {
     let ended = Running::start(&mut Relay::command(&["--self-test"])).finish();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(ended.stdout.matches(": all 251 events arrived, in order").count(), 2, "{ended:?}");
 }
+
+/// The ids of the events in a file of what was not delivered.
+fn ids_in(file: &str) -> Vec<String> {
+    let written = fs::read_to_string(file).unwrap();
+    let lines = written.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.map(|line| line["event"]["id"].as_str().unwrap().to_string()).collect()
+}
+
+/// What `books` says goes nowhere here.
+fn say(_message: impl std::fmt::Display) {}
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());

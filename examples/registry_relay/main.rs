@@ -61,8 +61,8 @@
 //! `--undelivered`, 0600, never over a file that exists nor through a link. A line has the endpoint, the
 //! reason and the event; what was posted and not answered is there, too. The exit status is 0 when every
 //! event was delivered, or stands in the file, or was dropped as asked for, and 1 when one was lost, because
-//! the file could not be written or there was none. To send them again: `jq -c '{events: [.event]}' FILE`,
-//! into `examples/relay`.
+//! the file could not be written or there was none, or when an endpoint's queue had ended by itself. To send
+//! them again: `jq -c '{events: [.event]}' FILE`, into `examples/relay`.
 //!
 //! # What it takes no harm from
 //!
@@ -94,6 +94,7 @@
 //! goes on growing.
 
 mod args;
+mod books;
 #[path = "../relay/check.rs"]
 mod check;
 mod door;
@@ -106,6 +107,7 @@ mod held;
 mod input;
 mod leg;
 mod metrics;
+mod one_by_one;
 #[path = "../relay/receiver.rs"]
 mod receiver;
 mod relay;

@@ -58,7 +58,7 @@ impl Metrics {
         self.publisher.update();
         for leg in &relay.legs {
             let refused = counter!("registry_relay_refused_total", "endpoint" => leg.endpoint.to_string());
-            refused.absolute(leg.tally().refused);
+            refused.absolute(leg.tally().account.refused);
         }
         self.handle.render()
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Write};
 
+use crate::books::{self, Account};
 use crate::leg::{Leg, Tally};
 use crate::service::Ended;
 
@@ -18,14 +19,18 @@ pub(crate) fn conclude(ended: &Ended) -> bool {
         complain(format!("the file of what was not delivered is not safe on the disk: {error}"));
     }
     for leg in legs {
-        let Tally { lost, .. } = leg.tally();
+        let Account { lost, .. } = leg.tally().account;
         if lost > 0 {
             let why = leg.file_error().map_or(String::new(), |error| format!(", and not written: {error}"));
             complain(format!("not delivered to {}: {lost}{why}", leg.endpoint));
         }
     }
-    if let Err(error) = &ended.outcome {
-        crate::say(format_args!("the grace was over before everything was delivered: {error}"));
+    match &ended.outcome {
+        Ok(()) => {}
+        Err(error) if books::is_out_of_time(error) => {
+            crate::say(format_args!("the grace was over before everything was delivered: {error}"));
+        }
+        Err(error) => complain(format!("the relay did not last until its end: {error}")),
     }
     // Nobody may be reading; how it went stands in the exit status, too.
     let _ = io::stdout().write_all(Table(legs).to_string().as_bytes());
@@ -47,8 +52,8 @@ impl fmt::Display for Table<'_> {
         COLUMNS.iter().try_for_each(|column| write!(f, "  {column}"))?;
         writeln!(f)?;
         for (name, leg) in names.iter().zip(self.0) {
-            let Tally { accepted, posted, failed, delivered, refused, dropped, written, lost, .. } =
-                leg.tally();
+            let Tally { accepted, posted, failed, account } = leg.tally();
+            let Account { delivered, refused, dropped, written, lost } = account;
             write!(f, "{name:width$}")?;
             let counts = [accepted, posted, failed, delivered, refused, dropped, written, lost];
             for (column, count) in COLUMNS.iter().zip(counts) {

@@ -80,7 +80,7 @@ pub(crate) struct Ended {
 
 impl Ended {
     /// Prints the table, and says how it went: a success is that every event was delivered, or stands in the
-    /// file, or was dropped as asked for.
+    /// file, or was dropped as asked for, and that everything lasted until it was stopped.
     pub(crate) fn conclude(&self) -> ExitCode {
         if report::conclude(self) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
