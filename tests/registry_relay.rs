@@ -277,7 +277,7 @@ fn only_what_can_be_an_envelope_is_taken() {
     assert_eq!(relay.get("/events").status, 405);
     assert_eq!(relay.get("/events").header("allow"), Some("POST"));
     assert_eq!(relay.get("/").status, 404);
-    let post = "POST /metrics HTTP/1.1\r\nhost: relay\r\ncontent-length: 0\r\n\r\n";
+    let post = "POST /metrics HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n";
     assert_eq!(relay.client().request(post, b"").status, 405);
 }
 
@@ -299,8 +299,11 @@ fn without_the_token_there_is_401() {
     for header in wrong {
         let answer = relay.client().post(&[header], envelope(&[ONE]).as_bytes());
         assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some("Bearer")), "{header}");
-        let get = format!("GET /metrics HTTP/1.1\r\nhost: relay\r\n{header}\r\n\r\n");
-        assert_eq!(relay.client().request(&get, b"").status, 401, "{header}");
+        // Nor is it told what else there is.
+        for asked in ["GET /metrics", "POST /metrics", "GET /events", "GET /", "DELETE /nothing"] {
+            let head = format!("{asked} HTTP/1.1\r\nhost: localhost\r\n{header}\r\n\r\n");
+            assert_eq!(relay.client().request(&head, b"").status, 401, "{asked}, {header}");
+        }
     }
     let unread = relay.client().post(&["authorization: Bearer no"], b"no envelope");
     assert_eq!(unread.status, 401, "it is not even looked at");
@@ -335,13 +338,72 @@ fn without_a_token_it_listens_on_loopback_alone() {
 }
 
 #[test]
+fn a_page_in_a_browser_cannot_post_nor_read() {
+    let webhook = Webhook::healthy();
+    let open = Relay::start(&["--to", &webhook.url("/")]);
+    let mut command = Relay::command(&["--listen", "127.0.0.1:0", "--to", &webhook.url("/")]);
+    let guarded = Relay::run(command.env("REGISTRY_RELAY_TOKEN", PLANTED));
+    let body = envelope(&[ONE]);
+    let asked_as = |relay: &Relay, begin: &str, headers: &str| {
+        let post = begin.starts_with("POST");
+        let length = if post { body.len() } else { 0 };
+        let head = format!(
+            "{begin}\r\n{headers}content-type: application/json\r\n\
+             authorization: Bearer {PLANTED}\r\ncontent-length: {length}\r\n\r\n"
+        );
+        relay.client().request(&head, if post { body.as_bytes() } else { b"" }).status
+    };
+    let (post, get) = ("POST /events HTTP/1.1", "GET /metrics HTTP/1.1");
+
+    // Its own name is resolved to loopback, so that for its browser all this is its own server. With the token
+    // it may be a registry's name for us, since no page has that.
+    for host in [
+        "evil.example",
+        "evil.example:5056",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "192.0.2.1",
+        "",
+        "[",
+    ] {
+        let host = format!("host: {host}\r\n");
+        assert_eq!(asked_as(&open, post, &host), 421, "{host}");
+        assert_eq!(asked_as(&open, get, &host), 421, "{host}");
+        assert_eq!(asked_as(&guarded, get, &host), 200, "{host}");
+    }
+    assert_eq!(asked_as(&open, post, "host: localhost\r\nhost: evil.example\r\n"), 421);
+    assert_eq!(asked_as(&open, "POST http://evil.example/events HTTP/1.1", "host: localhost\r\n"), 421);
+    // That a page posts stands there, whosever it is.
+    for origin in ["http://evil.example", "null", "http://localhost:3000"] {
+        let headers = format!("host: localhost\r\norigin: {origin}\r\n");
+        for relay in [&open, &guarded] {
+            assert_eq!(asked_as(relay, post, &headers), 403, "{origin}");
+            assert_eq!(asked_as(relay, get, &headers), 403, "{origin}");
+        }
+    }
+    assert!(webhook.all().is_empty(), "{:?}", webhook.all());
+
+    for host in
+        ["localhost", "LOCALHOST:5056", "127.0.0.1:5056", "127.1.2.3", "[::1]:5056", "[::ffff:127.0.0.1]"]
+    {
+        assert_eq!(asked_as(&open, get, &format!("host: {host}\r\n")), 200, "{host}");
+    }
+    assert_eq!(asked_as(&open, "GET /metrics HTTP/1.0", ""), 200, "it is no browser that says no host");
+    assert_eq!(
+        asked_as(&open, "GET /healthz HTTP/1.1", "host: relay.example\r\n"),
+        200,
+        "which tells nothing"
+    );
+}
+
+#[test]
 fn a_slow_client_is_let_go_and_holds_up_nobody() {
     let webhook = Webhook::healthy();
     let relay = Relay::start(&["--client-timeout", "1s", "--to", &webhook.url("/")]);
     let begun = Instant::now();
     // Long before the end of one that only does not get its answers.
     let in_time = Duration::from_millis(2500);
-    let head = format!("POST /events HTTP/1.1\r\nhost: relay\r\ncontent-type: {MEDIA_TYPE}\r\n");
+    let head = format!("POST /events HTTP/1.1\r\nhost: localhost\r\ncontent-type: {MEDIA_TYPE}\r\n");
 
     // One sends nothing, one its head bit by bit, one its body.
     let silent = relay.client();
@@ -387,7 +449,7 @@ fn a_client_that_reads_no_answer_is_let_go() {
     let mut stream = relay.client().stream;
     stream.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
     // More answers than any buffer holds: in the end no request is taken any more, and then it is over.
-    let requests = "GET /metrics HTTP/1.1\r\nhost: relay\r\n\r\n".repeat(100);
+    let requests = "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(100);
     let deadline = Instant::now() + SOON;
     let mut blocked = false;
     let over = loop {
@@ -406,7 +468,7 @@ fn a_client_that_reads_no_answer_is_let_go() {
 fn only_so_many_are_connected_and_the_others_get_their_turn() {
     let relay = Relay::start(&["--max-connections", "2", "--client-timeout", "1m", "--to", DEAD]);
     let [mut first, mut second] = [relay.client(), relay.client()];
-    let healthz = "GET /healthz HTTP/1.1\r\nhost: relay\r\n\r\n";
+    let healthz = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
     // A head that is not ended holds a seat.
     first.stream.write_all(healthz.trim_end().as_bytes()).unwrap();
     second.stream.write_all(healthz.trim_end().as_bytes()).unwrap();
@@ -430,7 +492,7 @@ fn only_so_many_are_connected_and_the_others_get_their_turn() {
 }
 
 fn alone_is_kept(client: &mut Client, relay: &Relay) -> bool {
-    let answer = client.request("GET /healthz HTTP/1.1\r\nhost: relay\r\n\r\n", b"");
+    let answer = client.request("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n", b"");
     let kept = answer.header("connection").is_none();
     if !kept {
         *client = relay.client();
@@ -778,7 +840,7 @@ fn sigterm_stops_listening_and_drains() {
     assert_eq!(connected.post(&[], envelope(&events).as_bytes()).status, 202);
     // One is in the middle of a request.
     let late = envelope(&[event("late")]);
-    let head = format!("POST /events HTTP/1.1\r\nhost: relay\r\ncontent-type: {MEDIA_TYPE}\r\n");
+    let head = format!("POST /events HTTP/1.1\r\nhost: localhost\r\ncontent-type: {MEDIA_TYPE}\r\n");
     let mut sending = relay.client();
     sending.stream.write_all(format!("{head}content-length: {}\r\n\r\n", late.len()).as_bytes()).unwrap();
     assert_eq!(relay.get("/healthz").status, 200, "so that its head has been read");
@@ -921,7 +983,7 @@ fn no_secret_is_shown_whatever_happens() {
     failing.wait_for_requests(1);
     refusing.wait_for_requests(1);
     let metrics =
-        relay.client().request(&format!("GET /metrics HTTP/1.1\r\nhost: relay\r\n{bearer}\r\n\r\n"), b"");
+        relay.client().request(&format!("GET /metrics HTTP/1.1\r\nhost: localhost\r\n{bearer}\r\n\r\n"), b"");
     assert_eq!(metrics.status, 200);
     shown += &format!("{metrics:?}{:?}", relay.get("/healthz"));
     let ended = relay.terminate();

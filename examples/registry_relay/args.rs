@@ -29,7 +29,8 @@ pub(crate) const SIGNING: &str = "REGISTRY_RELAY_SIGNING_SECRETS";
 #[derive(Parser)]
 #[command(name = "registry_relay")]
 pub(crate) struct Args {
-    /// Where to listen; beyond loopback only with a token
+    /// Where to listen: beyond loopback only with a token; without one, clients also have to call it by a
+    /// loopback address or `localhost`
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5056")]
     pub(crate) listen: SocketAddr,
 

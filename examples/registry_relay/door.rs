@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::Read;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +10,14 @@ use flate2::bufread::MultiGzDecoder;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{
-    ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, HeaderName,
-    HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HOST, HeaderMap,
+    HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use hyper::{Method, Response, StatusCode};
+use hyper::http::uri::Authority;
+use hyper::{Method, Response, StatusCode, Uri};
 use tokio::time;
 
-use crate::args::Token;
+use crate::args::{TOKEN, Token};
 use crate::envelope::{self, Event, MEDIA_TYPE, Malformed};
 use crate::metrics::Metrics;
 use crate::relay::{Admission, Relay};
@@ -37,7 +39,7 @@ pub(crate) struct Door {
 /// A request, and how long its body may take.
 pub(crate) struct Request {
     method: Method,
-    path: String,
+    uri: Uri,
     headers: HeaderMap,
     body: Incoming,
     timeout: Duration,
@@ -46,7 +48,7 @@ pub(crate) struct Request {
 impl Request {
     pub(crate) fn new(request: hyper::Request<Incoming>, timeout: Duration) -> Self {
         let (head, body) = request.into_parts();
-        Self { method: head.method, path: head.uri.path().to_string(), headers: head.headers, body, timeout }
+        Self { method: head.method, uri: head.uri, headers: head.headers, body, timeout }
     }
 }
 
@@ -70,45 +72,85 @@ impl Refusal {
 type Answer = Response<Full<Bytes>>;
 
 impl Door {
-    pub(crate) async fn answer(&self, request: Request) -> Answer {
-        let answer = match &*request.path {
-            "/events" => self.events(request).await,
-            "/healthz" => self.health(&request),
-            "/metrics" => self.metrics(&request),
-            _ => Err(Refusal::new(StatusCode::NOT_FOUND, "there are /events, /metrics and /healthz")),
+    pub(crate) async fn answer(&self, mut request: Request) -> Answer {
+        let answer = match self.grant(&mut request).await {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                let Request { headers, body, timeout, .. } = &mut request;
+                if refusal.status != StatusCode::REQUEST_TIMEOUT && !headers.contains_key(EXPECT) {
+                    // Who is still sending does not see the answer: the rest, up to a point, is let in and
+                    // forgotten.
+                    let _ = time::timeout(*timeout, forget(body)).await;
+                }
+                let Refusal { status, reason, header } = refusal;
+                let mut answer = text(status, reason + "\n");
+                answer.headers_mut().extend(header);
+                answer
+            }
         };
-        let answer = answer.unwrap_or_else(|refusal| {
-            let Refusal { status, reason, header } = refusal;
-            let mut answer = text(status, reason + "\n");
-            answer.headers_mut().extend(header);
-            answer
-        });
         self.metrics.count_answer(answer.status());
         answer
     }
 
+    async fn grant(&self, request: &mut Request) -> Result<Answer, Refusal> {
+        if request.uri.path() == "/healthz" {
+            // It tells nothing, and whoever starts the relay asks for it.
+            return self.health(request);
+        }
+        self.allow_client(request)?;
+        match request.uri.path() {
+            "/events" => self.events(request).await,
+            "/metrics" => self.metrics(request),
+            _ => Err(Refusal::new(StatusCode::NOT_FOUND, "there are /events, /metrics and /healthz")),
+        }
+    }
+
+    /// Who brings the token is no page in somebody's browser; without one, who may be one is refused.
+    ///
+    /// A page can have a name of its own resolve to loopback. Then it posts here as to where it came from, any
+    /// type of content, and nobody asks us first; but its browser says in `Host` by which name it came, and in
+    /// `Origin` that a page posts.
+    fn allow_client(&self, request: &Request) -> Result<(), Refusal> {
+        let Request { headers, uri, .. } = request;
+        match &self.token {
+            Some(token) if !brings(headers, token) => {
+                return Err(Refusal::new(
+                    StatusCode::UNAUTHORIZED,
+                    "bring the token, as Authorization: Bearer",
+                )
+                .with(WWW_AUTHENTICATE, "Bearer"));
+            }
+            Some(_) => {}
+            None => {
+                let hosts =
+                    headers.get_all(HOST).iter().map(|host| Authority::try_from(host.as_bytes()).ok());
+                let mut hosts = hosts.chain(uri.authority().cloned().map(Some));
+                // Without any, as in HTTP/1.0, it is no browser.
+                if !hosts.all(|host| host.is_some_and(|host| is_loopback(host.host()))) {
+                    let reason = format_args!(
+                        "without {TOKEN} this is for loopback alone, and the Host is another: \
+                         come to 127.0.0.1, [::1] or localhost, or bring a token"
+                    );
+                    return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, reason));
+                }
+            }
+        }
+        if headers.contains_key(ORIGIN) {
+            return Err(Refusal::new(StatusCode::FORBIDDEN, "an Origin: this is not for pages in a browser"));
+        }
+        Ok(())
+    }
+
     /// Takes an envelope.
-    async fn events(&self, request: Request) -> Result<Answer, Refusal> {
-        let Request { method, headers, mut body, timeout, .. } = request;
-        let read = async {
-            allow(&method, &[Method::POST], "POST")?;
-            self.allow_client(&headers)?;
-            let compressed = check_headers(&headers)?;
-            self.read(&headers, &mut body, compressed).await
-        };
-        let read = time::timeout(timeout, read).await;
+    async fn events(&self, request: &mut Request) -> Result<Answer, Refusal> {
+        let Request { method, headers, body, timeout, .. } = request;
+        allow(method, &[Method::POST], "POST")?;
+        let compressed = check_headers(headers)?;
+        let read = time::timeout(*timeout, self.read(headers, body, compressed)).await;
         let late = || {
             Refusal::new(StatusCode::REQUEST_TIMEOUT, format_args!("the body took longer than {timeout:?}"))
         };
-        let admitted = read.unwrap_or_else(|_| Err(late())).and_then(|envelope| self.admit(&envelope));
-        if let Err(refusal) = &admitted {
-            if refusal.status != StatusCode::REQUEST_TIMEOUT && !headers.contains_key(EXPECT) {
-                // Who is still sending does not see the answer: the rest, up to a point, is let in and
-                // forgotten.
-                let _ = time::timeout(timeout, forget(&mut body)).await;
-            }
-        }
-        admitted
+        self.admit(&read.unwrap_or_else(|_| Err(late()))?)
     }
 
     fn admit(&self, envelope: &[u8]) -> Result<Answer, Refusal> {
@@ -178,22 +220,24 @@ impl Door {
 
     fn metrics(&self, request: &Request) -> Result<Answer, Refusal> {
         allow(&request.method, &[Method::GET, Method::HEAD], "GET, HEAD")?;
-        self.allow_client(&request.headers)?;
         let mut answer = text(StatusCode::OK, self.metrics.render(&self.relay));
         let prometheus = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         answer.headers_mut().insert(CONTENT_TYPE, prometheus);
         Ok(answer)
     }
+}
 
-    fn allow_client(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let Some(token) = &self.token else { return Ok(()) };
-        let brought = headers.get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
-        match brought.split_at_checked("Bearer ".len()) {
-            Some((scheme, brought)) if scheme.eq_ignore_ascii_case(b"Bearer ") && token.is(brought) => Ok(()),
-            _ => Err(Refusal::new(StatusCode::UNAUTHORIZED, "bring the token, as Authorization: Bearer")
-                .with(WWW_AUTHENTICATE, "Bearer")),
-        }
-    }
+fn brings(headers: &HeaderMap, token: &Token) -> bool {
+    let brought = headers.get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
+    brought
+        .split_at_checked("Bearer ".len())
+        .is_some_and(|(scheme, brought)| scheme.eq_ignore_ascii_case(b"Bearer ") && token.is(brought))
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let address: Result<IpAddr, _> = address.parse();
+    address.map_or(host.eq_ignore_ascii_case("localhost"), |address| address.to_canonical().is_loopback())
 }
 
 /// Reads the rest of a body, unless that is a lot.
@@ -217,8 +261,7 @@ fn allow(method: &Method, allowed: &[Method], names: &'static str) -> Result<(),
 
 /// Whether the body is compressed, unless it is of no kind that is taken.
 ///
-/// A page in somebody's browser can post to loopback, but not with these types, for which a browser asks
-/// first.
+/// Nor is it one that a page in somebody's browser can post to another server without being asked.
 fn check_headers(headers: &HeaderMap) -> Result<bool, Refusal> {
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim();

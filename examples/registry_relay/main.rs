@@ -69,9 +69,13 @@
 //! With a token in REGISTRY_RELAY_TOKEN everything but `/healthz` asks for it; without, it listens on
 //! loopback alone. It speaks plain HTTP: beyond loopback, put a proxy with TLS before it. The head of a
 //! request, its body, and idling have `--client-timeout` each. At most `--max-connections` are connected, and
-//! while others wait, a client is let go after its answer. A page in a browser cannot post here: the content
-//! type has to be the registry's, or JSON. No secret is printed, logged or written; an endpoint goes by
-//! scheme, host and port.
+//! while others wait, a client is let go after its answer. No secret is printed, logged or written; an endpoint
+//! goes by scheme, host and port.
+//!
+//! A page in a browser on the same machine cannot post here, not even by a name of its own that it has resolve
+//! to loopback: a request with an `Origin` is refused (403), and, without a token, one whose `Host` is not a
+//! loopback address or `localhost` (421). A registry that is to come by another name, or a proxy that passes
+//! the name on, brings the token.
 //!
 //! What waits is bounded by `--backlog` events for each endpoint, an event that waits for several being there
 //! once. With the defaults and a registry's events, of about 1 KiB, the process stays below 128 MiB. Whoever

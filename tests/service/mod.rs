@@ -187,7 +187,7 @@ impl Relay {
     }
 
     pub fn get(&self, path: &str) -> Answer {
-        self.client().request(&format!("GET {path} HTTP/1.1\r\nhost: relay\r\n\r\n"), b"")
+        self.client().request(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"), b"")
     }
 
     /// The value of a metric, given with its labels.
@@ -260,7 +260,7 @@ impl Client {
     /// Posts with these header lines alone.
     pub fn post_with(&mut self, headers: &[&str], body: &[u8]) -> Answer {
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-        self.request(&format!("POST /events HTTP/1.1\r\nhost: relay\r\n{headers}\r\n"), body)
+        self.request(&format!("POST /events HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n"), body)
     }
 
     pub fn request(&mut self, head: &str, body: &[u8]) -> Answer {
