@@ -12,18 +12,22 @@ mod envelope;
 #[allow(dead_code, reason = "as `books`")]
 #[path = "../examples/registry_relay/held.rs"]
 mod held;
+#[path = "../examples/registry_relay/lines.rs"]
+mod lines;
 mod service;
 #[allow(dead_code, reason = "as `books`")]
 #[path = "../examples/registry_relay/undelivered.rs"]
 mod undelivered;
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::panic;
+use std::process::Command;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,6 +42,7 @@ use serde_json::Value;
 use books::{Account, Books, Spill};
 use envelope::Event;
 use held::{Counted, Held};
+use lines::{Cut as Cuttable, Lines};
 use service::{
     Client, Cut, DEAD, Hang, MEDIA_TYPE, Refuse, Relay, Running, SOON, Scratch, Take, Webhook, envelope,
     event, wait_until,
@@ -718,6 +723,143 @@ fn the_file_is_never_one_that_exists_nor_behind_a_link() {
 }
 
 #[test]
+fn a_file_that_was_moved_away_or_removed_is_made_anew() {
+    let scratch = Scratch::new("moved");
+    let (file, moved) = (scratch.join("undelivered.ndjson"), scratch.join("undelivered.ndjson.1"));
+    let webhook = Webhook::start(|_, _| Refuse("422 Unprocessable Content"));
+    let relay = Relay::start(&["--undelivered", &file, "--grace", "100ms", "--to", &webhook.url("/")]);
+    let post = |id: &str| assert_eq!(relay.post(&envelope(&[event(id)])).status, 202);
+    let is_written = |id: &str| {
+        post(id);
+        let holds = || fs::exists(&file).unwrap() && ids_in(&file).iter().any(|written| written == id);
+        wait_until(&format!("{id} is written"), holds);
+    };
+    ["a", "b"].iter().for_each(|id| is_written(id));
+    fs::rename(&file, &moved).unwrap();
+    is_written("c");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    fs::remove_file(&file).unwrap();
+    is_written("d");
+    assert_eq!(ids_in(&file), ["d"]);
+    assert_eq!(ids_in(&moved), ["a", "b"]);
+
+    // What stands there now is somebody else's.
+    fs::rename(&file, &moved).unwrap();
+    fs::write(&file, "precious").unwrap();
+    post("e");
+    webhook.wait_for_requests(5);
+    let ended = relay.terminate();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("1, and not written: File exists"), "{ended:?}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+    assert_eq!(ids_in(&moved), ["d"]);
+}
+
+/// Each line is there when the file is removed, or in the one that is made next.
+#[test]
+fn no_line_goes_into_a_file_that_is_removed_meanwhile() {
+    const LINES: usize = 3000;
+    let scratch = Scratch::new("removed");
+    let file = scratch.join("undelivered.ndjson");
+    let undelivered = Undelivered::at(file.as_ref()).unwrap();
+    let mut ids: HashSet<String> = HashSet::new();
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let write = |id: usize| undelivered.write("endpoint", "reason", &one(&id.to_string()));
+            (0..LINES).for_each(|id| write(id).unwrap());
+        });
+        while !writer.is_finished() {
+            let Ok(mut removed) = fs::File::open(&file) else { continue };
+            fs::remove_file(&file).unwrap();
+            let mut text = String::new();
+            removed.read_to_string(&mut text).unwrap();
+            // The last may just be on its way.
+            let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+            ids.extend(whole.lines().map(id_of_line));
+        }
+    });
+    if fs::exists(&file).unwrap() {
+        ids.extend(ids_in(&file));
+    }
+    let missing: Vec<usize> = (0..LINES).filter(|id| !ids.contains(&id.to_string())).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn a_line_that_does_not_fit_leaves_nothing_behind() {
+    let scratch = Scratch::new("disk-full");
+    let file = scratch.join("undelivered.ndjson");
+    let webhook = Webhook::start(|_, _| Refuse("422 Unprocessable Content"));
+    // No file may be longer than a few KiB, as if the disk were full.
+    let relay = Relay::command(&["--listen", "127.0.0.1:0", "--undelivered", &file, "--grace", "0s"]);
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 4; exec \"$0\" \"$@\""]);
+    command.arg(relay.get_program()).args(relay.get_args()).args(["--to", &webhook.url("/")]);
+    relay.get_envs().for_each(|(name, _)| _ = command.env_remove(name));
+    let relay = Relay::run(&mut command);
+    assert_eq!(relay.post(&envelope(&[event("fits")])).status, 202);
+    wait_until("it is written", || fs::exists(&file).unwrap() && ids_in(&file) == ["fits"]);
+    let large = format!(r#"{{"id":"large","action":"push","padding":"{}"}}"#, "x".repeat(10_000));
+    assert_eq!(relay.post(&envelope(&[large, event("behind")])).status, 202);
+    wait_until("it is refused alone", || webhook.all().last().unwrap().events().len() == 1);
+    let ended = relay.terminate();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("not written: File too large"), "{ended:?}");
+    assert_eq!(ids_in(&file), ["fits", "behind"], "whole lines, whatever did not fit between them");
+    assert_eq!((ended.rows()[0].written, ended.rows()[0].lost), (2, 1), "{ended:?}");
+}
+
+#[test]
+fn no_line_goes_behind_one_that_could_not_be_cut_off() {
+    /// Takes `room` bytes, and can be cut off when it is `whole`.
+    #[derive(Default)]
+    struct Failing {
+        bytes: Vec<u8>,
+        room: usize,
+        whole: Cell<bool>,
+    }
+
+    impl Write for Failing {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.room - self.bytes.len());
+            self.bytes.extend(&bytes[..taken]);
+            if taken == 0 { Err(ErrorKind::StorageFull.into()) } else { Ok(taken) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Cuttable for &mut Failing {
+        fn cut(&mut self, length: u64) -> io::Result<()> {
+            if !self.whole.get() {
+                return Err(ErrorKind::ReadOnlyFilesystem.into());
+            }
+            self.bytes.truncate(length.try_into().unwrap());
+            Ok(())
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut file = Failing { room: 10, ..Failing::default() };
+    let mut lines = Lines::new(&mut file);
+    lines.write(b"one\n").unwrap();
+    assert_eq!(lines.write(b"too long\n").unwrap_err().kind(), ErrorKind::StorageFull);
+    for _ in 0..2 {
+        assert_eq!(lines.write(b"two\n").unwrap_err().kind(), ErrorKind::ReadOnlyFilesystem);
+        assert_eq!(lines.sync().unwrap_err().kind(), ErrorKind::ReadOnlyFilesystem, "its end is no line");
+    }
+    lines.file().whole.set(true);
+    lines.write(b"three\n").unwrap();
+    lines.sync().unwrap();
+    assert_eq!(file.bytes, b"one\nthree\n");
+}
+
+#[test]
 fn without_a_file_what_was_not_delivered_is_the_exit_status() {
     let relay = Relay::start(&["--grace", "0s", "--to", DEAD]);
     assert_eq!(relay.post(&envelope(&["a", "b"].map(event))).status, 202);
@@ -1104,8 +1246,11 @@ fn what_was_taken_from_a_write_is_not_written_again_when_the_write_comes_back() 
 }
 
 fn write(queue: &impl Sink<Event, Error = Infallible>, id: &str) {
-    let [event] = &envelope::parse(&envelope(&[event(id)])).unwrap()[..] else { panic!("it is one event") };
-    queue.write(Arc::clone(event)).unwrap();
+    queue.write(one(id)).unwrap();
+}
+
+fn one(id: &str) -> Event {
+    envelope::parse(&envelope(&[event(id)])).unwrap().remove(0)
 }
 
 #[test]
@@ -1118,8 +1263,12 @@ fn its_own_test_passes() {
 /// The ids of the events in a file of what was not delivered.
 fn ids_in(file: &str) -> Vec<String> {
     let written = fs::read_to_string(file).unwrap();
-    let lines = written.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    lines.map(|line| line["event"]["id"].as_str().unwrap().to_string()).collect()
+    written.lines().map(id_of_line).collect()
+}
+
+fn id_of_line(line: &str) -> String {
+    let line: Value = serde_json::from_str(line).unwrap();
+    line["event"]["id"].as_str().unwrap().to_string()
 }
 
 /// What `books` says goes nowhere here.

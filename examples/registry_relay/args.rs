@@ -93,8 +93,8 @@ pub(crate) struct Args {
     pub(crate) grace: Duration,
 
     /// Writes what was not delivered to this file, one JSON object a line. It must not exist, and is made
-    /// when there is something to write. With it, events that an endpoint refuses for good go there; without
-    /// it they are tried again for ever
+    /// when there is something to write, anew if it was moved away or removed. With it, events that an endpoint
+    /// refuses for good go there; without it they are tried again for ever
     #[arg(long, value_name = "FILE")]
     pub(crate) undelivered: Option<PathBuf>,
 

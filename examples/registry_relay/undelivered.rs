@@ -1,7 +1,9 @@
 //! The file of what was not delivered.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
+#[cfg(unix)]
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,20 +12,19 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::envelope::Notification;
+use crate::lines::Lines;
 
 /// A file of one JSON object a line: the endpoint, why the event did not reach it, and the event. Clones
 /// share.
 ///
 /// It is made by the first line, so that a run that delivers everything leaves none, and nothing stands in
-/// the way of the next.
+/// the way of the next. When it was moved away, as by who rotates logs, or removed, the next line makes it anew.
 #[derive(Clone)]
-pub(crate) struct Undelivered(Arc<Mutex<Lines>>);
+pub(crate) struct Undelivered(Arc<Mutex<Place>>);
 
-struct Lines {
+struct Place {
     path: PathBuf,
-    file: Option<File>,
-    /// How long the file is: what a line that failed has left behind is cut off.
-    length: u64,
+    lines: Option<Lines<File>>,
 }
 
 #[derive(Serialize)]
@@ -38,7 +39,7 @@ impl Undelivered {
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
         drop(make(path)?);
         fs::remove_file(path)?;
-        Ok(Self(Arc::new(Mutex::new(Lines { path: path.to_path_buf(), file: None, length: 0 }))))
+        Ok(Self(Arc::new(Mutex::new(Place { path: path.to_path_buf(), lines: None }))))
     }
 
     /// One line, whole or not at all.
@@ -47,32 +48,43 @@ impl Undelivered {
         let mut line = serde_json::to_vec(&Line { endpoint, reason, event })?;
         line.push(b'\n');
 
-        let mut lines = self.0.lock();
-        let Lines { path, file, length } = &mut *lines;
-        let file = match file {
-            Some(file) => file,
-            none => none.insert(make(path)?),
-        };
-        if let Err(error) = file.write_all(&line) {
-            let _ = file.set_len(*length);
-            return Err(error);
-        }
-        *length += line.len() as u64;
-        Ok(())
+        self.0.lock().write(&line)
     }
 
     /// Once it has returned, a machine that stops loses nothing of the file.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        let lines = self.0.lock();
-        let Some(file) = &lines.file else { return Ok(()) };
-        file.sync_all()?;
+        let Place { path, lines } = &mut *self.0.lock();
+        let Some(lines) = lines else { return Ok(()) };
+        lines.sync()?;
         // That it is there stands in its folder.
         #[cfg(unix)]
         {
-            let folder = lines.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
             File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
         }
         Ok(())
+    }
+}
+
+impl Place {
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        loop {
+            let here = self.lines.as_ref().map_or(Ok(true), |lines| is_at(lines.file(), &self.path))?;
+            if !here {
+                if let Some(mut elsewhere) = self.lines.take() {
+                    elsewhere.sync()?;
+                }
+            }
+            let lines = match &mut self.lines {
+                Some(lines) => lines,
+                none => none.insert(Lines::new(make(&self.path)?)),
+            };
+            lines.write(line)?;
+            // It may have been removed before the line came. One that was moved has it, wherever it is.
+            if !is_removed(lines.file())? {
+                return Ok(());
+            }
+        }
     }
 }
 
@@ -81,8 +93,32 @@ fn make(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.append(true).create_new(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.mode(0o600);
     options.open(path)
+}
+
+/// Whether this file, and not another or none, is at this path.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        #[cfg(unix)]
+        Ok(there) => {
+            let file = file.metadata()?;
+            Ok((there.dev(), there.ino()) == (file.dev(), file.ino()))
+        }
+        // What is open is not moved elsewhere.
+        #[cfg(not(unix))]
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether this file is at no path at all any more.
+fn is_removed(file: &File) -> io::Result<bool> {
+    #[cfg(unix)]
+    return Ok(file.metadata()?.nlink() == 0);
+    #[cfg(not(unix))]
+    Ok(false)
 }
 
 /// JSON without its whitespace, and otherwise as it is: registries write events on many lines.

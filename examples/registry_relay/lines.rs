@@ -1,0 +1,69 @@
+//! What a file looks like after a write that failed.
+
+use std::fs::File;
+use std::io::{self, Write};
+
+/// Lines that each stand in a file whole, or not at all.
+pub(crate) struct Lines<F> {
+    file: F,
+    /// How long it is with its whole lines.
+    length: u64,
+    /// Whether a line that failed may have left something behind.
+    torn: bool,
+}
+
+impl<F> Lines<F>
+where
+    F: Cut,
+{
+    /// `file` is empty, and written to at its end.
+    pub(crate) fn new(file: F) -> Self {
+        Self { file, length: 0, torn: false }
+    }
+
+    pub(crate) fn file(&self) -> &F {
+        &self.file
+    }
+
+    pub(crate) fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        self.mend()?;
+        if let Err(error) = self.file.write_all(line) {
+            self.torn = true;
+            // If that fails, too, the next line does not go behind the rest of this one.
+            let _ = self.mend();
+            return Err(error);
+        }
+        self.length += line.len() as u64;
+        Ok(())
+    }
+
+    fn mend(&mut self) -> io::Result<()> {
+        if self.torn {
+            self.file.cut(self.length)?;
+            self.torn = false;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        self.mend()?;
+        self.file.sync()
+    }
+}
+
+/// What can be written to and cut off: a file, and something else in tests.
+pub(crate) trait Cut: Write {
+    fn cut(&mut self, length: u64) -> io::Result<()>;
+
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+impl Cut for File {
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_all()
+    }
+}
