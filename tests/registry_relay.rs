@@ -1068,6 +1068,29 @@ fn what_cannot_work_is_refused_at_the_start_and_no_secret_is_shown() {
     ] {
         assert_eq!(run(args, &[]).code, Some(2), "{args:?}");
     }
+    for (option, most) in [
+        ("--backlog", "10000000"),
+        ("--batch", "10000000"),
+        ("--max-body", "1073741824"),
+        ("--max-connections", "100000"),
+    ] {
+        for number in [&format!("{most}0"), "1000000000000", "9223372036854775807", "18446744073709551615"] {
+            let ended = run(&["--to", DEAD, option, number], &[]);
+            assert_eq!(ended.code, Some(2), "{option} {number}: {ended:?}");
+            let said = format!("{number} is not in 1..={most}");
+            assert!(ended.stderr.contains(&said), "{option} {number}: {ended:?}");
+        }
+        // The most that there can be is no promise that is broken later.
+        let relay = Relay::start(&["--to", DEAD, "--grace", "0s", option, most]);
+        let good = envelope(&[event("a")]);
+        assert_eq!(
+            relay.client().post(&["content-encoding: gzip"], &gzip(good.as_bytes())).status,
+            202,
+            "{option}"
+        );
+        assert_eq!(relay.post(&good).status, 202, "{option}");
+        assert_eq!(relay.terminate().rows()[0].lost, 2, "{option}");
+    }
     for (url, reason) in [
         ("s3cr3t", "it does not begin with http:// or https://"),
         ("ftp://127.0.0.1/s3cr3t", "its scheme is neither http nor https"),

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::NonEmptyStringValueParser;
+use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 use glob::{MatchOptions, Pattern};
@@ -20,6 +20,15 @@ pub(crate) const TOKEN: &str = "REGISTRY_RELAY_TOKEN";
 
 /// The secrets that what is posted is signed with.
 pub(crate) const SIGNING: &str = "REGISTRY_RELAY_SIGNING_SECRETS";
+
+/// A backlog has room for all its events from the start: of so many, for 160 MB an endpoint.
+const MOST_EVENTS: u64 = 10_000_000;
+
+/// More than any envelope of a registry has.
+const LARGEST_BODY: u64 = 1 << 30;
+
+/// More than a process has file descriptors for, unless it was asked for them.
+const MOST_CONNECTIONS: u64 = 100_000;
 
 /// Takes a Docker Registry's notifications and relays each of them to webhooks.
 ///
@@ -56,20 +65,20 @@ pub(crate) struct Args {
     #[arg(long, value_name = "CHOICE", value_enum, default_value_t = WhenFull::Refuse)]
     pub(crate) when_full: WhenFull,
 
-    /// How many events may wait for an endpoint
-    #[arg(long, value_name = "EVENTS", default_value = "50000", value_parser = at_least_one)]
+    /// How many events may wait for an endpoint, at most ten million
+    #[arg(long, value_name = "EVENTS", default_value = "50000", value_parser = up_to(MOST_EVENTS))]
     pub(crate) backlog: usize,
 
     /// How many events, at most, one request carries; more than one only while more than one wait
-    #[arg(long, value_name = "EVENTS", default_value = "100", value_parser = at_least_one)]
+    #[arg(long, value_name = "EVENTS", default_value = "100", value_parser = up_to(MOST_EVENTS))]
     pub(crate) batch: usize,
 
-    /// How many bytes an envelope may have, decompressed
-    #[arg(long, value_name = "BYTES", default_value = "65536", value_parser = at_least_one)]
+    /// How many bytes an envelope may have, decompressed; at most 1 GiB
+    #[arg(long, value_name = "BYTES", default_value = "65536", value_parser = up_to(LARGEST_BODY))]
     pub(crate) max_body: usize,
 
-    /// How many clients may be connected at a time; others wait for their turn
-    #[arg(long, value_name = "CONNECTIONS", default_value = "256", value_parser = at_least_one)]
+    /// How many clients may be connected at a time, at most 100,000; others wait for their turn
+    #[arg(long, value_name = "CONNECTIONS", default_value = "256", value_parser = up_to(MOST_CONNECTIONS))]
     pub(crate) max_connections: usize,
 
     /// How long a client may take to send the head of a request, to send its body, and to begin another one
@@ -220,12 +229,9 @@ impl fmt::Display for BadSecret {
 
 impl Error for BadSecret {}
 
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("it has to be at least 1".to_string()),
-        Ok(number) => Ok(number),
-        Err(error) => Err(format!("{error}")),
-    }
+/// Of none nothing comes, and of more than can be had, a panic.
+fn up_to(most: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=most)
 }
 
 /// What may take no time at all, or for ever, is a mistake.

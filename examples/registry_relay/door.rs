@@ -197,7 +197,7 @@ impl Door {
             return Ok(bytes.into());
         }
         let mut envelope = Vec::new();
-        let most = self.max_body as u64 + 1;
+        let most = (self.max_body as u64).saturating_add(1);
         match MultiGzDecoder::new(&bytes[..]).take(most).read_to_end(&mut envelope) {
             Ok(length) if length > self.max_body => Err(too_long()),
             Ok(_) => Ok(envelope),

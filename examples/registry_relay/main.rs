@@ -132,7 +132,7 @@ use std::sync::mpsc;
 use tracing::Level;
 
 use crate::args::Args;
-use crate::service::Service;
+use crate::service::{Happening, Service};
 
 fn main() -> ExitCode {
     // A breaker that opens, events that are dropped, a close that takes long: with counts, and of no content.
@@ -149,15 +149,24 @@ fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         return self_test::run(args, secrets);
     }
     // Taken over first, so that what was accepted is drained whenever it comes.
-    let (interrupt, interrupts) = mpsc::channel();
-    ctrlc::set_handler(move || _ = interrupt.send(()))?;
+    let (tell, happenings) = mpsc::channel();
+    let interrupt = tell.clone();
+    ctrlc::set_handler(move || _ = interrupt.send(Happening::Interrupted))?;
 
     let grace = humantime::format_duration(args.grace);
-    let service = Service::start(args, secrets)?;
+    let service = Service::start(args, secrets, tell)?;
     say(format_args!("listening on {}", service.address));
-    interrupts.recv()?;
-    say(format_args!("stopping; what is not delivered in {grace} is given up (once more: at once)"));
-    Ok(service.stop(interrupts).conclude())
+    let happening = happenings.recv()?;
+    let (why, again) = match happening {
+        Happening::Interrupted => ("", "once more"),
+        Happening::ServerEnded => ("the server has ended: ", "a signal"),
+    };
+    say(format_args!("{why}stopping; what is not delivered in {grace} is given up ({again}: at once)"));
+    let verdict = service.stop(happenings.into_iter()).conclude();
+    Ok(match happening {
+        Happening::Interrupted => verdict,
+        Happening::ServerEnded => ExitCode::FAILURE,
+    })
 }
 
 /// Where standard error cannot be written to there is nobody to tell.

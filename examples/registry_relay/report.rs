@@ -25,6 +25,9 @@ pub(crate) fn conclude(ended: &Ended) -> bool {
             complain(format!("not delivered to {}: {lost}{why}", leg.endpoint));
         }
     }
+    if let Err(error) = &ended.server {
+        complain(format!("the server did not last until its end: {error}"));
+    }
     match &ended.outcome {
         Ok(()) => {}
         Err(error) if books::is_out_of_time(error) => {

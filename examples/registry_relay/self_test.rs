@@ -31,7 +31,8 @@ pub(crate) fn run(args: Args, secrets: Secrets) -> Result<ExitCode, Box<dyn Erro
         ..args
     };
     let bearer = secrets.token.as_ref().map(|token| format!("Bearer {}", token.reveal()));
-    let service = Service::start(args, secrets)?;
+    let (tell, happenings) = mpsc::channel();
+    let service = Service::start(args, secrets, tell)?;
     for (leg, receiver) in service.relay.legs.iter().zip(&receivers) {
         crate::say(format_args!("{} {}", leg.endpoint, receiver.fault()));
     }
@@ -47,8 +48,7 @@ pub(crate) fn run(args: Args, secrets: Secrets) -> Result<ExitCode, Box<dyn Erro
         request.send(&event.envelope)?;
     }
 
-    let (_nobody_hurries, hurry) = mpsc::channel();
-    let ended = service.stop(hurry);
+    let ended = service.stop(happenings.into_iter());
     let verdict = ended.conclude();
     let mut all = ended.outcome.is_ok();
     for (leg, receiver) in ended.relay.legs.iter().zip(&receivers) {

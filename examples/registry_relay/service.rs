@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use outflow::CloseError;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::args::{Args, Secrets};
 use crate::door::Door;
@@ -25,18 +25,30 @@ use crate::{report, server};
 /// Requests are answered in microseconds, and nothing waits on these threads.
 const THREADS: usize = 2;
 
+/// What a service is stopped for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Happening {
+    Interrupted,
+    /// Nobody listens any more: the server was stopped, or it panicked.
+    ServerEnded,
+}
+
 pub(crate) struct Service {
     pub(crate) relay: Arc<Relay>,
     pub(crate) address: SocketAddr,
     grace: Duration,
     runtime: Runtime,
-    server: JoinHandle<()>,
+    server: JoinHandle<Result<(), JoinError>>,
     stop: watch::Sender<bool>,
 }
 
 impl Service {
-    /// Once it has returned, clients are taken.
-    pub(crate) fn start(args: Args, secrets: Secrets) -> Result<Self, Box<dyn Error>> {
+    /// Once it has returned, clients are taken. `tell` is told when none are any more.
+    pub(crate) fn start(
+        args: Args,
+        secrets: Secrets,
+        tell: Sender<Happening>,
+    ) -> Result<Self, Box<dyn Error>> {
         let endpoints = Endpoint::parse_all(&args.to)?;
         let Args { listen, max_body, max_connections, client_timeout, grace, .. } = args;
         let runtime = Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
@@ -51,22 +63,29 @@ impl Service {
         let door = Arc::new(Door { relay: Arc::clone(&relay), metrics, token: secrets.token, max_body });
         let (stop, stopped) = watch::channel(false);
         let server = runtime.spawn(server::serve(listener, door, max_connections, client_timeout, stopped));
+        let server = runtime.spawn(async move {
+            let outcome = server.await;
+            let _ = tell.send(Happening::ServerEnded);
+            outcome
+        });
         Ok(Self { relay, address, grace, runtime, server, stop })
     }
 
-    /// Stops listening, delivers what was accepted, within the grace, or until `hurry` says that it is over,
-    /// and accounts for the rest.
-    pub(crate) fn stop(self, hurry: Receiver<()>) -> Ended {
+    /// Stops listening, delivers what was accepted, within the grace, or until it is interrupted, and accounts
+    /// for the rest.
+    pub(crate) fn stop(self, mut happenings: impl Iterator<Item = Happening> + Send + 'static) -> Ended {
         let Self { relay, grace, runtime, server, stop, .. } = self;
         // First: who still comes in is told to come again.
         let closing = relay.stop();
         stop.send_replace(true);
         let hurried = closing.clone();
-        thread::spawn(move || hurry.recv().is_ok().then(|| hurried.abort()));
+        thread::spawn(move || {
+            happenings.any(|happening| happening == Happening::Interrupted).then(|| hurried.abort())
+        });
         let outcome = closing.within(grace);
-        let _ = runtime.block_on(server);
+        let server = runtime.block_on(server).and_then(|outcome| outcome);
         let file = relay.settle();
-        Ended { relay, outcome, file }
+        Ended { relay, outcome, server, file }
     }
 }
 
@@ -74,6 +93,8 @@ impl Service {
 pub(crate) struct Ended {
     pub(crate) relay: Arc<Relay>,
     pub(crate) outcome: Result<(), CloseError>,
+    /// Whether the server lasted until it was stopped.
+    pub(crate) server: Result<(), JoinError>,
     /// Whether the file of what was not delivered stands on the disk.
     pub(crate) file: io::Result<()>,
 }
