@@ -903,6 +903,35 @@ fn an_event_that_is_refused_for_good_blocks_no_other() {
 }
 
 #[test]
+fn an_endpoint_that_refuses_a_batch_and_asks_for_time_gets_it() {
+    let scratch = Scratch::new("retry-after");
+    let file = scratch.join("undelivered.ndjson");
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&times);
+    let webhook = Webhook::start(move |number, request| {
+        seen.lock().unwrap().push((Instant::now(), request.events().len()));
+        match number {
+            0 => Hang,
+            _ if request.events().len() > 1 => Refuse("413 Content Too Large\r\nretry-after: 1"),
+            _ => Take("200 OK"),
+        }
+    });
+    let relay = Relay::start(&["--undelivered", &file, "--backoff", "1ms", "--to", &webhook.url("/")]);
+    assert_eq!(relay.post(&envelope(&[event("first")])).status, 202);
+    webhook.wait_for_requests(1);
+    assert_eq!(relay.post(&envelope(&["a", "b"].map(event))).status, 202);
+    webhook.release();
+    let ended = relay.terminate();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(webhook.ids(), ["first", "a", "b"]);
+
+    let times = times.lock().unwrap();
+    let refused = times.iter().position(|(_, events)| *events == 2).unwrap();
+    let waited = times[refused + 1].0 - times[refused].0;
+    assert!(waited >= Duration::from_secs(1), "{waited:?}");
+}
+
+#[test]
 fn of_a_batch_that_is_delivered_one_by_one_each_event_is_accounted_for_once() {
     let scratch = Scratch::new("one-by-one");
     let file = scratch.join("undelivered.ndjson");

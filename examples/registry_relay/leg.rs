@@ -9,7 +9,7 @@ use outflow::buffer::{Buffer, Policy};
 use outflow::http::{BuildError, HttpSink};
 use outflow::metrics::Publisher;
 use outflow::queue::{Batch, QueueOptions, QueueStats};
-use outflow::retry::{Breaker, Constant, Failure};
+use outflow::retry::{Breaker, Constant};
 use outflow::sink::{Never, from_fn};
 use outflow::{AddError, Broadcaster, CatchPanicError, Counter, DeadLetter, Meter, Queue, Sink, SinkExt};
 use ring::digest;
@@ -48,37 +48,26 @@ impl Leg {
         let (posts, retries) = (Meter::new(), Counter::new());
         let books = Arc::new(Books::new(endpoint.to_string(), file));
 
-        // Shared by the two chains that post: each event goes over the same connections, and counts for the
-        // same breaker, whether with others or alone.
-        let http = http_sink(&endpoint, args, secrets)?.metered(&posts).catch_panic();
-        let http = Arc::new(Counted::new(http, &books));
-        let breaker = Arc::new(Breaker::new(args.threshold, args.backoff).name(endpoint.to_string()));
         let keeps_refused = file.is_some();
-        let give_up =
-            move |failure: &Failure<'_, Vec<Event>, PostError>| keeps_refused && is_final(failure.error);
-        let tell = {
+        let http = http_sink(&endpoint, args, secrets)?.metered(&posts).catch_panic();
+        // Shared by who posts events together and who posts them alone: they go over the same connections, count
+        // for the same breaker, and wait as long as the endpoint has asked the other to.
+        let post = Arc::new(
+            Counted::new(http, &books)
+                .retry(Breaker::new(args.threshold, args.backoff).name(endpoint.to_string()))
+                .honor_retry_after()
+                .on_failure({
+                    let books = Arc::clone(&books);
+                    move |failure| books.note(failure)
+                })
+                .give_up_when(move |failure| keeps_refused && is_final(failure.error))
+                .count_retries(&retries),
+        );
+        let alone = Arc::clone(&post).dead_letter(from_fn({
             let books = Arc::clone(&books);
-            move |failure: &Failure<'_, Vec<Event>, PostError>| books.note(failure)
-        };
-
-        let alone = Arc::clone(&http)
-            .retry(Arc::clone(&breaker))
-            .honor_retry_after()
-            .on_failure(tell.clone())
-            .give_up_when(give_up)
-            .count_retries(&retries)
-            .dead_letter(from_fn({
-                let books = Arc::clone(&books);
-                move |letter: &DeadLetter<Vec<Event>, PostError>| {
-                    books.refuse(&letter.event[0], &letter.error)
-                }
-            }));
-        let chain = http
-            .retry(breaker)
-            .honor_retry_after()
-            .on_failure(tell)
-            .give_up_when(give_up)
-            .count_retries(&retries)
+            move |letter: &DeadLetter<Vec<Event>, PostError>| books.refuse(&letter.event[0], &letter.error)
+        }));
+        let chain = post
             .dead_letter(OneByOne::new(alone, &books))
             // Where what is refused cannot be written down it is tried again.
             .retry(Constant::new(DISK));
