@@ -39,7 +39,7 @@ use crate::args::{Args, Settings};
 use crate::ending::{Happening, Watch};
 use crate::endpoint::Endpoint;
 use crate::envelope::{Event, MEDIA_TYPE};
-use crate::input::Input;
+use crate::input::{Input, InputError};
 use crate::progress::{Notes, Progress};
 use crate::receiver::{Fault, Receiver};
 use crate::report::Tally;
@@ -177,7 +177,7 @@ struct Reading {
     /// Whether it was read to its end.
     whole: bool,
     /// How many of its lines are no envelopes.
-    errors: usize,
+    malformed: usize,
     /// The ids of the events that receivers of its own are to get.
     relayed: Vec<String>,
 }
@@ -189,18 +189,21 @@ fn read(
     receivers: &[Receiver],
     notes: &Notes,
 ) -> Reading {
-    let mut errors = 0;
+    let (mut readable, mut malformed) = (true, 0);
     let lines = input.filter_map(|line| {
         line.inspect_err(|error| {
             notes.say(error);
-            errors += 1;
+            match error {
+                InputError::Unreadable { .. } => readable = false,
+                InputError::Malformed { .. } => malformed += 1,
+            }
         })
         .ok()
     });
     let events = lines.flatten();
     if receivers.is_empty() {
-        let whole = to.write_all(events).is_ok();
-        return Reading { whole, errors, relayed: Vec::new() };
+        let written = to.write_all(events).is_ok();
+        return Reading { whole: written && readable, malformed, relayed: Vec::new() };
     }
 
     // A receiver that goes down in the middle of the run has to know where that is.
@@ -208,6 +211,6 @@ fn read(
     let wanted = events.iter().filter(|event| args.wants(&event.action));
     let relayed: Vec<String> = wanted.map(|event| event.id.clone()).collect();
     receivers.iter().for_each(|receiver| receiver.go_down_at(relayed.len().div_ceil(2)));
-    let whole = to.write_all(events).is_ok();
-    Reading { whole, errors, relayed }
+    let written = to.write_all(events).is_ok();
+    Reading { whole: written && readable, malformed, relayed }
 }

@@ -20,10 +20,11 @@ pub(crate) fn conclude(ending: &Ending, legs: &[Leg], receivers: &[Receiver], no
         notes.say(what);
         good = false;
     };
-    match &ending.reading {
-        Some(Reading { whole: true, errors: 0, .. }) => {}
-        Some(Reading { whole: true, errors, .. }) => complain(format!("malformed and not relayed: {errors}")),
-        _ => complain("the input was not read to its end".to_string()),
+    if let Some(Reading { malformed: malformed @ 1.., .. }) = &ending.reading {
+        complain(format!("malformed and not relayed: {malformed}"));
+    }
+    if !ending.reading.as_ref().is_some_and(|reading| reading.whole) {
+        complain("the input was not read to its end".to_string());
     }
     if let Err(error) = &ending.outcome {
         complain(undelivered(error, legs));
