@@ -1082,6 +1082,11 @@ fn what_cannot_work_is_refused_at_the_start_and_no_secret_is_shown() {
         &["--to"],
         &["http://127.0.0.1:1/s3cr3t"],
         &["--to", DEAD, "http://127.0.0.1:1/s3cr3t"],
+        &["--to", DEAD, "https:/hooks.example/s3cr3t"],
+        &["--to", DEAD, "HTTP:hooks.example/s3cr3t"],
+        &["--to", DEAD, "--undelivered", "https:/hooks.example/s3cr3t"],
+        &["--to", DEAD, "--undelivered=https://hooks.example/s3cr3t"],
+        &["--to", DEAD, "--too=https:/hooks.example/s3cr3t"],
         &["--to", DEAD, "--listen", "http://127.0.0.1:1/s3cr3t"],
         &["--to", DEAD, "--listen", "localhost"],
         &["--to", DEAD, "--only", ""],
@@ -1125,6 +1130,7 @@ fn what_cannot_work_is_refused_at_the_start_and_no_secret_is_shown() {
         ("ftp://127.0.0.1/s3cr3t", "its scheme is neither http nor https"),
         ("http://s3cr3t@:80/", "it has no host"),
         ("http://127.0.0.1:0/s3cr3t", "its port is not between 1 and 65535"),
+        ("http://[::1]8080/s3cr3t", "what follows its host is no port"),
         ("http://s3cr3t:s3cr3t@192.0.2.1/s3cr3t", "in the open"),
     ] {
         let ended = run(&["--listen", "127.0.0.1:0", "--to", "http://127.0.0.1:1/s3cr3t", "--to", url], &[]);

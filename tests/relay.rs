@@ -120,6 +120,13 @@ fn a_file_that_cannot_be_read_is_named() {
         let run = relay(&[file]).finish();
         assert_eq!(run.code, Some(1), "{run:?}");
         assert!(run.stderr.contains(file), "{run:?}");
+        assert!(!run.stderr.contains("malformed"), "nothing of it is: {run:?}");
+    }
+    // A folder is opened, and then it cannot be read.
+    for receivers in [&[][..], &["--to", DEAD]] {
+        let run = relay(&[receivers, &[env!("CARGO_TARGET_TMPDIR")]].concat()).finish();
+        assert_eq!(run.code, Some(1), "{run:?}");
+        assert!(run.stderr.contains("the input was not read to its end"), "{run:?}");
     }
 }
 
@@ -134,6 +141,10 @@ fn what_is_no_endpoint_is_refused() {
         ("http://s3cret@:80/", "it has no host"),
         ("http://127.0.0.1:65536/s3cret", "its port is not between 1 and 65535"),
         ("http://127.0.0.1:0/s3cret", "its port is not between 1 and 65535"),
+        ("http://[::1]8080/s3cret", "what follows its host is no port"),
+        ("http://[::1].evil.example/s3cret", "what follows its host is no port"),
+        ("http://127.0.0.1:+8080/s3cret", "what follows its host is no port"),
+        ("http://127.0.0.1:http/s3cret", "what follows its host is no port"),
     ] {
         let run = relay(&["--to", "http://127.0.0.1:1/s3cret", "--to", url]).finish();
         assert_eq!(run.code, Some(1), "{url}: {run:?}");
@@ -141,7 +152,14 @@ fn what_is_no_endpoint_is_refused() {
         assert!(run.stderr.contains(reason), "{url}: {run:?}");
         assert!(!run.shows("s3cret"), "{url}: {run:?}");
     }
-    for misplaced in [&["http://127.0.0.1:1/s3cret"][..], &["-", "http://127.0.0.1:1/s3cret"][..]] {
+    for misplaced in [
+        &["http://127.0.0.1:1/s3cret"][..],
+        &["-", "http://127.0.0.1:1/s3cret"],
+        &["https:/hooks.example/s3cret"],
+        &["HTTPS:hooks.example/s3cret"],
+        &["-", "https:/hooks.example/s3cret"],
+        &["--too=https:/hooks.example/s3cret"],
+    ] {
         let run = relay(&[&["--to", DEAD], misplaced].concat()).finish();
         assert_eq!(run.code, Some(2), "{run:?}");
         assert!(!run.shows("s3cret"), "{run:?}");

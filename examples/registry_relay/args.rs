@@ -7,12 +7,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser};
+use clap::builder::{NonEmptyStringValueParser, PathBufValueParser, RangedU64ValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 use glob::{MatchOptions, Pattern};
 use subtle::ConstantTimeEq;
 
+use crate::endpoint::{is_like_a_url, shows_a_url};
 use crate::envelope::Notification;
 
 /// The token that clients bring.
@@ -104,7 +105,7 @@ pub(crate) struct Args {
     /// Writes what was not delivered to this file, one JSON object a line. It must not exist, and is made
     /// when there is something to write, anew if it was moved away or removed. With it, events that an endpoint
     /// refuses for good go there; without it they are tried again for ever
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(no_url))]
     pub(crate) undelivered: Option<PathBuf>,
 
     /// Does not start unless REGISTRY_RELAY_TOKEN is set
@@ -132,7 +133,7 @@ impl Args {
     /// As [`Parser::parse`], which would show a URL that stands in the wrong place.
     pub(crate) fn of_command_line() -> Self {
         Self::try_parse().unwrap_or_else(|error| {
-            if error.use_stderr() && error.to_string().contains("://") {
+            if error.use_stderr() && shows_a_url(&error.to_string()) {
                 let what = "a URL where none belongs: each endpoint is given with a --to of its own";
                 Self::command().error(ErrorKind::UnknownArgument, what).exit();
             }
@@ -228,6 +229,11 @@ impl fmt::Display for BadSecret {
 }
 
 impl Error for BadSecret {}
+
+/// One that stands in the wrong place, of which a file of that name would tell.
+fn no_url(path: PathBuf) -> Result<PathBuf, &'static str> {
+    if is_like_a_url(&path.to_string_lossy()) { Err("it is a URL") } else { Ok(path) }
+}
 
 /// Of none nothing comes, and of more than can be had, a panic.
 fn up_to(most: u64) -> RangedU64ValueParser<usize> {

@@ -7,6 +7,8 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
+use crate::endpoint::{is_like_a_url, shows_a_url};
+
 /// Relays Docker Registry notifications to webhooks, losing none of them.
 ///
 /// Without `--to` it starts two webhook receivers of its own, one that fails a third of its requests and one
@@ -45,10 +47,11 @@ pub(crate) struct Args {
 impl Args {
     /// As [`Parser::parse`], which would show a URL that stands in the wrong place.
     pub(crate) fn of_command_line() -> Self {
-        let is_url = |text: &str| text.contains("://");
         match Self::try_parse() {
-            Ok(args) if !args.file.as_ref().is_some_and(|file| is_url(&file.to_string_lossy())) => args,
-            Err(error) if !error.use_stderr() || !is_url(&error.to_string()) => error.exit(),
+            Ok(args) if !args.file.as_ref().is_some_and(|file| is_like_a_url(&file.to_string_lossy())) => {
+                args
+            }
+            Err(error) if !error.use_stderr() || !shows_a_url(&error.to_string()) => error.exit(),
             _ => {
                 let what = "a URL where none belongs: each endpoint is given with a --to of its own";
                 Self::command().error(ErrorKind::UnknownArgument, what).exit()

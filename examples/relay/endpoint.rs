@@ -43,11 +43,12 @@ impl Endpoint {
         };
         let host = url.host().filter(|host| !host.is_empty()).ok_or_else(|| refuse("it has no host"))?;
         let port = match port_of(&url) {
-            None | Some("") => default_port,
+            Some("") => default_port,
             Some(port) => match port.parse::<u16>() {
                 Ok(port @ 1..) => port,
                 _ => return Err(refuse("its port is not between 1 and 65535")),
             },
+            None => return Err(refuse("what follows its host is no port")),
         };
         let name = format!("{scheme}://{host}:{port}");
         Ok(Self { url, name })
@@ -60,11 +61,27 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// The port as it was written: `Uri` answers `None` for one that is no number, as if there were none.
+/// What stands behind the host, if that is a port and nothing else. `Uri` answers `None` for a port that is no
+/// number, as if there were none, and passes over what stands between an address in brackets and its port.
 fn port_of(url: &Uri) -> Option<&str> {
     let authority = url.authority()?.as_str();
     let host_and_port = authority.rsplit_once('@').map_or(authority, |(_user, rest)| rest);
-    host_and_port.strip_prefix(url.host()?)?.strip_prefix(':')
+    let rest = host_and_port.strip_prefix(url.host()?)?;
+    let port = if rest.is_empty() { rest } else { rest.strip_prefix(':')? };
+    port.bytes().all(|byte| byte.is_ascii_digit()).then_some(port)
+}
+
+/// Whether this is to be taken for a URL, and so not to be shown: also one that lacks a slash.
+pub(crate) fn is_like_a_url(text: &str) -> bool {
+    let begins_with = |scheme: &str| {
+        text.get(..scheme.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(scheme))
+    };
+    text.contains("://") || begins_with("http:") || begins_with("https:")
+}
+
+/// Whether a message about the command line has a URL in it.
+pub(crate) fn shows_a_url(message: &str) -> bool {
+    message.split(|between: char| between.is_whitespace() || "'\"=".contains(between)).any(is_like_a_url)
 }
 
 /// What precedes `://`, which is no secret.
