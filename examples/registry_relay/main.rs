@@ -60,10 +60,10 @@
 //! delivered yet. SIGTERM does not: it stops listening, delivers for `--grace`, and writes what is left to
 //! `--undelivered`, 0600, never over a file that exists nor through a link, and made anew if it was moved away
 //! or removed. A line has the endpoint, the reason and the event; what was posted and not answered is there,
-//! too. The exit status is 0 when every
-//! event was delivered, or stands in the file, or was dropped as asked for, and 1 when one was lost, because
-//! the file could not be written or there was none, or when an endpoint's queue had ended by itself. To send
-//! them again: `jq -c '{events: [.event]}' FILE`, into `examples/relay`.
+//! too. The exit status is 0 when every event was delivered, or stands in the file, or was dropped as asked
+//! for, and 1 when one was lost, because the file could not be written or there was none, or when something
+//! had ended by itself: an endpoint's queue, or the server. To send them again:
+//! `jq -c '{events: [.event]}' FILE`, into `examples/relay`.
 //!
 //! # What it takes no harm from
 //!
