@@ -121,6 +121,8 @@ mod report;
 mod self_test;
 mod server;
 mod service;
+#[path = "../relay/table.rs"]
+mod table;
 mod undelivered;
 
 use std::error::Error;

@@ -1,13 +1,13 @@
 //! What is told at the end.
 
-use std::fmt;
 use std::io::{self, Write};
 
 use crate::books::{self, Account};
 use crate::leg::{Leg, Tally};
 use crate::service::Ended;
+use crate::table::Table;
 
-/// Prints the table, and answers whether nothing was lost.
+/// Prints the table, and answers whether nothing was lost, and everything lasted until it was stopped.
 pub(crate) fn conclude(ended: &Ended) -> bool {
     let legs = &ended.relay.legs;
     let mut good = true;
@@ -36,34 +36,15 @@ pub(crate) fn conclude(ended: &Ended) -> bool {
         Err(error) => complain(format!("the relay did not last until its end: {error}")),
     }
     // Nobody may be reading; how it went stands in the exit status, too.
-    let _ = io::stdout().write_all(Table(legs).to_string().as_bytes());
+    let _ = io::stdout().write_all(Table::new(COLUMNS, legs.iter().map(row)).to_string().as_bytes());
     good
 }
-
-/// One row for each endpoint.
-struct Table<'a>(&'a [Leg]);
 
 const COLUMNS: [&str; 8] =
     ["accepted", "posted", "failed attempts", "delivered", "refused", "dropped", "written", "lost"];
 
-impl fmt::Display for Table<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<String> = self.0.iter().map(|leg| leg.endpoint.to_string()).collect();
-        let width = names.iter().map(String::len).max().unwrap_or(0).max("endpoint".len());
-
-        write!(f, "{:width$}", "endpoint")?;
-        COLUMNS.iter().try_for_each(|column| write!(f, "  {column}"))?;
-        writeln!(f)?;
-        for (name, leg) in names.iter().zip(self.0) {
-            let Tally { accepted, posted, failed, account } = leg.tally();
-            let Account { delivered, refused, dropped, written, lost } = account;
-            write!(f, "{name:width$}")?;
-            let counts = [accepted, posted, failed, delivered, refused, dropped, written, lost];
-            for (column, count) in COLUMNS.iter().zip(counts) {
-                write!(f, "  {count:>width$}", width = column.len())?;
-            }
-            writeln!(f)?;
-        }
-        Ok(())
-    }
+fn row(leg: &Leg) -> (String, [u64; 8]) {
+    let Tally { accepted, posted, failed, account } = leg.tally();
+    let Account { delivered, refused, dropped, written, lost } = account;
+    (leg.endpoint.to_string(), [accepted, posted, failed, delivered, refused, dropped, written, lost])
 }

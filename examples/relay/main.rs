@@ -23,6 +23,7 @@ mod input;
 mod progress;
 mod receiver;
 mod report;
+mod table;
 
 use std::error::Error;
 use std::io::{self, Read, Write};

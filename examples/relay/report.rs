@@ -1,6 +1,5 @@
 //! What is told at the end.
 
-use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -10,11 +9,12 @@ use crate::check::Check;
 use crate::ending::{Ending, INTERRUPTED};
 use crate::progress::Notes;
 use crate::receiver::Receiver;
+use crate::table::Table;
 use crate::{Leg, Reading};
 
 /// Prints the table and what its own receivers got, and says how it went.
 pub(crate) fn conclude(ending: &Ending, legs: &[Leg], receivers: &[Receiver], notes: &Notes) -> ExitCode {
-    let mut report = Table(legs).to_string();
+    let mut report = Table::new(COLUMNS, legs.iter().map(row)).to_string();
     let mut good = true;
     let mut complain = |what: String| {
         notes.say(what);
@@ -77,27 +77,9 @@ pub(crate) struct Tally {
     pub(crate) acknowledged: u64,
 }
 
-/// One row for each endpoint.
-struct Table<'a>(&'a [Leg]);
-
 const COLUMNS: [&str; 5] = ["accepted", "posted", "failed attempts", "pending", "acknowledged"];
 
-impl fmt::Display for Table<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<String> = self.0.iter().map(|leg| leg.endpoint.to_string()).collect();
-        let width = names.iter().map(String::len).max().unwrap_or(0).max("endpoint".len());
-
-        write!(f, "{:width$}", "endpoint")?;
-        COLUMNS.iter().try_for_each(|column| write!(f, "  {column}"))?;
-        writeln!(f)?;
-        for (name, leg) in names.iter().zip(self.0) {
-            let Tally { accepted, posted, failed, pending, acknowledged } = leg.tally();
-            write!(f, "{name:width$}")?;
-            for (column, count) in COLUMNS.iter().zip([accepted, posted, failed, pending, acknowledged]) {
-                write!(f, "  {count:>width$}", width = column.len())?;
-            }
-            writeln!(f)?;
-        }
-        Ok(())
-    }
+fn row(leg: &Leg) -> (String, [u64; 5]) {
+    let Tally { accepted, posted, failed, pending, acknowledged } = leg.tally();
+    (leg.endpoint.to_string(), [accepted, posted, failed, pending, acknowledged])
 }
