@@ -242,10 +242,11 @@ fn up_to(most: u64) -> RangedU64ValueParser<usize> {
 
 /// What may take no time at all, or for ever, is a mistake.
 fn timeout(text: &str) -> Result<Duration, String> {
+    const SHORTEST: Duration = Duration::from_millis(1);
     const LONGEST: Duration = Duration::from_secs(60 * 60);
 
     match humantime::parse_duration(text).map_err(|error| error.to_string())? {
-        Duration::ZERO => Err("it takes some time".to_string()),
+        timeout if timeout < SHORTEST => Err("it takes a millisecond at least".to_string()),
         timeout if timeout > LONGEST => Err("an hour is the longest that it may take".to_string()),
         timeout => Ok(timeout),
     }
