@@ -9,6 +9,9 @@
 //! the task, should it find nothing, registers anew: the same holds for that round. The end is news like any
 //! other: whoever drops the last sender looks for a waker after that.
 //!
+//! On x86-64 no test can tell whether the fences are there. Miri can: without the writer's, the tests in
+//! `tests/weak_memory.rs` come to a deadlock. (The reader's stands in crossbeam's look at a channel as well.)
+//!
 //! # Why a write pays little for a stream that nobody polls
 //!
 //! The fence and the look make a write of 20 ns one of 25 (x86-64), so a write through a door that is not
