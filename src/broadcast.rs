@@ -681,7 +681,8 @@ impl<E> Shared<E> {
     /// No write is under way, or none that is waited for: begins to close the sinks, all of them before any
     /// is waited for, unless an abort has; and has the close tell of them and of those that ended before.
     fn conclude(&self, left: &Outcome<CloseError>) {
-        let last = std::mem::take(&mut *self.last.lock());
+        // Kept until the closes are awaited: an abort that comes before that finds the sinks here.
+        let last = self.last.lock().clone();
         let (ended, older) = self.ended.lock().all();
         let is_last = |one: &One| last.iter().any(|entry| Arc::ptr_eq(&entry.record, &one.record));
         let ended = ended.into_iter().filter(|one| !is_last(one));
@@ -703,7 +704,8 @@ impl<E> Shared<E> {
         let answers = closings.into_iter().map(|closing| (closing.0, true));
         Answer::resolve_all(&self.completion, answers, |outcome| outcome);
         // The sinks are a user's, and so are their destructors.
-        last.into_iter().for_each(drop_caught);
+        let kept = std::mem::take(&mut *self.last.lock());
+        last.into_iter().chain(kept).for_each(drop_caught);
     }
 
     fn closing(&self) -> Closing {

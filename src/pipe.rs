@@ -190,8 +190,10 @@ impl<E> Pipe<E> {
 
     /// Gives up an event that the reader had taken and could not deliver.
     pub(crate) fn give_up_left(&self, take: impl FnOnce() -> E) {
-        self.left.fetch_add(1, Ordering::SeqCst);
-        self.outlet.give_up_from(|| Some(take()));
+        self.outlet.give_up_from(|| {
+            self.left.fetch_add(1, Ordering::SeqCst);
+            Some(take())
+        });
     }
 
     /// Gives up everything that nobody has taken.

@@ -6,7 +6,10 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use crate::caught::drop_caught;
+use crate::gate::Gate;
+use crate::lifecycle::completion::Completion;
 use crate::lifecycle::join;
+use crate::scope::Scope;
 use crate::sink::{Never, refused};
 use crate::{CloseError, Closing, Flushing, Sink, WriteError};
 
@@ -14,9 +17,11 @@ use crate::{CloseError, Closing, Flushing, Sink, WriteError};
 ///
 /// Both are always tried, on the writer's thread; if one panics, the other still gets the event, and the
 /// panic goes on. The first gets the event by reference, so that nothing is cloned that need not be. It is
-/// closed when both are; while only one is, the events that it misses are counted, and the close tells. A
-/// write that is under way when the tee is closed is counted when it comes back, which may be after the close
-/// was told: a tee passes a close on at once, so that it can wake that write.
+/// closed when both are; while only one is, the events that it misses are counted, and the close tells.
+///
+/// A close goes on to both sides at once, so that it wakes a write that waits in one of them, and is through
+/// when both sides are closed and the writes under way have come back. An abort gives these 100 ms; if one
+/// does not come back, the outcome has [`CloseError::Aborted`] in it.
 ///
 /// # Examples
 ///
@@ -51,11 +56,30 @@ pub struct Tee<S, T> {
     other: T,
     missed: Arc<AtomicU64>,
     closing: OnceLock<Closing>,
+    /// Shut when both sides are closed: a write that finds it shut is refused by both, and misses nothing.
+    gate: Gate<Pass>,
+    left: Arc<Completion<CloseError>>,
+    scope: Scope,
+}
+
+/// Dropped when the last write has left that may have reached one side and not the other.
+struct Pass {
+    left: Arc<Completion<CloseError>>,
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.left.complete(Ok(()));
+    }
 }
 
 impl<S, T> Tee<S, T> {
     pub(crate) fn new(sink: S, other: T) -> Self {
-        Self { sink, other, missed: Arc::default(), closing: OnceLock::new() }
+        let scope = Scope::new();
+        let left = Completion::within(vec![scope]);
+        let gate = Gate::empty();
+        gate.fill(Arc::new(Pass { left: Arc::clone(&left) }));
+        Self { sink, other, missed: Arc::default(), closing: OnceLock::new(), gate, left, scope }
     }
 
     /// How many events reached only one of the two.
@@ -115,12 +139,16 @@ where
     type Error = Infallible;
 
     fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
+        let _visit = self.gate.enter();
+        let _inside = self.scope.enter();
         let left = catch_unwind(AssertUnwindSafe(|| self.sink.write_ref(&event).is_ok()));
         let right = catch_unwind(AssertUnwindSafe(|| self.other.write(event).map_err(refused)));
         self.settle(left, right)
     }
 
     fn write_ref(&self, event: &E) -> Result<(), WriteError<(), Infallible>> {
+        let _visit = self.gate.enter();
+        let _inside = self.scope.enter();
         let left = catch_unwind(AssertUnwindSafe(|| self.sink.write_ref(event).is_ok()));
         let right = catch_unwind(AssertUnwindSafe(|| self.other.write_ref(event).map_err(refused)));
         self.settle(left, right)
@@ -131,10 +159,15 @@ where
     }
 
     fn close(&self) -> Closing {
+        if let Some(closing) = self.closing.get() {
+            return closing.clone();
+        }
         // Begun outside of the cell, so that one that calls back finds nobody at it.
         let both = [self.sink.close(), self.other.close()];
+        drop(self.gate.shut());
         let missed = Arc::clone(&self.missed);
-        let closing = Closing::all(both).map(move |outcome| match missed.load(Ordering::Relaxed) {
+        let all = both.into_iter().chain([Closing::pending_on(&self.left)]);
+        let closing = Closing::all(all).map(move |outcome| match missed.load(Ordering::Relaxed) {
             0 => outcome,
             events => join([Err(CloseError::Missed { events }), outcome]),
         });

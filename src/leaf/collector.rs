@@ -47,7 +47,8 @@ pub fn collector<E>() -> Collector<E> {
 }
 
 impl<E> Collector<E> {
-    /// A copy of the events, in the order in which they were written.
+    /// A copy of the events, in the order in which they were written. They are cloned under the collector's
+    /// lock, so a `clone` that calls the collector waits for itself.
     ///
     /// # Examples
     ///

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::completion::{Completion, LifecycleError, Node, Outcome, Waited};
+use super::completion::{Completion, LifecycleError, Node, Outcome, Waited, begin_abort};
 
 /// An outcome, told already or to be told: what is inside `Closing` and `Flushing`.
 pub(crate) enum Answer<X> {
@@ -157,7 +157,7 @@ where
         match self {
             Self::Told(outcome) => outcome.clone(),
             Self::Pending(completion) => {
-                completion.begin_abort();
+                begin_abort(&**completion);
                 completion.settle_abort(std::time::Instant::now() + super::ABORT_GRACE);
                 completion.outcome().unwrap_or_else(|| Err(X::aborted()))
             }

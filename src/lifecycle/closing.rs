@@ -1,9 +1,10 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::completion::{Abort, Completion, Left, Node, Waited};
 use super::{Answer, CloseError, Task, deadline};
@@ -304,8 +305,8 @@ impl PendingClose {
     }
 
     /// Sets what an abort calls, on its own thread, to give up what is left. What `hook` answers is the
-    /// outcome of the close; a panic in it is told as one. Called at most once, and not at all once the
-    /// close is through. Without a hook an abort gives the drain 100 ms to end by itself and then tells
+    /// outcome of the close, for which every abort waits, but for one that the hook itself calls; a panic in it is
+    /// told as one. Called at most once, and not at all once the close is through. Without a hook an abort gives the drain 100 ms to end by itself and then tells
     /// [`CloseError::Aborted`].
     ///
     /// # Examples
@@ -323,7 +324,8 @@ impl PendingClose {
     {
         let hook: Hook = Box::new(hook);
         self.completion.set_aborter(Arc::new(HookAbort {
-            hook: Mutex::new(Some(hook)),
+            state: Mutex::new(HookState::Ready(hook)),
+            changed: Condvar::new(),
             completion: Arc::downgrade(&self.completion),
         }));
     }
@@ -344,21 +346,46 @@ impl fmt::Debug for PendingClose {
 type Hook = Box<dyn FnOnce() -> Result<(), CloseError> + Send>;
 
 struct HookAbort {
-    hook: Mutex<Option<Hook>>,
+    state: Mutex<HookState>,
+    changed: Condvar,
     completion: Weak<Completion<CloseError>>,
+}
+
+enum HookState {
+    Ready(Hook),
+    Called(ThreadId),
+    /// It has answered, and the outcome is told.
+    Over,
 }
 
 impl Abort for HookAbort {
     fn begin(&self) {
-        let hook = self.hook.lock().take();
-        if let (Some(hook), Some(completion)) = (hook, self.completion.upgrade()) {
+        let mut state = self.state.lock();
+        if !matches!(*state, HookState::Ready(_)) {
+            return;
+        }
+        let called = std::mem::replace(&mut *state, HookState::Called(thread::current().id()));
+        drop(state);
+        if let (HookState::Ready(hook), Some(completion)) = (called, self.completion.upgrade()) {
             completion.complete(catch_unwind(AssertUnwindSafe(hook)).unwrap_or_else(|panic| {
                 Err(CloseError::Panicked { message: panic_message(panic), events: 0 })
             }));
         }
+        *self.state.lock() = HookState::Over;
+        self.changed.notify_all();
     }
 
-    fn settle(&self, _deadline: Instant) {}
+    /// The outcome is the hook's to tell, so another abort waits for it as the one does that calls it.
+    fn settle(&self, _deadline: Instant) {
+        let mut state = self.state.lock();
+        while matches!(*state, HookState::Called(thread) if thread != thread::current().id()) {
+            self.changed.wait(&mut state);
+        }
+    }
+
+    fn tells_itself(&self) -> bool {
+        matches!(*self.state.lock(), HookState::Called(_))
+    }
 }
 
 /// Begins to close a sink of a user's, whose `close` may panic.

@@ -15,7 +15,10 @@
 //!   drain into each other are each through when the rest is.
 //! - Callbacks run, and what the graph held is dropped, without any lock held.
 
+use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
+use std::thread::{self, ThreadId};
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
@@ -44,6 +47,11 @@ pub(crate) trait Abort: Send + Sync {
 
     /// Gives what is under way until `deadline` and then tells the outcome.
     fn settle(&self, deadline: Instant);
+
+    /// Whether the outcome is told by a call that this thread is in the middle of.
+    fn tells_itself(&self) -> bool {
+        false
+    }
 
     /// Adds what the drain still has to deliver.
     fn count_left(&self, _left: &mut Left) {}
@@ -86,7 +94,8 @@ pub(crate) trait Node: Send + Sync {
     fn dependents(&self) -> Vec<Weak<dyn Node>>;
     fn add_dependent(&self, dependent: Weak<dyn Node>);
     fn nudge(&self);
-    fn begin_abort(&self);
+    /// Begins an abort of this one, and not of those that it awaits.
+    fn begin_abort_here(&self);
     fn settle_abort(&self, deadline: Instant);
     fn count_left(&self, left: &mut Left);
 }
@@ -112,6 +121,8 @@ struct State<X> {
     awaits: Vec<Edge>,
     dependents: Vec<Weak<dyn Node>>,
     aborter: Option<Arc<dyn Abort>>,
+    /// Those that are about to begin an abort.
+    aborting: Vec<ThreadId>,
     nudges: u64,
     #[cfg(feature = "futures")]
     sleepers: Sleepers,
@@ -140,6 +151,7 @@ where
                 awaits: Vec::new(),
                 dependents: Vec::new(),
                 aborter: None,
+                aborting: Vec::new(),
                 nudges: 0,
                 #[cfg(feature = "futures")]
                 sleepers: Sleepers::default(),
@@ -151,9 +163,13 @@ where
 
     pub(crate) fn set_aborter(&self, aborter: Arc<dyn Abort>) {
         let mut state = self.state.lock();
-        if state.outcome.is_none() {
-            state.aborter = Some(aborter);
-        }
+        let unused = match state.outcome {
+            None => state.aborter.replace(aborter),
+            Some(_) => Some(aborter),
+        };
+        drop(state);
+        // It may be a user's hook, with whatever that holds.
+        drop_caught(unused);
     }
 
     pub(crate) fn outcome(&self) -> Option<Outcome<X>> {
@@ -285,20 +301,20 @@ where
         self.changed.notify_all();
     }
 
-    fn begin_abort(&self) {
-        let aborter = {
-            let state = self.state.lock();
-            if state.outcome.is_some() {
-                return;
-            }
-            state.aborter.clone()
-        };
+    fn begin_abort_here(&self) {
+        let thread = thread::current().id();
+        let mut state = self.state.lock();
+        // What it ends is a user's, and may abort the same again: a sink's close, an event's destructor.
+        if state.outcome.is_some() || state.aborting.contains(&thread) {
+            return;
+        }
+        state.aborting.push(thread);
+        let aborter = state.aborter.clone();
+        drop(state);
         if let Some(aborter) = aborter {
             aborter.begin();
         }
-        for edge in self.awaited().iter().filter(|edge| edge.aborts) {
-            edge.to.begin_abort();
-        }
+        self.state.lock().aborting.retain(|other| *other != thread);
     }
 
     fn count_left(&self, left: &mut Left) {
@@ -322,13 +338,16 @@ where
             let nudges = self.state.lock().nudges;
             let edges = self.awaited();
             for edge in edges.iter().skip(settled).filter(|edge| edge.aborts) {
-                edge.to.begin_abort();
+                begin_abort(&*edge.to);
                 edge.to.settle_abort(deadline);
             }
             settled = edges.len();
             let aborter = self.state.lock().aborter.clone();
             if let Some(aborter) = aborter {
                 aborter.settle(deadline);
+                if aborter.tells_itself() {
+                    return;
+                }
             }
             if Scope::any_is_current() && would_deadlock(self) {
                 // What it would have to wait for is this very call.
@@ -381,22 +400,60 @@ where
     }
 }
 
+/// Visits what `node` awaits, each once, as long as `visit` goes on, which says whether to look behind it.
+fn visit_awaited(node: &dyn Node, mut visit: impl FnMut(&Edge) -> ControlFlow<(), bool>) -> ControlFlow<()> {
+    let mut seen = HashSet::new();
+    let mut rest = node.awaited();
+    while let Some(edge) = rest.pop() {
+        if seen.insert(Arc::as_ptr(&edge.to).cast::<()>()) && visit(&edge)? {
+            rest.append(&mut edge.to.awaited());
+        }
+    }
+    ControlFlow::Continue(())
+}
+
 fn reaches(from: &Arc<dyn Node>, to: &Arc<dyn Node>) -> bool {
-    std::ptr::addr_eq(Arc::as_ptr(from), Arc::as_ptr(to))
-        || from.awaited().iter().any(|edge| reaches(&edge.to, to))
+    let is_it = |node: &Arc<dyn Node>| std::ptr::addr_eq(Arc::as_ptr(node), Arc::as_ptr(to));
+    let look = |edge: &Edge| match is_it(&edge.to) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(true),
+    };
+    is_it(from) || visit_awaited(&**from, look).is_break()
 }
 
 fn would_deadlock(node: &dyn Node) -> bool {
-    !node.is_done()
-        && (node.scopes().iter().any(|scope| scope.is_current())
-            || node.awaited().iter().any(|edge| would_deadlock(&*edge.to)))
+    let is_inside = |node: &dyn Node| node.scopes().iter().any(|scope| scope.is_current());
+    let look = |edge: &Edge| match (edge.to.is_done(), is_inside(&*edge.to)) {
+        (false, true) => ControlFlow::Break(()),
+        (is_done, _) => ControlFlow::Continue(!is_done),
+    };
+    !node.is_done() && (is_inside(node) || visit_awaited(node, look).is_break())
+}
+
+/// Begins an abort of `node` and of what it awaits, from above to below.
+pub(crate) fn begin_abort(node: &dyn Node) {
+    node.begin_abort_here();
+    let mut seen = HashSet::new();
+    let mut rest = node.awaited();
+    while let Some(edge) = rest.pop() {
+        if edge.aborts && seen.insert(Arc::as_ptr(&edge.to).cast::<()>()) {
+            edge.to.begin_abort_here();
+            // Looked up after that, which may add to it.
+            rest.append(&mut edge.to.awaited());
+        }
+    }
 }
 
 fn nudge_upwards(node: &dyn Node) {
     node.nudge();
-    for dependent in node.dependents() {
+    let mut seen = HashSet::new();
+    let mut rest = node.dependents();
+    while let Some(dependent) = rest.pop() {
         if let Some(dependent) = dependent.upgrade() {
-            nudge_upwards(&*dependent);
+            if seen.insert(Arc::as_ptr(&dependent).cast::<()>()) {
+                dependent.nudge();
+                rest.append(&mut dependent.dependents());
+            }
         }
     }
 }

@@ -1,10 +1,11 @@
+use std::sync::Arc;
+use std::thread::{self, ThreadId};
+
 use parking_lot::Mutex;
 
 use super::completion::Completion;
 use super::{CloseError, Closing, close_caught};
 use crate::caught::drop_caught;
-
-use std::sync::Arc;
 
 /// The sink at the end of a drain, until it is closed: once for all who ask.
 pub(crate) struct Downstream<S> {
@@ -14,6 +15,8 @@ pub(crate) struct Downstream<S> {
 struct State<S> {
     sink: Option<S>,
     closing: Option<Closing>,
+    /// Those that are in the sink's close.
+    beginning: Vec<ThreadId>,
 }
 
 impl<S> Downstream<S>
@@ -21,7 +24,7 @@ where
     S: Clone,
 {
     pub(crate) fn new(sink: S) -> Self {
-        Self { state: Mutex::new(State { sink: Some(sink), closing: None }) }
+        Self { state: Mutex::new(State { sink: Some(sink), closing: None, beginning: Vec::new() }) }
     }
 
     /// Takes the sink out, so that it is not closed.
@@ -35,10 +38,16 @@ where
         completion: &Arc<Completion<CloseError>>,
         close: impl FnOnce(&S) -> Closing,
     ) -> Closing {
-        let state = self.state.lock();
+        let thread = thread::current().id();
+        let mut state = self.state.lock();
         if let Some(closing) = &state.closing {
             return closing.clone();
         }
+        if state.beginning.contains(&thread) {
+            // The sink's own close has come back here: what there is to wait for is not known yet.
+            return Closing::done();
+        }
+        state.beginning.push(thread);
         let sink = state.sink.clone();
         drop(state);
         // Two may get here at once: a sink may be closed more than once, and the answers are for the same
@@ -48,6 +57,7 @@ where
             None => Closing::done(),
         };
         let mut state = self.state.lock();
+        state.beginning.retain(|other| *other != thread);
         // Awaited before the lock is let go: whoever finds the answer can rely on it. A downstream that
         // awaits `completion` itself is through when the rest of the ring is.
         let closing = state

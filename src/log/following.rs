@@ -226,9 +226,23 @@ impl<E> Following<E> {
         self.closing()
     }
 
-    /// No event is claimed any more. Whether this was the first to stop it.
-    pub(super) fn stop(&self) -> bool {
-        self.claim.fetch_or(STOPPED, Ordering::AcqRel) & STOPPED == 0
+    /// No event is claimed any more. Whether this was the first to stop it, and so gave the cause.
+    pub(super) fn stop(&self, why: Option<Cause>) -> bool {
+        // Held until both are done: who finds it stopped, finds the cause.
+        let mut cause = self.cause.lock();
+        let first = self.claim.fetch_or(STOPPED, Ordering::AcqRel) & STOPPED == 0;
+        if first {
+            *cause = why;
+        }
+        first
+    }
+
+    /// Of one that is stopped: it ends with what is in the log now, if it had no end before. From then on it is
+    /// certain what it did not deliver.
+    fn fix_end(&self) {
+        self.shared.interrupt(|head| {
+            self.end.fetch_min(head, Ordering::AcqRel);
+        });
     }
 
     /// Stops it and takes the sink out, unless it has ended or is about to.
@@ -244,6 +258,11 @@ impl<E> Following<E> {
         let reader = self.reader.lock().take();
         // Even the destructor of an event is a user's code.
         drop_caught(reader);
+        // The log waits no longer for a write that is under way, and what is not delivered is not this one's.
+        drop(self.take_off(false));
+        for flush in self.end_requests() {
+            flush.complete(Ok(()));
+        }
         sink
     }
 
@@ -278,9 +297,12 @@ impl<E> Following<E> {
         }
     }
 
-    /// How many events were given up, claimed or not.
+    /// How many events were given up or, of one that is stopped, are being given up: claimed or not.
     pub(super) fn left(&self) -> u64 {
-        self.counts.rest.load(Ordering::Acquire) + self.counts.returned.load(Ordering::Acquire)
+        let end = self.end();
+        let unclaimed =
+            if self.is_stopped() && end < u64::MAX { end.saturating_sub(self.position()) } else { 0 };
+        unclaimed + self.counts.returned.load(Ordering::Acquire)
     }
 
     /// Claimed, and nothing became of them yet.
@@ -365,6 +387,11 @@ impl<E> Following<E> {
     /// Takes it off the log, which remembers it if it has something to tell.
     pub(super) fn retire(&self, failed: bool) {
         self.shared.leave(&self.bound);
+        drop(self.take_off(failed));
+    }
+
+    /// Takes it off the list of followers. What it answers is to be dropped.
+    fn take_off(&self, failed: bool) -> impl Sized + use<E> {
         let mut state = self.shared.lock();
         let at = state.followers.iter().position(|other| other.id == self.id);
         let removed = at.map(|at| state.followers.remove(at));
@@ -377,7 +404,7 @@ impl<E> Following<E> {
             _ => Vec::new(),
         };
         drop(state);
-        drop((removed, forgotten));
+        (removed, forgotten)
     }
 }
 
@@ -387,9 +414,7 @@ where
 {
     /// Gives up everything that is not claimed: for who has stopped it.
     pub(super) fn give_up_rest(&self) {
-        self.shared.interrupt(|head| {
-            self.end.fetch_min(head, Ordering::AcqRel);
-        });
+        self.fix_end();
         let (end, mut position) = (self.end(), self.position());
         let reader = self.reader.lock().take();
         self.let_writers_go();
@@ -444,8 +469,8 @@ where
             // The thread is through, and so is everything but what is downstream.
             return;
         }
-        let first = following.stop();
-        following.shared.interrupt(|_| {});
+        let first = following.stop(None);
+        following.fix_end();
         if !following.is_detached() {
             drop(following.close_sink());
         }

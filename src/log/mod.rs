@@ -541,7 +541,7 @@ where
         match thread.spawn(move || worker.run()) {
             Ok(_) => Ok(Follower { following }),
             Err(error) => {
-                following.stop();
+                following.stop(None);
                 following.give_up_rest();
                 following.set_through();
                 following.leave();

@@ -51,7 +51,7 @@ where
         let drained = match end {
             // Somebody else may have stopped it meanwhile: then there is nothing left to give up.
             Ok(End::Drained) => {
-                if following.stop() {
+                if following.stop(None) {
                     // Dropped before the close is told, with the events that it may hold. Of a follower that
                     // somebody else stopped, the reader is that one's.
                     let reader = following.reader.lock().take();
@@ -66,6 +66,7 @@ where
                 // What was claimed is lost.
                 following.counts.lost.store(following.in_flight(), Ordering::Release);
                 let message = panic_message(panic);
+                // Whoever stopped it: an event is lost.
                 following.set_cause(Cause::Panicked(Arc::clone(&message)));
                 self.end_by_itself(Cause::Panicked(message))
             }
@@ -83,9 +84,8 @@ where
     /// Unless it was stopped before, gives up what is left.
     fn end_by_itself(&self, cause: Cause) -> bool {
         let following = &*self.following;
-        let first = following.stop();
+        let first = following.stop(Some(cause.clone()));
         if first {
-            following.set_cause(cause.clone());
             following.give_up_rest();
         }
         match cause {

@@ -33,6 +33,15 @@ pub(crate) struct Backlog<E> {
     through_changed: Condvar,
 }
 
+/// What a queue looks like at one moment.
+struct Look {
+    stats: QueueStats,
+    /// Of those dropped, spilled or on their way there, how many because the queue ended and not for want of room.
+    left: u64,
+    /// With the worker.
+    held: u64,
+}
+
 /// Who will count no more.
 #[derive(Default)]
 struct Through {
@@ -67,6 +76,8 @@ struct Requests {
     new: Vec<Arc<Completion<FlushError>>>,
     /// Every flush that may not be through yet.
     outstanding: Vec<Weak<Completion<FlushError>>>,
+    /// How many there may be before it is looked which of them are.
+    look_at: usize,
     /// The worker sees no more.
     ended: bool,
 }
@@ -162,9 +173,12 @@ impl<E> Backlog<E> {
             drop(requests);
             return Flushing::of_close(closing);
         }
-        requests.outstanding.retain(|outstanding| {
-            outstanding.upgrade().is_some_and(|completion| completion.outcome().is_none())
-        });
+        if requests.outstanding.len() >= requests.look_at {
+            requests.outstanding.retain(|outstanding| {
+                outstanding.upgrade().is_some_and(|completion| completion.outcome().is_none())
+            });
+            requests.look_at = 16 + 2 * requests.outstanding.len();
+        }
         requests.outstanding.push(Arc::downgrade(&completion));
         requests.new.push(Arc::clone(&completion));
         drop(requests);
@@ -208,26 +222,20 @@ impl<E> Backlog<E> {
         self.through_changed.notify_all();
     }
 
-    /// What this queue itself did not deliver.
+    /// What this queue itself did not deliver: given up, or to be given up by whoever is at it now.
     fn own_outcome(&self, pipe: &Pipe<E>) -> Outcome<CloseError> {
-        let left = pipe.left();
-        let lost = self.counts.lost.load(Ordering::Acquire);
+        let Look { stats, left, held } = self.look(pipe);
+        let events = left + stats.pending;
         match self.cause() {
-            Some(Cause::Panicked(message)) => Err(CloseError::Panicked { message, events: left + lost }),
-            Some(Cause::DownstreamClosed) => Err(CloseError::DownstreamClosed { events: left }),
-            None => match (left, self.in_flight()) {
+            Some(Cause::Panicked(message)) => {
+                Err(CloseError::Panicked { message, events: events + stats.lost })
+            }
+            Some(Cause::DownstreamClosed) => Err(CloseError::DownstreamClosed { events }),
+            None => match (events, held) {
                 (0, 0) => Ok(()),
                 (events, in_flight) => Err(CloseError::Undelivered { events, in_flight }),
             },
         }
-    }
-
-    fn in_flight(&self) -> u64 {
-        let taken = self.taken();
-        let done = self.counts.delivered.load(Ordering::Acquire)
-            + self.counts.lost.load(Ordering::Acquire)
-            + self.counts.returned.load(Ordering::Acquire);
-        taken.saturating_sub(done)
     }
 
     /// Nobody is at the queue any more: its close is through when its downstream's and its spill's are.
@@ -249,6 +257,10 @@ impl<E> Backlog<E> {
     /// those stores, and `len` acquires it, so an answer that misses an event in the channel sees a change.
     /// What is sent meanwhile is in the channel or is not.
     pub(super) fn stats(&self, pipe: &Pipe<E>) -> QueueStats {
+        self.look(pipe).stats
+    }
+
+    fn look(&self, pipe: &Pipe<E>) -> Look {
         // A worker at full speed takes an event in the time of one look: most looks are in vain, and there
         // has to be a good number of them. A thread that lost its core in the middle needs it back.
         const SPINS: u32 = 2000;
@@ -258,7 +270,7 @@ impl<E> Backlog<E> {
         let mut tries = 0;
         loop {
             let given_up = pipe.outlet.counts();
-            let returned = self.counts.returned.load(Ordering::Acquire);
+            let (returned, left) = (self.counts.returned.load(Ordering::Acquire), pipe.left());
             let taken = self.counts.taken.load(Ordering::SeqCst);
             let pending = pipe.receiver.len() as u64 + self.own_len() as u64;
             let stable = taken % 2 == 0
@@ -280,9 +292,10 @@ impl<E> Backlog<E> {
             let taken = taken / 2 - returned.min(taken / 2);
             let lost = self.counts.lost.load(Ordering::Acquire).min(taken);
             let delivered = self.counts.delivered.load(Ordering::Acquire).min(taken - lost);
-            let in_flight = taken - lost - delivered + given_up.under_way;
+            let held = taken - lost - delivered;
+            let in_flight = held + given_up.under_way;
             let (dropped, spilled) = (given_up.dropped, given_up.spilled);
-            return QueueStats {
+            let stats = QueueStats {
                 accepted: delivered + dropped + spilled + lost + pending + in_flight,
                 delivered,
                 dropped,
@@ -291,14 +304,21 @@ impl<E> Backlog<E> {
                 pending,
                 in_flight,
             };
+            return Look { stats, left, held };
         }
     }
 
+    /// Ends the flushes that are not through. Those that come after this are of the close.
     fn fail_flushes(&self, error: &FlushError) {
-        let outstanding = std::mem::take(&mut self.requests.lock().outstanding);
+        let mut requests = self.requests.lock();
+        requests.ended = true;
+        let outstanding = std::mem::take(&mut requests.outstanding);
+        let new = std::mem::take(&mut requests.new);
+        drop(requests);
         for flush in outstanding.iter().filter_map(Weak::upgrade) {
             flush.complete(Err(error.clone()));
         }
+        drop(new);
     }
 
     /// Waits until the worker and the writers are through, as far as this thread is neither.
