@@ -3,19 +3,22 @@
 
 mod common;
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt::Debug;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
-use common::{SOON, hush_planned_panics, wait_until};
+use common::{SOON, hush_planned_panics, in_time, wait_until};
 use outflow::queue::QueueOptions;
 use outflow::retry::{Breaker, Constant, Failure, RetryStrategy};
 use outflow::{Broadcaster, Buffer, CloseError, Sink, SinkExt, channel, sink};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 
 #[derive(Clone, Debug)]
@@ -61,15 +64,37 @@ impl Visit for Fields<'_> {
     }
 }
 
-/// A subscriber of everything that hands each event to a closure.
+thread_local! {
+    /// What a listener wants to hear of what this thread does; everything, unless a test says otherwise.
+    static FILTER: RefCell<Option<Filter>> = const { RefCell::new(None) };
+}
+
+type Filter = Rc<dyn Fn(&Metadata<'_>) -> bool>;
+
+/// This thread is filtered, for good if it is a worker.
+fn filter(filter: impl Fn(&Metadata<'_>) -> bool + 'static) {
+    FILTER.set(Some(Rc::new(filter)));
+}
+
+fn filter_that_panics() {
+    filter(|_| std::panic::panic_any(common::PLANNED));
+}
+
+/// A subscriber that hands each event to a closure.
 struct Listener<F>(F);
 
 impl<F> Subscriber for Listener<F>
 where
     F: Fn(Line) + 'static,
 {
-    fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
-        true
+    fn register_callsite(&self, _metadata: &'static Metadata<'static>) -> Interest {
+        // So that its filter is asked each time.
+        Interest::sometimes()
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let filter = FILTER.try_with(|filter| filter.borrow().clone()).ok().flatten();
+        filter.is_none_or(|filter| filter(metadata))
     }
 
     fn new_span(&self, _span: &Attributes<'_>) -> Id {
@@ -631,6 +656,84 @@ fn a_subscriber_that_panics_harms_nothing() {
         assert!(flaky.retry(Breaker::new(1, Duration::ZERO)).write(1).is_ok());
     });
     assert!(called.load(Ordering::SeqCst) >= 6, "one dropped, three attempts, opened, closed");
+}
+
+#[test]
+fn a_filter_that_panics_harms_no_worker() {
+    hush_planned_panics();
+    log();
+    let panics = sink::for_each(|_: u64| {
+        filter_that_panics();
+        std::panic::panic_any(common::PLANNED)
+    });
+    let queue = panics.queued();
+    queue.write(1).unwrap();
+    let outcome = in_time("the close over a sink that panicked", move || queue.close().wait());
+    assert!(matches!(outcome, Err(CloseError::Panicked { events: 1, .. })), "{outcome:?}");
+
+    let below = sink::collector();
+    below.close().wait().unwrap();
+    let queue = below.inspect(|_: &u64| filter_that_panics()).queued();
+    queue.write(1).unwrap();
+    let outcome = in_time("the close over a sink that had closed", move || queue.close().wait());
+    assert!(matches!(outcome, Err(CloseError::DownstreamClosed { events: 1 })), "{outcome:?}");
+}
+
+#[test]
+fn a_filter_that_panics_takes_no_event_from_a_write() {
+    hush_planned_panics();
+    log();
+    filter_that_panics();
+    let retry =
+        sink::from_fn(|_: &u64| Err("no route")).retry(Breaker::new(1, Duration::ZERO)).max_attempts(3);
+    assert_eq!(retry.write(7).unwrap_err().into_event(), 7);
+    let lossy = retry.lossy();
+    lossy.write(7).unwrap();
+    assert_eq!(lossy.dropped(), 1);
+
+    let (sink, events) = channel::with(Buffer::bounded(1).drop_oldest());
+    sink.write_all(0..3).unwrap();
+    assert_eq!((events.recv(), events.dropped()), (Ok(2), 2));
+    sink::discard::<u64>().queued().close().wait().unwrap();
+    FILTER.set(None);
+}
+
+#[test]
+fn a_filter_may_write_to_a_sink_that_fails_and_what_it_drops_is_told_later() {
+    #[derive(Debug)]
+    struct OfTheFilter;
+    let error_type = std::any::type_name::<OfTheFilter>();
+
+    log();
+    let lossy = sink::from_fn(|_: &u64| Err(OfTheFilter))
+        .retry(Constant::new(Duration::ZERO))
+        .max_attempts(1)
+        .lossy();
+    let lossy = Arc::new(lossy);
+    // Told, so that what comes within a second is not.
+    lossy.write(0).unwrap();
+    let deepest = Arc::new(AtomicU64::new(0));
+    let (inside, seen) = (Arc::clone(&lossy), Arc::clone(&deepest));
+    let depth = Cell::new(0);
+    filter(move |_| {
+        depth.set(depth.get() + 1);
+        seen.fetch_max(depth.get(), Ordering::SeqCst);
+        if depth.get() < 3 {
+            inside.write(0).unwrap();
+        }
+        depth.set(depth.get() - 1);
+        true
+    });
+    let http = sink::from_fn(|_: &u64| Err("no route")).retry(Constant::new(Duration::ZERO)).max_attempts(3);
+    assert!(http.write(1).is_err());
+    assert_eq!(deepest.load(Ordering::SeqCst), 1, "a filter is not asked of what it does itself");
+    FILTER.set(None);
+
+    assert!(lossy.dropped() > 3);
+    lossy.close().wait().unwrap();
+    let told: Vec<_> =
+        lines("error_type", error_type).into_iter().filter(|line| line.target == "outflow::lossy").collect();
+    assert_eq!(counted(&told), lossy.dropped());
 }
 
 #[test]

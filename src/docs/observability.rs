@@ -73,11 +73,13 @@
 //!
 //! - by the next event, when the second is over;
 //! - of a queue, by its worker within a second of being idle;
-//! - before the close of the buffer, the retry or the lossy sink is through, or when the latter two are dropped.
+//! - before the close of the buffer, the retry or the lossy sink is through, or when the latter two are dropped;
+//!   unless that happens on a thread on which a subscriber is being called (see below): then it is not told.
 //!
-//! A breaker that flaps is told to open at most once a second, `count` says how often it did; it is told to
-//! close as often as it was told to open, and what was told last is how it is, or becomes so with the next
-//! failure. A failed attempt is told each time, as asked: it is not at a level that is on by itself.
+//! A breaker that flaps is told to open at most once a second, `count` says how often it did. Each opening told
+//! is told to close, after it; and what was told last is how it is, or becomes so with the next failure.
+//!
+//! A failed attempt is told each time, as asked: it is not at a level that is on by itself.
 //!
 //! ## A close that takes long
 //!
@@ -91,9 +93,12 @@
 //! Every call stands on a path that is cold: a write that succeeds passes none. With nobody listening a failed
 //! attempt and a dropped event cost a load more. With somebody, a dropped event costs a look at the clock.
 //!
-//! A subscriber is called without a lock held, on the thread on which it happened. A panic of it goes no
-//! further. While it is called nothing is told on its thread, so that it may write what it hears to a sink of
-//! this crate, even one that fails or drops.
+//! ## A subscriber's own doings
+//!
+//! A subscriber, its filters included, is called without a lock held, on the thread on which it happened. A panic
+//! of it goes no further, and whoever panics when asked is not told. While it is called nothing is told on its
+//! thread, so that it may write what it hears to a sink of this crate, even one that fails or drops. What it causes
+//! there that has a `count` is told with the next line of its kind, if there is one.
 //!
 //! # `metrics`
 //!

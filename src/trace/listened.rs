@@ -14,37 +14,59 @@ use crate::lifecycle::completion::Left;
 const PERIOD: Duration = Duration::from_secs(1);
 
 thread_local! {
-    /// This thread is telling something.
+    /// This thread is telling something, or asks whether anybody wants to hear it.
     static TELLING: Cell<bool> = const { Cell::new(false) };
     /// The name of the queue whose worker this thread is.
     static QUEUE: RefCell<Option<Arc<str>>> = const { RefCell::new(None) };
 }
 
-/// `tracing::event!`, if somebody listens and this thread is not telling something already.
+/// `tracing::event!`, if somebody may listen and this thread is not telling something already.
 macro_rules! tell {
     ($level:ident, $target:literal, { $($fields:tt)* }, $message:literal) => {
-        if heard!($level, $target) {
+        if may_be_heard!($level) {
             guarded(|| ::tracing::event!(target: $target, ::tracing::Level::$level, $($fields)*, $message));
         }
     };
 }
 
-macro_rules! heard {
-    ($level:ident, $target:literal) => {
-        ::tracing::enabled!(target: $target, ::tracing::Level::$level)
+/// One load, and no call of a subscriber: `false` with nobody listening.
+macro_rules! may_be_heard {
+    ($level:ident) => {
+        ::tracing::Level::$level <= ::tracing::level_filters::STATIC_MAX_LEVEL
+            && ::tracing::Level::$level <= ::tracing::level_filters::LevelFilter::current()
     };
 }
 
+/// Whether somebody listens, and can be told now. Filters are asked, which are a user's: one that panics does
+/// not listen.
+macro_rules! heard {
+    ($level:ident, $target:literal) => {
+        may_be_heard!($level)
+            && guarded(|| ::tracing::enabled!(target: $target, ::tracing::Level::$level)) == Some(true)
+    };
+}
+
+/// Whether somebody listens, or, of what a subscriber causes, may: that is counted, to be told later.
+macro_rules! counted {
+    ($level:ident, $target:literal) => {
+        may_be_heard!($level) && (is_telling() || heard!($level, $target))
+    };
+}
+
+/// Calls a subscriber. `None` if it panics, or if this thread is calling one already.
 #[cold]
-fn guarded(f: impl FnOnce()) {
+fn guarded<T>(f: impl FnOnce() -> T) -> Option<T> {
     // Of a thread that is being torn down nothing is told.
     if TELLING.try_with(|telling| telling.replace(true)) != Ok(false) {
-        return;
+        return None;
     }
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(f)) {
-        drop_caught(panic);
-    }
+    let answer = catch_unwind(AssertUnwindSafe(f)).map_err(drop_caught).ok();
     let _ = TELLING.try_with(|telling| telling.set(false));
+    answer
+}
+
+fn is_telling() -> bool {
+    TELLING.try_with(Cell::get) != Ok(false)
 }
 
 fn current_queue() -> Option<Arc<str>> {
@@ -125,7 +147,7 @@ impl Tally {
 
     fn take(&self) -> Option<u64> {
         // What a subscriber causes is told later, and is counted until then.
-        if TELLING.try_with(Cell::get) != Ok(false) {
+        if is_telling() {
             return None;
         }
         match self.untold.swap(0, Ordering::Relaxed) {
@@ -186,7 +208,7 @@ impl GivenUp {
 
     #[inline]
     pub(crate) fn some(&self, spilled: bool, events: u64, event_type: &'static str) {
-        if heard!(WARN, "outflow::buffer") {
+        if counted!(WARN, "outflow::buffer") {
             let tally = if spilled { &self.spilled } else { &self.dropped };
             if let Some(count) = tally.add(events) {
                 self.tell(spilled, count, event_type);
@@ -256,9 +278,9 @@ impl Losses {
     #[inline]
     pub(crate) fn one(&self, error_type: &'static str) {
         let lost = &*self.0;
-        let heard =
-            if lost.by_retry { heard!(WARN, "outflow::retry") } else { heard!(WARN, "outflow::lossy") };
-        if heard {
+        let counted =
+            if lost.by_retry { counted!(WARN, "outflow::retry") } else { counted!(WARN, "outflow::lossy") };
+        if counted {
             lost.error_type.get_or_init(|| error_type);
             if let Some(count) = lost.tally.add(1) {
                 lost.tell(count);

@@ -5,9 +5,10 @@
 //!
 //! # Why a subscriber can do no harm
 //!
-//! It is a user's code. It is called without a lock held. A panic of it goes no further. And what happens
-//! on a thread while that thread tells something is not told: a subscriber may write what it hears to a sink
-//! of this crate, whose failure would otherwise be told to it, without end.
+//! It is a user's code, the filters by which it says what it wants to hear included. It is called without a
+//! lock held. A panic of it goes no further. And what happens on a thread while that thread calls it is not
+//! told: a subscriber may write what it hears to a sink of this crate, whose failure would otherwise be told to
+//! it, without end.
 
 #[cfg(feature = "tracing")]
 mod listened;
