@@ -310,6 +310,65 @@ fn an_opening_that_races_a_closing_is_not_the_last_that_is_told() {
     }
 }
 
+/// The levels of what is told of a breaker, to a subscriber that calls `meanwhile` before it takes an opening.
+fn told_of(breaker: &Arc<Breaker>, meanwhile: impl Fn(&Arc<Breaker>) + Send + Sync + 'static) -> Vec<Level> {
+    log();
+    let levels = Arc::new(Mutex::new(Vec::new()));
+    let (told, inside) = (Arc::clone(&levels), Arc::clone(breaker));
+    let listener = Listener(move |line: Line| {
+        if line.target == "outflow::breaker" {
+            if line.level == Level::WARN {
+                meanwhile(&inside);
+            }
+            told.lock().unwrap().push(line.level);
+        }
+    });
+    tracing::subscriber::with_default(listener, || fail(breaker));
+    std::mem::take(&mut levels.lock().unwrap())
+}
+
+#[test]
+fn a_breaker_that_closes_while_its_opening_is_told_is_told_closed_last() {
+    // By another thread, which does not wait for the subscriber.
+    let breaker = Arc::new(Breaker::new(1, Duration::ZERO).name("closed by another"));
+    let closed_elsewhere = |breaker: &Arc<Breaker>| {
+        let breaker = Arc::clone(breaker);
+        in_time("a success while an opening is told", move || succeed(&breaker));
+    };
+    assert_eq!(told_of(&breaker, closed_elsewhere), [Level::WARN, Level::INFO]);
+    // By the subscriber itself.
+    let breaker = Arc::new(Breaker::new(1, Duration::ZERO).name("closed by itself"));
+    assert_eq!(told_of(&breaker, |breaker| succeed(breaker)), [Level::WARN, Level::INFO]);
+    // And opened again: that is told a second later at the earliest, by a failure.
+    let breaker = Arc::new(Breaker::new(1, Duration::ZERO).name("opened again"));
+    let told = told_of(&breaker, |breaker| {
+        succeed(breaker);
+        fail(breaker);
+    });
+    assert_eq!(told, [Level::WARN, Level::INFO]);
+    wait_until("the second opening is told", || {
+        fail(&breaker);
+        let told = lines("breaker", "opened again");
+        told.last().is_some_and(|line| line.level == Level::WARN && line.number("count") == 1)
+    });
+}
+
+#[test]
+fn a_breaker_that_a_subscriber_closes_is_told_closed_by_the_next_failure() {
+    log();
+    let breaker = Arc::new(Breaker::new(2, Duration::ZERO).name("closed inside"));
+    let levels = || lines("breaker", "closed inside").iter().map(|line| line.level).collect::<Vec<_>>();
+    (0..2).for_each(|_| fail(&breaker));
+    assert_eq!(levels(), [Level::WARN]);
+    // While it is called for something else.
+    let other = Arc::new(Breaker::new(1, Duration::ZERO));
+    let inside = Arc::clone(&breaker);
+    told_of(&other, move |_| succeed(&inside));
+    assert_eq!(levels(), [Level::WARN], "what a subscriber causes is not told while it is called");
+    fail(&breaker);
+    assert_eq!(levels(), [Level::WARN, Level::INFO]);
+}
+
 #[test]
 fn what_a_full_queue_drops_is_counted_in_few_lines() {
     log();

@@ -321,21 +321,34 @@ impl Drop for Lost {
 ///
 /// # Why the last line tells the state
 ///
-/// An opening that may not be told yet is told by the first failure after the period: a breaker that stays
-/// open has one whenever a probe fails. A closing is told by whoever takes `told` back. An opening is told
-/// by one thread and the closing found by another: the first sets `told` and then looks at the failures,
-/// the second takes the failures back and then looks at `told`. All four are sequentially consistent, so
-/// that one of the two sees the other.
+/// It does, or does once the next failure is told of. `told` goes round: an opening is *claimed* ([`OPEN`] is
+/// set), later its closing is (`OPEN` is taken back), each by one thread, with a compare-and-swap.
+///
+/// *No closing is missed.* An opening is claimed by one thread and the closing found by another: the first sets
+/// `OPEN` and then looks at the failures, the second takes the failures back and then looks at `OPEN`. All four
+/// are sequentially consistent, so that one of the two sees the other.
+///
+/// *Lines come in the order of the claims.* Who tells a line has set [`BUSY`] with the claim, and takes it back
+/// after the line. Meanwhile nobody else tells one: a closing that is claimed is left to whoever is telling the
+/// opening, who finds `OPEN` gone and tells it then; an opening is not claimed at all.
+///
+/// *An opening that is not claimed*, since the period is not over or a line is being told, is told by the first
+/// failure after: a breaker that stays open has one whenever a probe fails. *A closing that is not claimed*, since
+/// a subscriber caused it on its own thread and so it cannot be told there, leaves `OPEN`: the first failure
+/// after finds it with the failures below the threshold and tells it, or is an opening and makes the line true.
 #[derive(Debug, Default)]
 pub(crate) struct BreakerLog {
-    /// When an opening was told last, in nanoseconds, and in the lowest bit whether its closing is not.
+    /// When an opening was told last, in nanoseconds, but for the bits.
     told: AtomicU64,
     /// Openings that were not told.
     openings: AtomicU64,
 }
 
-/// The bit of [`BreakerLog::told`].
+/// The bit of [`BreakerLog::told`] that says that the closing of the opening told is not claimed.
 const OPEN: u64 = 1;
+
+/// The bit of [`BreakerLog::told`] that says that a line is being told.
+const BUSY: u64 = 2;
 
 impl BreakerLog {
     /// There were `failures` in a row, with this one; `now` looks how many there are.
@@ -348,11 +361,17 @@ impl BreakerLog {
         backoff: Duration,
         now: impl Fn() -> u32,
     ) {
-        if failures >= threshold && heard!(WARN, "outflow::breaker") {
-            self.opened(name, failures, failures == threshold, backoff);
-            if now() < threshold {
-                self.closed(name);
+        if !may_be_heard!(WARN) {
+            return;
+        }
+        if failures >= threshold && counted!(WARN, "outflow::breaker") {
+            if failures == threshold {
+                self.openings.fetch_add(1, Ordering::Relaxed);
             }
+            self.opened(name, failures, backoff);
+        }
+        if self.told.load(Ordering::SeqCst) & OPEN == OPEN && now() < threshold {
+            self.closed(name);
         }
     }
 
@@ -365,38 +384,49 @@ impl BreakerLog {
     }
 
     #[cold]
-    fn opened(&self, breaker: Option<&str>, failures: u32, first: bool, backoff: Duration) {
-        if first {
-            self.openings.fetch_add(1, Ordering::Relaxed);
-        }
+    fn opened(&self, breaker: Option<&str>, failures: u32, backoff: Duration) {
         let told = self.told.load(Ordering::SeqCst);
-        let now = nanos(Monotonic.now()) | OPEN;
-        let early = told > 0 && now < told.saturating_add(nanos(PERIOD));
-        if told & OPEN == OPEN || early {
+        let claimed = (nanos(Monotonic.now()) & !BUSY) | OPEN | BUSY;
+        let early = told > 0 && claimed < told.saturating_add(nanos(PERIOD));
+        if early || told & (OPEN | BUSY) > 0 || is_telling() {
             return;
         }
-        if self.told.compare_exchange(told, now, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-            let queue = current_queue();
-            tell!(WARN, "outflow::breaker", {
-                breaker,
-                queue = queue.as_deref(),
-                count = self.openings.swap(0, Ordering::Relaxed),
-                failures,
-                backoff_ms = millis(backoff)
-            }, "a breaker opened");
+        if self.told.compare_exchange(told, claimed, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            return;
+        }
+        let queue = current_queue();
+        tell!(WARN, "outflow::breaker", {
+            breaker,
+            queue = queue.as_deref(),
+            count = self.openings.swap(0, Ordering::Relaxed),
+            failures,
+            backoff_ms = millis(backoff)
+        }, "a breaker opened");
+        let open = claimed & !BUSY;
+        if self.told.compare_exchange(claimed, open, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            // Nobody but a closing changes it meanwhile.
+            self.tell_closed(breaker);
         }
     }
 
     #[cold]
     fn closed(&self, breaker: Option<&str>) {
-        let told = self.told.load(Ordering::SeqCst);
-        if told & OPEN == 0 {
-            return;
+        let claim = |told: u64| match (told & OPEN, told & BUSY) {
+            (0, _) => None,
+            (_, 0) => (!is_telling()).then_some(told & !OPEN | BUSY),
+            _ => Some(told & !OPEN),
+        };
+        let claimed = self.told.fetch_update(Ordering::SeqCst, Ordering::SeqCst, claim);
+        if claimed.is_ok_and(|told| told & BUSY == 0) {
+            self.tell_closed(breaker);
         }
-        if self.told.compare_exchange(told, told & !OPEN, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-            let queue = current_queue();
-            tell!(INFO, "outflow::breaker", { breaker, queue = queue.as_deref() }, "a breaker closed");
-        }
+    }
+
+    /// With `BUSY` set, and by whoever has set it.
+    fn tell_closed(&self, breaker: Option<&str>) {
+        let queue = current_queue();
+        tell!(INFO, "outflow::breaker", { breaker, queue = queue.as_deref() }, "a breaker closed");
+        self.told.fetch_and(!BUSY, Ordering::SeqCst);
     }
 }
 
