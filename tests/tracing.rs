@@ -310,6 +310,37 @@ fn an_opening_that_races_a_closing_is_not_the_last_that_is_told() {
     }
 }
 
+#[test]
+fn what_is_told_of_a_breaker_is_in_order_however_many_fail_and_succeed() {
+    log();
+    let start = Barrier::new(4);
+    let breakers: Vec<Breaker> =
+        (0..4_000).map(|i| Breaker::new(1, Duration::ZERO).name(format!("crowded {i}"))).collect();
+    std::thread::scope(|scope| {
+        for work in [fail, succeed, fail, succeed] {
+            let (start, breakers) = (&start, &breakers);
+            scope.spawn(move || {
+                for breaker in breakers {
+                    start.wait();
+                    work(breaker);
+                }
+            });
+        }
+    });
+    let mut told: BTreeMap<String, Vec<Level>> = BTreeMap::new();
+    for line in log().lock().unwrap().iter().filter(|line| line.target == "outflow::breaker") {
+        told.entry(line.field("breaker").unwrap_or_default().to_owned()).or_default().push(line.level);
+    }
+    for (i, breaker) in breakers.iter().enumerate() {
+        let told = &told[&format!("crowded {i}")];
+        let closed = breaker.state() == outflow::retry::BreakerState::Closed;
+        let in_turn = told.iter().enumerate().all(|(n, level)| (*level == Level::WARN) == (n % 2 == 0));
+        // Of two openings within a second the second waits for the next failure.
+        let last = !closed || told.last() == Some(&Level::INFO);
+        assert!(in_turn && last, "{i}: {told:?}, closed: {closed}");
+    }
+}
+
 /// The levels of what is told of a breaker, to a subscriber that calls `meanwhile` before it takes an opening.
 fn told_of(breaker: &Arc<Breaker>, meanwhile: impl Fn(&Arc<Breaker>) + Send + Sync + 'static) -> Vec<Level> {
     log();
