@@ -123,7 +123,8 @@ impl Publisher {
     ///
     /// What is timed is one write through the meter: below a retry one attempt, above it all of them and the
     /// waits between; above a queue what it takes to be accepted. It goes to the recorder that is installed
-    /// now, at the end of each write and on its thread.
+    /// now, at the end of each write and on its thread. A panic of that goes no further: the write ends as it
+    /// would have.
     ///
     /// # Panics
     ///

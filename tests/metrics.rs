@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use common::{hush_planned_panics, wait_until};
+use metrics::{CounterFn, GaugeFn, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use outflow::metrics::Publisher;
 use outflow::retry::{Breaker, Constant};
@@ -220,6 +221,116 @@ fn latency_is_the_time_of_one_write_through_the_meter_by_outcome() {
     }
     let whole = of("delivery", "success")[0];
     assert!((3.0 * 0.003 + 2.0 * 0.005..2.0).contains(&whole), "with the waits between: {whole}");
+}
+
+/// A recorder that panics when it is passed something, as long as it is told to.
+#[derive(Clone, Default)]
+struct Moody {
+    panics: Arc<AtomicBool>,
+    /// What was passed to every counter and every gauge, and recorded in every histogram.
+    passed: Arc<Mutex<BTreeMap<String, f64>>>,
+}
+
+struct Instrument(Moody, String);
+
+impl Moody {
+    fn instrument(&self, key: &Key) -> Arc<Instrument> {
+        Arc::new(Instrument(self.clone(), key.name().to_owned()))
+    }
+
+    fn passed(&self, name: &str) -> f64 {
+        self.passed.lock().unwrap().get(name).copied().unwrap_or_default()
+    }
+
+    fn panic_if(&self, panics: bool) {
+        self.panics.store(panics, Ordering::SeqCst);
+    }
+}
+
+impl Instrument {
+    fn pass(&self, value: f64) {
+        if value > 0.0 && self.0.panics.load(Ordering::SeqCst) {
+            std::panic::panic_any(common::PLANNED);
+        }
+        *self.0.passed.lock().unwrap().entry(self.1.clone()).or_default() += value;
+    }
+}
+
+impl CounterFn for Instrument {
+    fn increment(&self, value: u64) {
+        self.pass(value as f64);
+    }
+
+    fn absolute(&self, _value: u64) {}
+}
+
+impl GaugeFn for Instrument {
+    fn increment(&self, _value: f64) {}
+
+    fn decrement(&self, _value: f64) {}
+
+    fn set(&self, value: f64) {
+        self.pass(value);
+    }
+}
+
+impl HistogramFn for Instrument {
+    fn record(&self, _value: f64) {
+        self.pass(1.0);
+    }
+}
+
+impl Recorder for Moody {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> metrics::Counter {
+        metrics::Counter::from_arc(self.instrument(key))
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> metrics::Gauge {
+        metrics::Gauge::from_arc(self.instrument(key))
+    }
+
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> metrics::Histogram {
+        metrics::Histogram::from_arc(self.instrument(key))
+    }
+}
+
+#[test]
+fn a_histogram_that_panics_changes_the_outcome_of_no_write() {
+    hush_planned_panics();
+    let recorder = Moody::default();
+    let timed = || {
+        let meter = Meter::new();
+        metrics::with_local_recorder(&recorder, || _ = Publisher::new().latency("moody", &meter));
+        meter
+    };
+    recorder.panic_if(true);
+
+    let (delivered, meter) = (sink::collector(), timed());
+    let queue = delivered.clone().metered(&meter).queued();
+    queue.write(1).unwrap();
+    queue.close().wait().unwrap();
+    assert_eq!((delivered.len(), queue.stats().delivered, queue.stats().lost), (1, 1, 0));
+    assert_eq!((meter.snapshot().successes, meter.snapshot().panicked), (1, 0));
+
+    let (dead, meter) = (sink::collector(), timed());
+    let chain = sink::from_fn(|_: &u64| Err("unavailable")).metered(&meter).dead_letter(dead.clone());
+    chain.write(1).unwrap();
+    assert_eq!((dead.len(), meter.snapshot().failures, meter.snapshot().panicked), (1, 1, 0));
+
+    let delivered = sink::collector();
+    let caught = delivered.clone().metered(&timed()).catch_panic().retry(Constant::new(Duration::ZERO));
+    caught.write(1).unwrap();
+    assert_eq!(delivered.len(), 1, "it is not tried again");
+
+    recorder.panic_if(false);
+    caught.write(2).unwrap();
+    assert_eq!(recorder.passed("outflow_delivery_duration_seconds"), 1.0);
 }
 
 #[test]

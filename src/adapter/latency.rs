@@ -1,7 +1,11 @@
 use std::fmt;
 use std::marker::PhantomData;
 #[cfg(feature = "metrics")]
-use std::{sync::OnceLock, time::Instant};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::OnceLock,
+    time::Instant,
+};
 
 use crate::WriteError;
 
@@ -45,7 +49,8 @@ impl Latency {
 }
 
 impl Stopwatch<'_> {
-    /// Records the time, unless the sink was closed.
+    /// Records the time, unless the sink was closed. The recorder is a user's, and its panic is none of the
+    /// sink's: to whoever catches panics the write would seem to have failed.
     #[inline]
     pub(crate) fn stop<T, X>(self, _written: &Result<(), WriteError<T, X>>) {
         #[cfg(feature = "metrics")]
@@ -55,7 +60,10 @@ impl Stopwatch<'_> {
                 Err(WriteError::Failed { .. }) => &histograms.failure,
                 Err(WriteError::Closed(_)) => return,
             };
-            histogram.record(begun.elapsed());
+            let took = begun.elapsed();
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| histogram.record(took))) {
+                crate::caught::drop_caught(panic);
+            }
         }
     }
 }
