@@ -10,15 +10,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use parking_lot::Mutex;
 
 use crate::adapter::Histograms;
+use crate::caught::{Payload, drop_caught};
 use crate::queue::QueueStats;
-use crate::{Counter, Meter, Queue};
+use crate::{Counter, Meter, MeterSnapshot, Queue};
 
 const EVENTS: &str = "outflow_events_total";
 const SUCCESSES: &str = "outflow_successes_total";
@@ -44,8 +46,9 @@ const QUEUE_IN_FLIGHT: &str = "outflow_queue_in_flight";
 /// one that was closed.
 ///
 /// It keeps nothing open: a queue whose last handle is dropped closes as it would. What it holds of one is
-/// let go by the first update after its end, a meter and a counter by the first after every other handle is
-/// dropped, with their last counts published.
+/// let go by the first update after its end, of a meter by the first after every handle is dropped, with the last
+/// counts published. So is a counter, but for one that was given twice, to this publisher or another: each then
+/// holds a handle, and it is kept.
 ///
 /// # Examples
 ///
@@ -114,7 +117,7 @@ impl Publisher {
     where
         N: Into<Arc<str>>,
     {
-        self.add(OfMeter { name: name.into(), meter: meter.clone(), told: Default::default() })
+        self.add(OfMeter { name: name.into(), counts: Box::new(meter.observer()), told: Default::default() })
     }
 
     /// Has a meter time each write from now on, into a histogram in seconds, labelled `sink="name"` and
@@ -242,6 +245,11 @@ impl Publisher {
     /// Publishes everything: call it before each scrape. Any number of threads may; each count is passed on
     /// once. Costs a look-up in the recorder for each series. No lock is held while the recorder runs.
     ///
+    /// # Panics
+    ///
+    /// If the recorder does. All the other series are published first; the first panic then goes on to the
+    /// caller. A count that the recorder panicked on is passed on again by the next update.
+    ///
     /// # Examples
     ///
     /// ```
@@ -262,27 +270,40 @@ impl Publisher {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn update(&self) {
-        if !self.shared.described.swap(true, Ordering::Relaxed) {
-            describe();
+        let mut update = Update::default();
+        if !self.shared.described.swap(true, Ordering::Relaxed) && !update.run(describe) {
+            self.shared.described.store(false, Ordering::Relaxed);
         }
         let sources = self.shared.sources.lock().clone();
-        let mut gauges = Gauges::new();
         let mut ended = Vec::new();
         for source in sources {
-            if source.update(&mut gauges) {
+            if source.update(&mut update) {
                 ended.push(source);
             }
         }
-        for ((metric, label, name), value) in gauges {
-            gauge!(metric, label => name).set(value as f64);
+        for ((metric, label, name), value) in std::mem::take(&mut update.gauges) {
+            update.run(|| gauge!(metric, label => name).set(value as f64));
         }
         if !ended.is_empty() {
             let is_ended = |source: &Arc<dyn Source>| ended.iter().any(|other| Arc::ptr_eq(source, other));
-            self.shared.sources.lock().retain(|source| !is_ended(source));
+            self.shared.sources.lock().retain(|source| !(is_ended(source) && is_through(source)));
         }
         // What is let go here may hold a user's spill, whose destructor runs without the lock.
-        drop(ended);
+        drop_caught(ended);
+        if let Some(panic) = update.panic {
+            resume_unwind(panic);
+        }
     }
+}
+
+/// Whether nobody has anything of it to pass on any more, if it has ended. Under the lock: who is at it has a
+/// handle, got under the lock, beside the one of the list and the caller's, and drops it after the last count that
+/// the recorder panicked on is given back.
+fn is_through(source: &Arc<dyn Source>) -> bool {
+    let alone = Arc::strong_count(source) == 2;
+    // Pairs with the release of whoever dropped the third.
+    fence(Ordering::Acquire);
+    alone && source.told().iter().all(|told| told.owed.load(Ordering::Relaxed) == 0)
 }
 
 impl fmt::Debug for Publisher {
@@ -291,45 +312,99 @@ impl fmt::Debug for Publisher {
     }
 }
 
+/// What one update has done so far.
+#[derive(Default)]
+struct Update {
+    gauges: Gauges,
+    /// The first of the recorder.
+    panic: Option<Payload>,
+}
+
 /// By metric, label and name; what several sources have under one name adds up.
 type Gauges = BTreeMap<(&'static str, &'static str, Arc<str>), u64>;
 
+impl Update {
+    /// Calls the recorder. `false` if it panics.
+    fn run(&mut self, recorder: impl FnOnce()) -> bool {
+        match catch_unwind(AssertUnwindSafe(recorder)) {
+            Ok(()) => true,
+            Err(panic) if self.panic.is_none() => {
+                self.panic = Some(panic);
+                false
+            }
+            Err(panic) => {
+                drop_caught(panic);
+                false
+            }
+        }
+    }
+
+    /// Passes on what a count has more than was told.
+    fn pass_on(&mut self, told: &Told, now: u64, counter: impl FnOnce() -> metrics::Counter) {
+        let more = told.claim(now);
+        if !self.run(|| counter().increment(more)) {
+            told.give_back(more);
+        }
+    }
+
+    fn gauge(&mut self, metric: &'static str, label: &'static str, name: &Arc<str>, value: u64) {
+        *self.gauges.entry((metric, label, Arc::clone(name))).or_default() += value;
+    }
+}
+
 trait Source: Send + Sync {
     /// Passes on what was added since the last time. Answers whether nothing can be added any more.
-    fn update(&self, gauges: &mut Gauges) -> bool;
+    fn update(&self, update: &mut Update) -> bool;
+
+    fn told(&self) -> &[Told];
 }
 
 /// How much of a count is passed on.
+///
+/// Of several threads at once each claims a part, and nobody a part twice: the greatest count that was seen is
+/// what is claimed, and what was given back of it is claimed again with a swap.
 #[derive(Default)]
-struct Told(AtomicU64);
+struct Told {
+    claimed: AtomicU64,
+    /// Claimed, and not passed on, since the recorder panicked.
+    owed: AtomicU64,
+}
 
 impl Told {
-    /// What `now` has more. Of two threads at once each takes a part, and nobody a part twice: the greatest
-    /// count that was seen is what is passed on.
-    fn more(&self, now: u64) -> u64 {
-        now.saturating_sub(self.0.fetch_max(now, Ordering::Relaxed))
+    /// Claims what `now` has more.
+    fn claim(&self, now: u64) -> u64 {
+        let more = now.saturating_sub(self.claimed.fetch_max(now, Ordering::Relaxed));
+        more + self.owed.swap(0, Ordering::Relaxed)
+    }
+
+    fn give_back(&self, more: u64) {
+        self.owed.fetch_add(more, Ordering::Relaxed);
     }
 }
 
 struct OfMeter {
     name: Arc<str>,
-    meter: Meter,
+    counts: Box<dyn Fn() -> (MeterSnapshot, bool) + Send + Sync>,
     told: [Told; 5],
 }
 
 impl Source for OfMeter {
-    fn update(&self, gauges: &mut Gauges) -> bool {
-        let ended = self.meter.is_the_last_handle();
-        let counts = self.meter.snapshot();
+    fn update(&self, update: &mut Update) -> bool {
+        let (counts, ended) = (self.counts)();
         let [events, successes, failures, refused, panicked] = &self.told;
-        let name = || Arc::clone(&self.name);
-        counter!(EVENTS, "sink" => name()).increment(events.more(counts.events));
-        counter!(SUCCESSES, "sink" => name()).increment(successes.more(counts.successes));
-        counter!(FAILURES, "sink" => name()).increment(failures.more(counts.failures));
-        counter!(ERRORS, "sink" => name(), "reason" => "closed").increment(refused.more(counts.refused));
-        counter!(ERRORS, "sink" => name(), "reason" => "panic").increment(panicked.more(counts.panicked));
-        *gauges.entry((IN_FLIGHT, "sink", name())).or_default() += counts.in_flight;
+        let of = |metric| move || counter!(metric, "sink" => Arc::clone(&self.name));
+        let error = |reason| move || counter!(ERRORS, "sink" => Arc::clone(&self.name), "reason" => reason);
+        update.pass_on(events, counts.events, of(EVENTS));
+        update.pass_on(successes, counts.successes, of(SUCCESSES));
+        update.pass_on(failures, counts.failures, of(FAILURES));
+        update.pass_on(refused, counts.refused, error("closed"));
+        update.pass_on(panicked, counts.panicked, error("panic"));
+        update.gauge(IN_FLIGHT, "sink", &self.name, counts.in_flight);
         ended
+    }
+
+    fn told(&self) -> &[Told] {
+        &self.told
     }
 }
 
@@ -341,11 +416,15 @@ struct OfCounter {
 }
 
 impl Source for OfCounter {
-    fn update(&self, _gauges: &mut Gauges) -> bool {
+    fn update(&self, update: &mut Update) -> bool {
         let ended = self.counter.is_the_last_handle();
-        let more = self.told.more(self.counter.get());
-        counter!(self.metric, "sink" => Arc::clone(&self.name)).increment(more);
+        let name = Arc::clone(&self.name);
+        update.pass_on(&self.told, self.counter.get(), || counter!(self.metric, "sink" => name));
         ended
+    }
+
+    fn told(&self) -> &[Told] {
+        std::slice::from_ref(&self.told)
     }
 }
 
@@ -356,18 +435,22 @@ struct OfQueue {
 }
 
 impl Source for OfQueue {
-    fn update(&self, gauges: &mut Gauges) -> bool {
+    fn update(&self, update: &mut Update) -> bool {
         let (stats, ended) = (self.stats)();
         let [accepted, delivered, dropped, spilled, lost] = &self.told;
-        let name = || Arc::clone(&self.name);
-        counter!(QUEUE_ACCEPTED, "queue" => name()).increment(accepted.more(stats.accepted));
-        counter!(QUEUE_DELIVERED, "queue" => name()).increment(delivered.more(stats.delivered));
-        counter!(QUEUE_DROPPED, "queue" => name()).increment(dropped.more(stats.dropped));
-        counter!(QUEUE_SPILLED, "queue" => name()).increment(spilled.more(stats.spilled));
-        counter!(QUEUE_LOST, "queue" => name()).increment(lost.more(stats.lost));
-        *gauges.entry((QUEUE_PENDING, "queue", name())).or_default() += stats.pending;
-        *gauges.entry((QUEUE_IN_FLIGHT, "queue", name())).or_default() += stats.in_flight;
+        let of = |metric| move || counter!(metric, "queue" => Arc::clone(&self.name));
+        update.pass_on(accepted, stats.accepted, of(QUEUE_ACCEPTED));
+        update.pass_on(delivered, stats.delivered, of(QUEUE_DELIVERED));
+        update.pass_on(dropped, stats.dropped, of(QUEUE_DROPPED));
+        update.pass_on(spilled, stats.spilled, of(QUEUE_SPILLED));
+        update.pass_on(lost, stats.lost, of(QUEUE_LOST));
+        update.gauge(QUEUE_PENDING, "queue", &self.name, stats.pending);
+        update.gauge(QUEUE_IN_FLIGHT, "queue", &self.name, stats.in_flight);
         ended
+    }
+
+    fn told(&self) -> &[Told] {
+        &self.told
     }
 }
 

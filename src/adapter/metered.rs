@@ -21,9 +21,12 @@ use crate::{Closing, Flushing, Sink, WriteError};
 /// let snapshot = meter.snapshot();
 /// assert_eq!((snapshot.events, snapshot.successes, snapshot.failures), (3, 2, 1));
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Meter {
     counts: Arc<Counts>,
+    /// As many as there are handles: who observes has none, and sees when nothing can be counted any more.
+    #[cfg(feature = "metrics")]
+    handles: Arc<()>,
 }
 
 #[derive(Debug, Default)]
@@ -96,14 +99,7 @@ impl Meter {
     /// assert_eq!(meter.snapshot().in_flight, 0);
     /// ```
     pub fn snapshot(&self) -> MeterSnapshot {
-        // Outcomes first, each acquiring what was counted before it: no outcome without its event.
-        let successes = self.counts.successes.load(Ordering::Acquire);
-        let failures = self.counts.failures.load(Ordering::Acquire);
-        let refused = self.counts.refused.load(Ordering::Acquire);
-        let panicked = self.counts.panicked.load(Ordering::Acquire);
-        let events = self.counts.events.load(Ordering::Acquire);
-        let in_flight = events.saturating_sub(successes + failures + refused + panicked);
-        MeterSnapshot { events, successes, failures, refused, panicked, in_flight }
+        self.counts.snapshot()
     }
 
     /// Times every write from now on. Answers `false` if that was asked for before.
@@ -112,10 +108,16 @@ impl Meter {
         self.counts.latency.record_to(histograms)
     }
 
-    /// Whether nothing can be counted any more. Looked at before the counts are, which then are the last.
+    /// The counts, and whether they are the last: nothing can be counted any more.
     #[cfg(feature = "metrics")]
-    pub(crate) fn is_the_last_handle(&self) -> bool {
-        super::lossy::is_the_last(&self.counts)
+    pub(crate) fn observer(&self) -> impl Fn() -> (MeterSnapshot, bool) + Send + Sync + use<> {
+        let (counts, handles) = (Arc::clone(&self.counts), Arc::downgrade(&self.handles));
+        move || {
+            let ended = handles.strong_count() == 0;
+            // Pairs with the release of whoever dropped a handle: what was counted through it is seen below.
+            std::sync::atomic::fence(Ordering::Acquire);
+            (counts.snapshot(), ended)
+        }
     }
 
     fn measure<T, X>(
@@ -133,6 +135,25 @@ impl Meter {
         };
         stopwatch.stop(&written);
         written
+    }
+}
+
+impl Counts {
+    fn snapshot(&self) -> MeterSnapshot {
+        // Outcomes first, each acquiring what was counted before it: no outcome without its event.
+        let successes = self.successes.load(Ordering::Acquire);
+        let failures = self.failures.load(Ordering::Acquire);
+        let refused = self.refused.load(Ordering::Acquire);
+        let panicked = self.panicked.load(Ordering::Acquire);
+        let events = self.events.load(Ordering::Acquire);
+        let in_flight = events.saturating_sub(successes + failures + refused + panicked);
+        MeterSnapshot { events, successes, failures, refused, panicked, in_flight }
+    }
+}
+
+impl fmt::Debug for Meter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Meter").field("counts", &self.counts).finish()
     }
 }
 
