@@ -396,6 +396,49 @@ fn broadcaster() {
 }
 
 #[test]
+fn broadcaster_whose_close_tells_what_each_sink_missed() {
+    fn over<S>(between: impl Fn(Downstream) -> S + Send + Sync + 'static)
+    where
+        S: Sink<Probe, Error = Infallible> + Send + Sync + 'static,
+    {
+        let make = move |end: Downstream| {
+            let (broadcaster, other) = (Broadcaster::new(), Recorder::keyed(Probe::stamp));
+            broadcaster.add(between(end.clone())).unwrap();
+            broadcaster.add(Slow::new(other.clone(), SHORT).queued()).unwrap();
+            let (told, closed) = (broadcaster.clone(), other.clone());
+            Subject::new(broadcaster).closes(move || closed.is_closed()).counted(move || {
+                // Once it is closed, and that is through, every handle tells the same.
+                let told = told
+                    .is_closed()
+                    .then(|| told.close())
+                    .filter(Closing::is_done)
+                    .map_or(0, |closing| closing.wait().err().map_or(0, |error| error.undelivered()));
+                let (here, there) = (set(end.delivered()), set(other.stamps()));
+                let (only_here, only_there) =
+                    (here.difference(&there).count(), there.difference(&here).count());
+                // What is told is what either missed, and what both did twice.
+                let by_both = told.saturating_sub((only_here + only_there) as u64);
+                only_there as u64 + by_both.div_ceil(2)
+            })
+        };
+        Conformance::of_subjects(make)
+            .without(OF_A_BROADCASTER)
+            // A queue that panics is closed, and so removed.
+            .without([Law::SurvivesPanic])
+            .rounds(90)
+            .assert();
+    }
+    over(|end| end);
+    over(|end| Slow::new(end, SHORT));
+    over(|end| Slow::new(end, SHORT).queued());
+    over(|end| Slow::new(end, SHORT).queued_with(Buffer::bounded(2)));
+}
+
+fn set(stamps: Vec<Stamp>) -> BTreeSet<Stamp> {
+    stamps.into_iter().collect()
+}
+
+#[test]
 fn broadcaster_of_queues() {
     Conformance::new(|end: Downstream| {
         let broadcaster = Broadcaster::new();

@@ -7,8 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use outflow::testing::{Conformance, Downstream, Law, Probe, Subject, Violation};
-use outflow::{CloseError, Closing, Flushing, Queue, Sink, SinkExt, WriteError, channel, sink};
+use outflow::testing::{Conformance, Downstream, Law, Probe, Stamp, Subject, Violation};
+use outflow::{CloseError, Closing, FlushError, Flushing, Queue, Sink, SinkExt, WriteError, channel, sink};
 
 type Answer = Result<(), WriteError<Probe, Infallible>>;
 
@@ -40,7 +40,7 @@ where
     F: Fn(Downstream) -> S + Send + Sync + 'static,
     S: Sink<Probe> + Send + Sync + 'static,
 {
-    let check = Conformance::new(make).laws([law]).limit(Duration::from_secs(4)).rounds(0);
+    let check = Conformance::new(make).laws([law]).limit(Duration::from_secs(4)).rounds(1);
     let violation = check.run().expect_err("it passes");
     assert_eq!(violation.law, law, "{violation}");
     assert!(violation.what.contains(says), "{violation}");
@@ -371,6 +371,101 @@ fn law_4_a_flush_is_through_too_early() {
 }
 
 #[test]
+fn law_4_a_flush_always_fails() {
+    breaks(Law::Accounted, "the flush failed (the disk is full)", |end| {
+        struct Fails(Downstream);
+        impl Sink<Probe> for Fails {
+            type Error = Infallible;
+            fn write(&self, event: Probe) -> Answer {
+                self.0.write(event)
+            }
+            fn flush(&self) -> Flushing {
+                Flushing::failed(FlushError::other("the disk is full"))
+            }
+            fn close(&self) -> Closing {
+                self.0.close()
+            }
+            fn is_closed(&self) -> bool {
+                self.0.is_closed()
+            }
+        }
+        Fails(end)
+    });
+}
+
+/// A queue whose close is that of the queue, but for what it tells once it was aborted.
+struct Aborted<S> {
+    queue: Queue<Probe>,
+    closing: OnceLock<Closing>,
+    tells: fn(CloseError) -> Result<(), CloseError>,
+    below: S,
+}
+
+impl<S> Aborted<S>
+where
+    S: Sink<Probe, Error = Infallible> + Clone + Send + Sync + 'static,
+{
+    fn over(end: S, tells: fn(CloseError) -> Result<(), CloseError>) -> Self {
+        // Slow, so that something is left.
+        let queue = end.clone().inspect(|_| thread::sleep(Duration::from_micros(50))).queued();
+        Self { queue, closing: OnceLock::new(), tells, below: end }
+    }
+}
+
+impl<S> Sink<Probe> for Aborted<S>
+where
+    S: Sink<Probe> + Send + Sync,
+{
+    type Error = Infallible;
+
+    fn write(&self, event: Probe) -> Answer {
+        self.queue.write(event)
+    }
+
+    fn flush(&self) -> Flushing {
+        self.queue.flush()
+    }
+
+    fn close(&self) -> Closing {
+        let begin = || {
+            let (closing, pending) = Closing::pending();
+            let (below, tells) = (self.queue.close(), self.tells);
+            let aborted = below.clone();
+            pending.on_abort(move || aborted.abort().or_else(tells));
+            thread::spawn(move || pending.finish(below.wait().or_else(tells)));
+            closing
+        };
+        let closing = self.closing.get_or_init(begin).clone();
+        // Nobody is to see it open who was told that it is closed.
+        while !self.queue.is_closed() {
+            thread::yield_now();
+        }
+        closing
+    }
+
+    fn is_closed(&self) -> bool {
+        self.queue.is_closed() || self.below.is_closed()
+    }
+}
+
+#[test]
+fn law_4_an_abort_tells_nothing_of_what_it_gives_up() {
+    breaks(Law::Accounted, "are missing, 0 are counted, after a race", |end| Aborted::over(end, |_| Ok(())));
+    // One less than it gives up.
+    let one_less = |error: CloseError| {
+        let events = error.undelivered().saturating_sub(1);
+        Err(CloseError::Undelivered { events, in_flight: 0 })
+    };
+    breaks(Law::Accounted, "are missing", move |end| Aborted::over(end, one_less));
+    // What tells more may count it for each of several sinks; what says that it does not know tells no lie.
+    let laws = [Law::Accounted, Law::CloseIsShared];
+    let twice =
+        |error: CloseError| Err(CloseError::Undelivered { events: 2 * error.undelivered(), in_flight: 0 });
+    Conformance::new(move |end| Aborted::over(end, twice)).laws(laws).assert();
+    Conformance::new(|end| Aborted::over(end, |_| Err(CloseError::Aborted))).laws(laws).assert();
+}
+
+#[test]
 fn law_5_the_downstream_is_not_closed() {
     breaks(Law::ClosesDownstream, "was not closed", |end| end.keep_open().closeable());
 }
@@ -543,6 +638,121 @@ fn law_7_what_the_downstream_refuses_is_gone_in_silence() {
             answer => answer,
         })
     });
+}
+
+#[test]
+fn law_7_what_the_downstream_refuses_is_counted_and_the_close_tells_nothing() {
+    let violation = Conformance::of_subjects(|end: Downstream| {
+        let (closed, dropped) = (AtomicBool::new(false), Arc::new(AtomicU64::new(0)));
+        let counts = Arc::clone(&dropped);
+        let sink = Broken::new(end, move |end: &Downstream, event: Probe| match end.write(event) {
+            Err(_) if !closed.swap(true, Ordering::SeqCst) => {
+                dropped.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            }
+            answer => answer,
+        });
+        Subject::new(sink).counted(move || counts.load(Ordering::SeqCst))
+    })
+    .laws([Law::ClosedBelow])
+    .run()
+    .unwrap_err();
+    assert_eq!(violation.law, Law::ClosedBelow, "{violation}");
+    assert!(violation.what.contains("the close tells nothing of it"), "{violation}");
+}
+
+/// Of ten events one comes to the downstream.
+fn is_tenth(stamp: Stamp) -> bool {
+    stamp.sequence % 10 == 9
+}
+
+/// The check of one law over a sink that lets few events through: `write` gets those.
+#[track_caller]
+fn breaks_over_few<W>(law: Law, says: &str, write: impl Fn() -> W + Send + Sync + 'static)
+where
+    W: Fn(&Downstream, Probe) -> Answer + Send + Sync + 'static,
+{
+    let make = move |end: Downstream| {
+        let write = write();
+        let few = Broken::new(end, move |end: &Downstream, event: Probe| {
+            if is_tenth(event.stamp()) {
+                write(end, event)
+            } else if end.is_closed() {
+                Err(WriteError::Closed(event))
+            } else {
+                Ok(())
+            }
+        });
+        Subject::new(few).delivers(is_tenth)
+    };
+    let violation = Conformance::of_subjects(make)
+        .laws([law])
+        .events(8)
+        .writers(2)
+        .limit(Duration::from_secs(4))
+        .run()
+        .expect_err("it passes");
+    assert_eq!(violation.law, law, "{violation}");
+    assert!(violation.what.contains(says), "{violation}");
+}
+
+#[test]
+fn law_8_a_lock_is_held_over_a_downstream_to_which_little_comes() {
+    breaks_over_few(Law::CalledFromWithin, "hangs", || {
+        let lock = Mutex::new(());
+        move |end: &Downstream, event: Probe| {
+            let _held = lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            end.write(event)
+        }
+    });
+}
+
+#[test]
+fn law_9_all_is_lost_after_a_panic_of_a_downstream_to_which_little_comes() {
+    breaks_over_few(Law::SurvivesPanic, "are missing", || {
+        let broken = AtomicBool::new(false);
+        move |end: &Downstream, event: Probe| {
+            if broken.load(Ordering::SeqCst) {
+                return if end.is_closed() { Err(WriteError::Closed(event)) } else { Ok(()) };
+            }
+            let guard = Guard(&broken);
+            let answer = end.write(event);
+            std::mem::forget(guard);
+            answer
+        }
+    });
+}
+
+/// Raises a flag if it is dropped, as by a panic.
+struct Guard<'a>(&'a AtomicBool);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn what_could_not_be_checked_is_reported() {
+    // Nothing comes to the downstream, and so it cannot call, nor panic.
+    let nothing = |end: Downstream| Subject::new(end.filter(|_: &Probe| false)).delivers(|_| false);
+    for law in [Law::CalledFromWithin, Law::SurvivesPanic] {
+        let violation = Conformance::of_subjects(nothing)
+            .laws([law])
+            .limit(Duration::from_secs(1))
+            .run()
+            .expect_err("it passes, unchecked");
+        assert_eq!(violation.law, law, "{violation}");
+        assert!(violation.what.contains("could not be checked"), "{violation}");
+    }
+    let without = [Law::CalledFromWithin, Law::SurvivesPanic];
+    Conformance::of_subjects(nothing).without(without).run().unwrap();
+}
+
+#[test]
+#[should_panic(expected = "a check without races would find little")]
+fn a_check_has_races() {
+    let _ = Conformance::new(|end: Downstream| end).rounds(0);
 }
 
 #[test]

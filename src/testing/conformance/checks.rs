@@ -1,5 +1,5 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -61,12 +61,23 @@ where
     }
 }
 
+/// How many events a close says were not delivered.
 fn undelivered(outcome: &Result<(), CloseError>) -> u64 {
     outcome.as_ref().err().map_or(0, CloseError::undelivered)
 }
 
-/// Closes, and tells how many events the close says were not delivered.
-fn close_and_wait<E>(trial: &Trial<E>) -> Option<u64>
+/// The same of a close that was aborted: there is one that does not know, and says so.
+fn undelivered_at_most(error: &CloseError) -> u64 {
+    match error {
+        CloseError::Aborted => u64::MAX,
+        CloseError::Sink { error, .. } => undelivered_at_most(error),
+        CloseError::Several(errors) => errors.iter().map(undelivered_at_most).fold(0, u64::saturating_add),
+        error => error.undelivered(),
+    }
+}
+
+/// Closes, and answers what the close tells; `None` if it hangs.
+fn close_and_wait<E>(trial: &Trial<E>) -> Option<Result<(), CloseError>>
 where
     E: Clone + Send + 'static,
 {
@@ -74,7 +85,15 @@ where
     if outcome.is_none() {
         trial.found(trial.current_step().0, "a close is not through");
     }
-    outcome.map(|outcome| undelivered(&outcome))
+    outcome
+}
+
+/// How a law is reported that a check had to leave open.
+fn not_checked<E>(trial: &Trial<E>, law: Law, writes: &str)
+where
+    E: Clone + Send + 'static,
+{
+    trial.found(law, format!("it could not be checked, since {writes} came to the downstream"));
 }
 
 /// One writer, a flush, a close, writes after it, another close.
@@ -93,9 +112,13 @@ where
     }
     trial.step(Law::Accounted, "at the flush");
     let flushed = trial.sink().flush().within(trial.plan.limit / 2);
-    if matches!(flushed, Err(FlushError::TimedOut)) {
-        trial.found(Law::Accounted, "the flush is not through");
-        return;
+    match &flushed {
+        Ok(()) => {}
+        Err(FlushError::TimedOut) => {
+            trial.found(Law::Accounted, "the flush is not through");
+            return;
+        }
+        Err(error) => trial.found(Law::Accounted, format!("the flush failed ({error})")),
     }
     if trial.close_is_barrier && flushed.is_ok() && trial.accounted(0) < trial.accepted() {
         let (there, accepted) = (trial.accounted(0), trial.accepted());
@@ -134,12 +157,12 @@ where
     trial.drop_all();
 }
 
-/// Several writers against several closers, one of which may abort.
+/// Several writers against several closers, one of which aborts every third time.
 fn race<E>(trial: &Arc<Trial<E>>, round: u32)
 where
     E: Clone + Send + 'static,
 {
-    let aborts = round % 3 == 2 && trial.has_counts();
+    let aborts = round % 3 == 2;
     trial.step(Law::CloseIsShared, "while writers race with closers");
     let writers = trial.plan.writers;
     let threads = usize::try_from(writers).unwrap_or(usize::MAX).saturating_add(CLOSERS as usize);
@@ -180,7 +203,11 @@ where
     let outcomes: Vec<_> = told.iter().map(|(_, _, outcome)| outcome.clone()).collect();
     same_outcome(trial, &outcomes);
     trial.step(Law::Accounted, "after a race of writers and closers");
-    trial.account(&written, outcomes.first().map_or(0, undelivered), Law::Accounted);
+    let given_up = match outcomes.first() {
+        Some(Err(error)) if aborts => undelivered_at_most(error),
+        first => first.map_or(0, undelivered),
+    };
+    trial.account(&written, given_up, Law::Accounted);
     // Only now, since what is not there by the end was not told too early but is lost.
     for (before, there, _) in told {
         if trial.close_is_barrier && !aborts {
@@ -263,26 +290,54 @@ where
     let mut written = Written::default();
     (0..4).for_each(|n| _ = trial.write(Stamp::new(0, n), &mut written));
     trial.end.end();
-    let deadline = Instant::now() + trial.plan.limit / 4;
-    let mut sequence = 4;
-    while trial.write(Stamp::new(0, sequence), &mut written) != Answer::Closed {
-        if Instant::now() > deadline {
-            trial.found(Law::ClosedBelow, "it still accepts, or fails, what is written to it");
-            break;
-        }
-        sequence += 1;
-        if sequence > 100 {
-            thread::sleep(Duration::from_micros(100));
-        }
+    if write_on(trial, 4, &mut written, |_| false) != Answer::Closed {
+        trial.found(Law::ClosedBelow, "it still accepts, or fails, what is written to it");
     }
     if !trial.poll(|| trial.sink().is_closed()) {
         trial.found(Law::ClosedBelow, "is_closed() is false");
     }
-    if let Some(told) = close_and_wait(trial) {
-        trial.account(&written, told, Law::ClosedBelow);
-        trial.drop_all();
+    let Some(outcome) = close_and_wait(trial) else { return };
+    trial.account(&written, undelivered(&outcome), Law::ClosedBelow);
+    if let Some(stamp) = trial.refused_unseen(&written).filter(|_| outcome.is_ok()) {
+        trial.found(
+            Law::ClosedBelow,
+            format!("{stamp} was accepted, and refused by the downstream, and the close tells nothing of it"),
+        );
+    }
+    trial.drop_all();
+}
+
+/// One writer writes, from this event on, until what is waited for has happened, or it is refused as `Closed`, or
+/// a quarter of the time is over. How much of what is written comes to the downstream, and when, is the sink's.
+fn write_on<E>(
+    trial: &Trial<E>,
+    first: u64,
+    written: &mut Written,
+    mut has_happened: impl FnMut(u64) -> bool,
+) -> Answer
+where
+    E: Clone + Send + 'static,
+{
+    let deadline = Instant::now() + trial.plan.limit / 4;
+    let mut sequence = first;
+    loop {
+        let answer = trial.write(Stamp::new(0, sequence), written);
+        sequence += 1;
+        if answer == Answer::Closed || has_happened(sequence) || Instant::now() > deadline {
+            return answer;
+        }
+        if sequence - first > 100 {
+            thread::sleep(Duration::from_micros(100));
+        }
     }
 }
+
+/// What is to happen with this write of one writer that comes to the downstream, if there are as many.
+const ECHOED: u64 = 2;
+const CLOSED: u64 = 5;
+
+/// How many events are written from within if hardly any of them is to come to the downstream.
+const MOST_ECHOES: u64 = 1000;
 
 /// The downstream writes to the sink, flushes it and closes it.
 fn from_within<E>(trial: &Arc<Trial<E>>)
@@ -294,20 +349,25 @@ where
     }
     trial.step(Law::CalledFromWithin, "while the downstream calls the sink");
     let (sender, from_inside) = mpsc::channel();
-    let echoed = AtomicBool::new(false);
-    let closed = AtomicBool::new(false);
-    let weak = Arc::downgrade(trial);
+    let came = Arc::new(AtomicU64::new(0));
+    let (weak, count) = (Arc::downgrade(trial), Arc::clone(&came));
     trial.end.call(Some(Arc::new(move |event| {
         let Some(trial) = weak.upgrade() else { return };
-        let stamp = (trial.plan.stamp)(event);
-        if stamp.writer == 0 && stamp.sequence >= 1 && !echoed.swap(true, Ordering::SeqCst) {
+        if (trial.plan.stamp)(event).writer > 0 {
+            return;
+        }
+        let nth = count.fetch_add(1, Ordering::SeqCst) + 1;
+        if nth == ECHOED {
             let mut written = Written::default();
-            (0..4).for_each(|n| _ = trial.write(Stamp::new(1, n), &mut written));
+            // At least some that are to come to the downstream in their turn.
+            let enough = |n: u64| n >= 4 && (0..n).filter(|n| trial.delivers(Stamp::new(1, *n))).count() >= 2;
+            let echoes = (4..=MOST_ECHOES).find(|n| enough(*n)).unwrap_or(MOST_ECHOES);
+            (0..echoes).for_each(|n| _ = trial.write(Stamp::new(1, n), &mut written));
             let _ = trial.sink().is_closed();
             drop(trial.sink().flush());
             let _ = sender.send(written);
         }
-        if stamp.writer == 0 && stamp.sequence >= 4 && !closed.swap(true, Ordering::SeqCst) {
+        if nth == CLOSED {
             drop(trial.close());
             let mut written = Written::default();
             trial.write(Stamp::new(2, 0), &mut written);
@@ -316,20 +376,23 @@ where
         }
     })));
     let mut written = Written::default();
-    (0..8).for_each(|n| _ = trial.write(Stamp::new(0, n), &mut written));
-    // All that is to be called from within is, once what was accepted is delivered.
-    let told = close_and_wait(trial);
-    if let Some(drained) = told {
-        trial.end.call(None);
-        // A call that is under way holds the sender until it is through.
-        let inside: Vec<Written> = from_inside.iter().collect();
-        let written = Written::join(inside.into_iter().chain([written]));
-        trial.account(&written, drained, Law::Accounted);
-        trial.drop_all();
+    let closes = |came: &AtomicU64| came.load(Ordering::SeqCst) >= CLOSED;
+    write_on(trial, 0, &mut written, |sequence| sequence >= 8 && closes(&came));
+    // What was accepted is delivered, or given up, by then.
+    let Some(outcome) = close_and_wait(trial) else { return };
+    if !closes(&came) {
+        let writes = format!("{} writes, fewer than {CLOSED},", came.load(Ordering::SeqCst));
+        not_checked(trial, Law::CalledFromWithin, &writes);
     }
+    trial.end.call(None);
+    // A call that is under way holds the sender until it is through.
+    let inside: Vec<Written> = from_inside.iter().collect();
+    let written = Written::join(inside.into_iter().chain([written]));
+    trial.account(&written, undelivered(&outcome), Law::Accounted);
+    trial.drop_all();
 }
 
-/// The downstream panics, once, in the middle.
+/// The downstream panics, once, in the middle of what comes to it.
 fn panics<E>(trial: &Arc<Trial<E>>)
 where
     E: Clone + Send + 'static,
@@ -353,13 +416,26 @@ where
             .collect();
         Written::join(writers.into_iter().map(joined))
     });
+    // Not all of that needs to have come, and what comes after the panic is what this is about.
+    trial.end.panic_next();
+    let mut after = Written::default();
+    let mut due = None;
+    write_on(trial, trial.plan.events, &mut after, |_| {
+        if due.is_none() && trial.end.panicked() > 0 {
+            due = Some(trial.accepted() + trial.plan.events / 2);
+        }
+        due.is_some_and(|due| trial.accepted() >= due)
+    });
+    let written = Written::join([written, after]);
     if written.panicked > trial.end.panicked() {
         trial.found(Law::SurvivesPanic, format!("{} writes panicked for one panic", written.panicked));
     }
-    if let Some(told) = close_and_wait(trial) {
-        trial.account(&written, told, Law::SurvivesPanic);
-        trial.drop_all();
+    let Some(outcome) = close_and_wait(trial) else { return };
+    if trial.end.panicked() == 0 {
+        not_checked(trial, Law::SurvivesPanic, "no write");
     }
+    trial.account(&written, undelivered(&outcome), Law::SurvivesPanic);
+    trial.drop_all();
 }
 
 /// Of the events that were accepted before a close began, so many are there when it was told to be through.

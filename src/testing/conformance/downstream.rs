@@ -40,6 +40,8 @@ struct State<E> {
     delivered: Vec<Stamp>,
     /// Refused after a close.
     late: Vec<Stamp>,
+    /// Refused since it had closed by itself.
+    refused: Vec<Stamp>,
     closed: bool,
     closes: u64,
     /// Where a write waits before anything else.
@@ -56,6 +58,7 @@ impl<E> Downstream<E> {
         let state = State {
             delivered: Vec::new(),
             late: Vec::new(),
+            refused: Vec::new(),
             closed: false,
             closes: 0,
             hold: None,
@@ -88,6 +91,10 @@ impl<E> Downstream<E> {
         self.shared.state.lock().late.clone()
     }
 
+    pub(super) fn refused(&self) -> Vec<Stamp> {
+        self.shared.state.lock().refused.clone()
+    }
+
     /// Whether somebody closed it: not by itself.
     pub(super) fn was_closed(&self) -> bool {
         self.shared.state.lock().closes > 0
@@ -112,8 +119,15 @@ impl<E> Downstream<E> {
         drop(before);
     }
 
+    /// Panics once, after so many writes have come.
     pub(super) fn panic_after(&self, writes: u64) {
         self.shared.state.lock().panic_in = Some(writes);
+    }
+
+    /// Panics with the next write, if it is still to panic.
+    pub(super) fn panic_next(&self) {
+        let mut state = self.shared.state.lock();
+        state.panic_in = state.panic_in.map(|_| 0);
     }
 
     /// Takes an event, unless it is closed.
@@ -133,6 +147,8 @@ impl<E> Downstream<E> {
         if state.closed {
             if state.closes > 0 {
                 state.late.push(stamp);
+            } else {
+                state.refused.push(stamp);
             }
             return false;
         }

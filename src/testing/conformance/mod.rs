@@ -24,14 +24,15 @@ use crate::Sink;
 /// sink, or a [`Subject`], which also says how to read what else becomes of an event. Then it
 ///
 /// - writes by itself, flushes, closes, writes after the close and closes again;
-/// - races several writers with several closers and, if the subject has counts, with aborts, many times over;
+/// - races several writers with several closers, many times over, and with an abort every third time;
 /// - closes while a write is held up downstream;
 /// - lets the downstream close by itself;
 /// - calls the sink from within the downstream;
 /// - has the downstream panic;
 ///
 /// and after each accounts for every event that it wrote. What hangs is ended by a time limit and reported;
-/// its threads stay behind.
+/// its threads stay behind. The last three write until the downstream has done what it is to do: if too few
+/// writes come to it for that, the law could not be checked, and that is reported as a violation of it.
 ///
 /// A race shows what it shows: that a sink passes is no proof. What a check cannot see by its nature a
 /// [`Subject`] may have to tell it, and a law that a sink does not claim is left out by name:
@@ -295,7 +296,12 @@ where
         self
     }
 
-    /// How many times writers race with closers; a sink is made for each.
+    /// How many times writers race with closers; a sink is made for each. Every third race, from the third on, has
+    /// an abort in it.
+    ///
+    /// # Panics
+    ///
+    /// If it is 0.
     ///
     /// # Examples
     ///
@@ -306,7 +312,9 @@ where
     /// Conformance::new(|end: Downstream| end.queued()).rounds(100).run()?;
     /// # Ok::<(), outflow::testing::Violation>(())
     /// ```
+    #[track_caller]
     pub fn rounds(mut self, rounds: u32) -> Self {
+        assert!(rounds > 0, "a check without races would find little: give at least 1");
         self.plan.rounds = rounds;
         self
     }

@@ -68,7 +68,8 @@ impl<E> Subject<E> {
     }
 
     /// For a sink that delivers elsewhere: the stamps of what it delivered, in the order in which it came. The
-    /// downstream is then none of it, and what needs one is not checked.
+    /// downstream is then none of it, and what needs one is not checked: laws 5, 7, 8 and 9, and a close while a
+    /// write is held up.
     ///
     /// # Examples
     ///
@@ -120,7 +121,9 @@ impl<E> Subject<E> {
 
     /// How many events it accepted, neither delivered nor [`spilled`](Subject::spilled), and counted: dropped,
     /// lost. See the example of the type. Without this it is what the close tells as
-    /// [`undelivered`](crate::CloseError::undelivered), and aborts are not checked.
+    /// [`undelivered`](crate::CloseError::undelivered); after an abort, which tells an event for each of several
+    /// sinks that miss it, and one in flight that may arrive yet, at most that; or anything, if the close says with
+    /// [`Aborted`](crate::CloseError::Aborted) that it does not know.
     ///
     /// # Examples
     ///
