@@ -134,6 +134,9 @@ impl<E> Recorder<E> {
 
     /// A copy of the events, in the order in which they came.
     ///
+    /// They are cloned one by one with the recorder locked: writers wait meanwhile, and an event whose `clone` calls
+    /// the recorder hangs. [`stamps`](Recorder::stamps) clones none.
+    ///
     /// # Examples
     ///
     /// ```
