@@ -1,16 +1,21 @@
-//! An abort of a broadcaster tells of every event that a sink missed, and of nothing else.
+//! An abort tells of every event that was not delivered, and of no other, whatever goes on beside it: of a
+//! broadcaster, of which sink missed it.
 
 mod common;
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Latch, SOON, in_time, wait_until};
+use common::{Latch, PLANNED, SOON, hush_planned_panics, in_time, wait_until};
+use outflow::log::{FollowOptions, Log};
 use outflow::retry::Constant;
-use outflow::{Broadcaster, Buffer, CloseError, SharedSink, Sink, SinkExt, sink};
+use outflow::{
+    Broadcaster, Buffer, CloseError, Closing, FlushError, Flushing, SharedSink, Sink, SinkExt, WriteError,
+    sink,
+};
 
 /// An endpoint that is down, under a retry that nothing but a close wakes. Counts the attempts.
 fn dead(attempts: &Arc<AtomicUsize>) -> impl Sink<u32, Error = Infallible> + Send + Sync + 'static {
@@ -205,4 +210,385 @@ fn beside_writes_that_wait_in_a_backoff_accounts_for_each_of_them() {
         let dead = broadcaster.ended().recent.into_iter().find(|ended| ended.id == id);
         assert_eq!(dead.and_then(|ended| ended.error).map_or(0, |error| error.undelivered()), accepted);
     }
+}
+
+/// Aborts twice at once and answers both outcomes.
+fn abort_twice(close: impl Fn() -> Closing) -> [Result<(), CloseError>; 2] {
+    let (one, other) = (close(), close());
+    let aborter = thread::spawn(move || other.abort());
+    [one.abort(), aborter.join().unwrap()]
+}
+
+fn undelivered(outcome: &Result<(), CloseError>) -> u64 {
+    outcome.as_ref().err().map_or(0, CloseError::undelivered)
+}
+
+#[test]
+fn beside_another_tells_the_same_of_a_queue() {
+    in_time("the aborts", || {
+        for round in 0..10_000 {
+            let queue = dead(&Arc::default()).queued();
+            let events = 3 + round % 40;
+            queue.write_all(0..events).unwrap();
+            for outcome in abort_twice(|| queue.close()) {
+                assert_eq!(undelivered(&outcome), u64::from(events), "{outcome:?} {:?}", queue.stats());
+            }
+        }
+    });
+}
+
+#[test]
+fn beside_another_tells_the_same_of_a_log() {
+    in_time("the aborts", || {
+        for _ in 0..1000 {
+            let log = Log::new();
+            log.follow(dead(&Arc::default()));
+            log.write_all(0..1000).unwrap();
+            for outcome in abort_twice(|| log.close()) {
+                assert_eq!(undelivered(&outcome), 1000, "{outcome:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn beside_another_and_a_writer_tells_the_same_of_a_log() {
+    for round in 0..500_u64 {
+        let log = Log::new();
+        let delivered = sink::collector();
+        log.follow(delivered.clone());
+        let writer = {
+            let log = log.clone();
+            thread::spawn(move || (0..).take_while(|event| log.write(*event).is_ok()).count() as u64)
+        };
+        thread::sleep(Duration::from_micros(round * 7 % 300));
+        let outcomes = abort_twice(|| log.close());
+        let accepted = writer.join().unwrap();
+        for outcome in outcomes {
+            assert_eq!(delivered.len() as u64 + undelivered(&outcome), accepted, "{outcome:?}");
+        }
+    }
+}
+
+/// A spill that lets `free` events pass and keeps the others back until they may.
+fn slow_spill(
+    free: usize,
+    gate: &Latch,
+) -> (impl Sink<u32, Error = Infallible> + Send + Sync + 'static, sink::Collector<u32>) {
+    let (gate, saved) = (gate.clone(), sink::collector());
+    let kept = saved.clone();
+    let spill = sink::for_each(move |event: u32| {
+        if kept.len() >= free {
+            gate.pass();
+        }
+        kept.write(event).unwrap();
+    });
+    (spill, saved)
+}
+
+#[test]
+fn beside_another_that_is_in_a_spill_knows_what_that_will_get() {
+    in_time("the aborts", || {
+        let gate = Latch::new();
+        let (spill, saved) = slow_spill(0, &gate);
+        let queue = dead(&Arc::default()).queued_with(Buffer::unbounded().spill(spill));
+        queue.write_all(0..10).unwrap();
+        let aborters = [(); 2].map(|()| {
+            let closing = queue.close();
+            thread::spawn(move || closing.abort())
+        });
+        // Each helps to spill what is left.
+        gate.arrived(2);
+        gate.open();
+        let outcomes = aborters.map(|aborter| aborter.join().unwrap());
+        assert_eq!(outcomes.each_ref().map(undelivered), [10, 10], "{outcomes:?}");
+        wait_until("all are spilled", || saved.len() == 10);
+
+        let gate = Latch::new();
+        let (spill, saved) = slow_spill(0, &gate);
+        let log = Log::new();
+        let follower = log.follow_with(FollowOptions::new().spill(spill), dead(&Arc::default())).unwrap();
+        log.write_all(0..10).unwrap();
+        let first = follower.close();
+        let first = thread::spawn(move || first.abort());
+        gate.arrived(1);
+        // The first spills alone, and this one does not wait for it longer than for a write.
+        let second = follower.close().abort();
+        gate.open();
+        let outcomes = [second, first.join().unwrap()];
+        assert_eq!(outcomes.each_ref().map(undelivered), [10, 10], "{outcomes:?}");
+        wait_until("all are spilled", || saved.len() == 10);
+    });
+}
+
+#[test]
+fn of_a_follower_that_has_ended_by_itself_and_still_spills_knows_what_it_will_spill() {
+    hush_planned_panics();
+    for panics in [false, true] {
+        in_time("the abort", move || {
+            let ends = sink::for_each(|_: u32| std::panic::panic_any(PLANNED));
+            if !panics {
+                drop(ends.close());
+            }
+            let start = Latch::new();
+            let held = {
+                let start = start.clone();
+                ends.inspect(move |_| start.pass())
+            };
+            // The event that is refused is spilled before it is over. One that it panics on is lost.
+            let gate = Latch::new();
+            let (spill, _saved) = slow_spill(usize::from(!panics), &gate);
+            let log = Log::new();
+            let follower = log.follow_with(FollowOptions::new().spill(spill), held).unwrap();
+            log.write_all(0..10).unwrap();
+            start.open();
+            gate.arrived(1);
+            let outcome = follower.close().abort();
+            gate.open();
+            match outcome {
+                Err(CloseError::Panicked { events: 10, .. }) if panics => {}
+                Err(CloseError::DownstreamClosed { events: 10 }) if !panics => {}
+                outcome => panic!("{outcome:?}, panics: {panics}"),
+            }
+        });
+    }
+}
+
+#[test]
+fn over_a_tee_tells_of_the_event_that_one_side_missed() {
+    for broadcast in [false, true] {
+        let attempts = Arc::default();
+        let log = sink::collector();
+        let tee = log.clone().tee(dead(&attempts));
+        let above: SharedSink<u32> = if broadcast {
+            let broadcaster = Broadcaster::new();
+            broadcaster.add(tee).unwrap();
+            broadcaster.queued().shared()
+        } else {
+            tee.queued().shared()
+        };
+        above.write(1).unwrap();
+        wait_until("the write is in its backoff", || attempts.load(Ordering::SeqCst) == 1);
+        let error = above.close().abort().unwrap_err();
+        assert_eq!((log.len(), error.undelivered()), (1, 1), "{error:?}");
+        assert!(error.to_string().contains("one side of a tee"), "{error}");
+    }
+}
+
+#[test]
+fn a_tees_close_waits_for_a_write_and_says_so_to_one_that_waits_within_it() {
+    let (inside, go) = (Latch::new(), Latch::new());
+    let within: Arc<OnceLock<SharedSink<u32>>> = Arc::default();
+    let tee = {
+        let (inside, go, within) = (inside.clone(), go.clone(), Arc::clone(&within));
+        let waits = sink::for_each(move |_: u32| {
+            assert!(matches!(within.wait().close().wait(), Err(CloseError::WouldDeadlock)));
+            inside.open();
+            go.pass();
+        });
+        sink::discard().tee(waits).shared()
+    };
+    let _ = within.set(Arc::clone(&tee));
+    let writer = {
+        let tee = Arc::clone(&tee);
+        thread::spawn(move || tee.write(1).is_ok())
+    };
+    inside.pass();
+    assert!(!tee.close().is_done());
+    go.open();
+    assert!(writer.join().unwrap());
+    tee.close().wait().unwrap();
+}
+
+#[test]
+fn while_the_closes_are_begun_reaches_the_sinks() {
+    let (closing, go) = (Latch::new(), Latch::new());
+    /// Its close takes its time, though it should not.
+    struct SlowToClose(Latch, Latch);
+    impl Sink<u32> for SlowToClose {
+        type Error = Infallible;
+
+        fn write(&self, _: u32) -> Result<(), WriteError<u32, Infallible>> {
+            Ok(())
+        }
+
+        fn flush(&self) -> Flushing {
+            Flushing::done()
+        }
+
+        fn close(&self) -> Closing {
+            self.0.open();
+            self.1.pass();
+            Closing::done()
+        }
+    }
+    let broadcaster = Broadcaster::new();
+    broadcaster.add(SlowToClose(closing.clone(), go.clone())).unwrap();
+    let saved = sink::collector();
+    let queue = dead(&Arc::default()).queued_with(Buffer::unbounded().spill(saved.clone()));
+    broadcaster.add(queue.clone()).unwrap();
+    broadcaster.write_all(0..5).unwrap();
+    let closer = {
+        let broadcaster = broadcaster.clone();
+        thread::spawn(move || broadcaster.close().wait())
+    };
+    closing.pass();
+    let aborter = {
+        let closing = broadcaster.close();
+        thread::spawn(move || closing.abort())
+    };
+    // Both are in the close of the first sink.
+    go.arrived(2);
+    go.open();
+    assert_eq!(undelivered(&aborter.join().unwrap()), 5);
+    assert_eq!(undelivered(&closer.join().unwrap()), 5);
+    assert_eq!((saved.len(), queue.stats().pending), (5, 0));
+}
+
+#[test]
+fn has_the_answer_of_a_hook_however_long_that_takes() {
+    let (called, go) = (Latch::new(), Latch::new());
+    let (closing, pending) = Closing::pending();
+    {
+        let (called, go, own) = (called.clone(), go.clone(), closing.clone());
+        pending.on_abort(move || {
+            // One that the hook itself calls cannot have it.
+            assert!(matches!(own.abort(), Err(CloseError::Aborted)));
+            called.open();
+            go.pass();
+            Err(CloseError::Undelivered { events: 3, in_flight: 0 })
+        });
+    }
+    let aborters: Vec<_> = (0..2)
+        .map(|_| {
+            let closing = closing.clone();
+            thread::spawn(move || closing.abort())
+        })
+        .collect();
+    called.pass();
+    // Longer than an abort gives a write.
+    thread::sleep(Duration::from_millis(150));
+    go.open();
+    for aborter in aborters {
+        assert_eq!(undelivered(&aborter.join().unwrap()), 3);
+    }
+}
+
+#[test]
+fn a_hook_that_another_takes_the_place_of_is_dropped_without_a_lock() {
+    struct Looks(Closing);
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            assert!(!self.0.is_done());
+        }
+    }
+    in_time("the drop", || {
+        let (closing, pending) = Closing::pending();
+        let looks = Looks(closing.clone());
+        pending.on_abort(move || {
+            let _looks = &looks;
+            Ok(())
+        });
+        pending.on_abort(|| Ok(()));
+        closing.abort().unwrap();
+    });
+}
+
+#[test]
+fn from_within_a_sinks_own_close_comes_to_an_end() {
+    struct Aborts(Arc<OnceLock<Closing>>, Arc<AtomicUsize>);
+    impl Sink<u32> for Aborts {
+        type Error = Infallible;
+
+        fn write(&self, _: u32) -> Result<(), WriteError<u32, Infallible>> {
+            Ok(())
+        }
+
+        fn flush(&self) -> Flushing {
+            Flushing::done()
+        }
+
+        fn close(&self) -> Closing {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            let _ = self.0.wait().abort();
+            Closing::done()
+        }
+    }
+    in_time("the close", || {
+        let (above, calls) = (Arc::default(), Arc::default());
+        let queue = Aborts(Arc::clone(&above), Arc::clone(&calls)).queued();
+        queue.write(1).unwrap();
+        let _ = above.set(queue.close());
+        let _ = queue.close().wait();
+        assert!(calls.load(Ordering::SeqCst) < 10);
+    });
+}
+
+#[test]
+fn from_within_the_destructor_of_each_of_many_events_comes_to_an_end() {
+    const EVENTS: u64 = 100_000;
+
+    struct Aborts(Arc<OnceLock<Closing>>);
+    impl Drop for Aborts {
+        fn drop(&mut self) {
+            let _ = self.0.get().map(Closing::abort);
+        }
+    }
+    in_time("the abort", || {
+        let above = Arc::default();
+        let dead = sink::from_fn(|_: &Aborts| Err("down")).retry(Constant::new(Duration::from_secs(3600)));
+        let queue = dead.queued();
+        for _ in 0..EVENTS {
+            assert!(queue.write(Aborts(Arc::clone(&above))).is_ok());
+        }
+        let closing = queue.close();
+        let _ = above.set(closing.clone());
+        assert_eq!(closing.abort().unwrap_err().undelivered(), EVENTS);
+    });
+}
+
+#[test]
+fn a_flush_that_is_asked_for_after_it_is_told_with_the_close() {
+    let go = Latch::new();
+    let queue = {
+        let go = go.clone();
+        sink::for_each(move |_: u32| go.pass()).queued()
+    };
+    queue.write(1).unwrap();
+    go.arrived(1);
+    assert!(matches!(queue.close().abort(), Err(CloseError::Undelivered { events: 0, in_flight: 1 })));
+    assert!(matches!(queue.flush().within(SOON), Err(FlushError::Closed(_))));
+    go.open();
+}
+
+#[test]
+fn a_close_of_thousands_that_are_put_together_one_by_one_is_told() {
+    // On a thread with the stack of any other.
+    in_time("the close", || {
+        let mut all = Closing::done();
+        let pending: Vec<_> = (0..6000)
+            .map(|_| {
+                let (closing, pending) = Closing::pending();
+                all = Closing::all([all.clone(), closing]);
+                pending
+            })
+            .collect();
+        let (last, first) = pending.split_first().unwrap();
+        first.iter().for_each(|pending| pending.finish(Ok(())));
+        assert!(!all.is_done());
+        last.finish(Ok(()));
+        all.wait().unwrap();
+    });
+}
+
+#[test]
+fn a_close_that_meets_the_same_again_and_again_is_not_looked_through_again_and_again() {
+    in_time("the abort", || {
+        let (mut closing, _pending) = Closing::pending();
+        // A million ways lead to the bottom.
+        for _ in 0..20 {
+            closing = Closing::all([closing.clone(), closing.clone()]);
+        }
+        assert!(matches!(closing.abort(), Err(CloseError::Aborted | CloseError::Several(_))));
+    });
 }

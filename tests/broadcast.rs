@@ -356,7 +356,10 @@ fn replace_takes_the_place_of_a_sink_and_closes_nothing() {
     broadcaster.write(2).unwrap();
     assert_eq!((old.events(), new.events()), (vec![1], vec![2]));
     assert!(!old.is_closed());
-    broadcaster.remove(id);
+    assert!(broadcaster.contains(id));
+    assert_eq!(broadcaster.ids(), [id]);
+    assert!(broadcaster.remove(id).is_some());
+    assert!(!broadcaster.contains(id) && !new.is_closed());
     assert!(broadcaster.replace(id, sink::discard()).is_err());
 }
 

@@ -1138,3 +1138,21 @@ fn an_abort_whose_spill_writes_to_the_log_does_not_wait_for_its_own_follower() {
         }
     });
 }
+
+#[test]
+fn a_follower_that_is_detached_in_a_write_holds_up_neither_a_flush_nor_the_close_of_the_log() {
+    let go = Latch::new();
+    let log = Log::new();
+    let follower = {
+        let go = go.clone();
+        log.follow(sink::for_each(move |_: u32| go.pass()))
+    };
+    log.write(1).unwrap();
+    go.arrived(1);
+    let before = log.flush();
+    assert!(follower.detach().is_some());
+    before.within(SOON).unwrap();
+    log.flush().within(SOON).unwrap();
+    log.close().within(SOON).unwrap();
+    go.open();
+}

@@ -105,9 +105,12 @@ where
     {
         match self {
             Self::Told(outcome) => Self::Told(f(outcome.clone())),
-            Self::Pending(_) => {
+            Self::Pending(awaited) => {
                 let completion = Completion::new();
-                self.resolve(&completion, true, f);
+                let node: Arc<dyn Node> = awaited.clone();
+                completion.await_first(&node);
+                let told = Arc::clone(&completion);
+                awaited.then(move |outcome| told.complete(f(outcome.clone())));
                 Self::Pending(completion)
             }
         }
@@ -143,8 +146,8 @@ where
         };
         for (at, answer) in answers.iter().enumerate() {
             if let Self::Pending(awaited) = answer {
-                // Nothing awaits a completion that was made here, so this cannot be a ring.
-                completion.await_on(awaited.clone(), true);
+                let awaited: Arc<dyn Node> = awaited.clone();
+                completion.await_first(&awaited);
             }
             let tell = tell.clone();
             answer.then(move |outcome| tell(at, outcome));

@@ -13,9 +13,11 @@
 //!   concern. The waiter reads `nudges` before it walks and sleeps only if it has not moved since.
 //! - Edges never form a cycle: `link` refuses one that would, under one lock for all edges. Two queues that
 //!   drain into each other are each through when the rest is.
-//! - Callbacks run, and what the graph held is dropped, without any lock held.
+//! - Callbacks run, and what the graph held is dropped, without any lock held. One callback tells the next
+//!   completion, and so on upwards; where that goes deep, the rest waits until the stack is short again.
 
-use std::collections::HashSet;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashSet, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 use std::thread::{self, ThreadId};
@@ -192,7 +194,8 @@ where
         drop(state);
         self.changed.notify_all();
         for call in then {
-            call(&outcome);
+            let outcome = outcome.clone();
+            tell(move || call(&outcome));
         }
         // An abort's hook may hold whatever its author likes.
         drop_caught((awaits, dependents, aborter));
@@ -369,6 +372,36 @@ where
     }
 }
 
+/// Calls `f`: now, or if this thread is deep in others, when it is out of them.
+fn tell(f: impl FnOnce() + Send + 'static) {
+    const DEEP: usize = 64;
+
+    type Rest = RefCell<VecDeque<Box<dyn FnOnce() + Send>>>;
+    thread_local! {
+        static DEPTH: Cell<usize> = const { Cell::new(0) };
+        static REST: Rest = const { RefCell::new(VecDeque::new()) };
+    }
+
+    let depth = DEPTH.try_with(Cell::get).unwrap_or(0);
+    if depth == DEEP {
+        let mut f: Option<Box<dyn FnOnce() + Send>> = Some(Box::new(f));
+        let later = REST.try_with(|rest| rest.borrow_mut().extend(f.take()));
+        if later.is_err() {
+            // The thread is being torn down.
+            f.into_iter().for_each(|f| f());
+        }
+        return;
+    }
+    let _ = DEPTH.try_with(|deep| deep.set(depth + 1));
+    f();
+    if depth == 0 {
+        while let Some(f) = REST.try_with(|rest| rest.borrow_mut().pop_front()).ok().flatten() {
+            f();
+        }
+    }
+    let _ = DEPTH.try_with(|deep| deep.set(depth));
+}
+
 /// Adds that `from` awaits `to`. Answers `false`, and adds nothing, if `to` awaits `from`.
 pub(crate) fn link(from: &Arc<dyn Node>, to: Arc<dyn Node>, aborts: bool, add: impl FnOnce(Edge)) -> bool {
     static EDGES: Mutex<()> = Mutex::new(());
@@ -388,6 +421,14 @@ impl<X> Completion<X>
 where
     X: LifecycleError,
 {
+    /// Adds that `self`, which was just made and which nothing awaits, awaits `to`. That cannot close a ring, nor
+    /// is there anybody to be told of the edge.
+    pub(crate) fn await_first(self: &Arc<Self>, to: &Arc<dyn Node>) {
+        let from: Arc<dyn Node> = self.clone();
+        to.add_dependent(Arc::downgrade(&from));
+        self.state.lock().awaits.push(Edge { to: Arc::clone(to), aborts: true });
+    }
+
     /// Adds that `self` awaits `to`: see [`link`].
     pub(crate) fn await_on(self: &Arc<Self>, to: Arc<dyn Node>, aborts: bool) -> bool {
         let from: Arc<dyn Node> = self.clone();
