@@ -46,9 +46,8 @@ const QUEUE_IN_FLIGHT: &str = "outflow_queue_in_flight";
 /// one that was closed.
 ///
 /// It keeps nothing open: a queue whose last handle is dropped closes as it would. What it holds of one is
-/// let go by the first update after its end, of a meter by the first after every handle is dropped, with the last
-/// counts published. So is a counter, but for one that was given twice, to this publisher or another: each then
-/// holds a handle, and it is kept.
+/// let go by the first update after its end, of a meter or a counter by the first after every handle is dropped, with
+/// the last counts published.
 ///
 /// # Examples
 ///
@@ -208,7 +207,7 @@ impl Publisher {
         self.add(OfCounter {
             metric: RETRIES,
             name: name.into(),
-            counter: retries.clone(),
+            count: Box::new(retries.observer()),
             told: Told::default(),
         })
     }
@@ -232,7 +231,7 @@ impl Publisher {
         self.add(OfCounter {
             metric: DROPPED,
             name: name.into(),
-            counter: dropped.clone(),
+            count: Box::new(dropped.observer()),
             told: Told::default(),
         })
     }
@@ -411,15 +410,15 @@ impl Source for OfMeter {
 struct OfCounter {
     metric: &'static str,
     name: Arc<str>,
-    counter: Counter,
+    count: Box<dyn Fn() -> (u64, bool) + Send + Sync>,
     told: Told,
 }
 
 impl Source for OfCounter {
     fn update(&self, update: &mut Update) -> bool {
-        let ended = self.counter.is_the_last_handle();
+        let (count, ended) = (self.count)();
         let name = Arc::clone(&self.name);
-        update.pass_on(&self.told, self.counter.get(), || counter!(self.metric, "sink" => name));
+        update.pass_on(&self.told, count, || counter!(self.metric, "sink" => name));
         ended
     }
 

@@ -472,6 +472,24 @@ fn a_meter_that_is_published_twice_is_let_go_by_each() {
 }
 
 #[test]
+fn a_counter_that_is_published_twice_is_let_go_by_each() {
+    let scrapes = Scrapes::new();
+    let (publisher, dropped) = (Publisher::new(), Counter::new());
+    publisher.dropped("a", &dropped).dropped("b", &dropped);
+    let sink = sink::from_fn(|_: &u32| Err("full")).lossy_counted(&dropped);
+    drop(dropped);
+    scrapes.update(&publisher);
+    assert_eq!(format!("{publisher:?}"), "Publisher { sources: 2 }", "the sink may be written to still");
+    sink.write(1).unwrap();
+    drop(sink);
+    scrapes.update(&publisher);
+    assert_eq!(format!("{publisher:?}"), "Publisher { sources: 0 }");
+    let counters = scrapes.scrape().counters;
+    let published = ["a", "b"].map(|name| counters[&format!("outflow_dropped_total{{sink={name}}}")]);
+    assert_eq!(published, [1, 1], "with the last count");
+}
+
+#[test]
 #[should_panic(expected = "this meter has a latency histogram already: give second a meter of its own")]
 fn a_meter_has_one_latency_histogram() {
     let meter = Meter::new();

@@ -19,7 +19,31 @@ use crate::{Closing, Flushing, Sink, WriteError, trace};
 /// assert_eq!(dropped.get(), 1);
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Counter(Arc<AtomicU64>);
+pub struct Counter {
+    count: Arc<AtomicU64>,
+    /// See `Handles`.
+    #[cfg(feature = "metrics")]
+    handles: Handles,
+}
+
+/// As many clones as there are handles. Who observes has none of them, and sees when nothing can be counted any more.
+#[cfg(feature = "metrics")]
+#[derive(Clone, Debug, Default)]
+pub(super) struct Handles(Arc<()>);
+
+#[cfg(feature = "metrics")]
+impl Handles {
+    /// Answers whether all are gone. What was counted through them is seen after that.
+    pub(super) fn observer(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+        let handles = Arc::downgrade(&self.0);
+        move || {
+            let gone = handles.strong_count() == 0;
+            // Pairs with the release of whoever dropped a handle.
+            std::sync::atomic::fence(Ordering::Acquire);
+            gone
+        }
+    }
+}
 
 impl Counter {
     /// A count of zero.
@@ -46,27 +70,22 @@ impl Counter {
     /// assert_eq!(dropped.get(), 3);
     /// ```
     pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.count.load(Ordering::Relaxed)
     }
 
-    /// Whether nothing can be counted any more. Looked at before the count is, which then is the last.
+    /// The count, and whether it is the last: nothing can be counted any more.
     #[cfg(feature = "metrics")]
-    pub(crate) fn is_the_last_handle(&self) -> bool {
-        is_the_last(&self.0)
+    pub(crate) fn observer(&self) -> impl Fn() -> (u64, bool) + Send + Sync + use<> {
+        let (count, gone) = (Arc::clone(&self.count), self.handles.observer());
+        move || {
+            let ended = gone();
+            (count.load(Ordering::Relaxed), ended)
+        }
     }
 
     pub(crate) fn add_one(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.count.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-/// Whether there is no other handle, so that everything was done through one that was dropped.
-#[cfg(feature = "metrics")]
-pub(super) fn is_the_last<T>(handle: &Arc<T>) -> bool {
-    let last = Arc::strong_count(handle) == 1;
-    // Pairs with the release of whoever dropped the one before the last.
-    std::sync::atomic::fence(Ordering::Acquire);
-    last
 }
 
 /// Drops what fails, as asked, and counts it. Made by [`lossy`](crate::SinkExt::lossy) and

@@ -24,9 +24,9 @@ use crate::{Closing, Flushing, Sink, WriteError};
 #[derive(Clone, Default)]
 pub struct Meter {
     counts: Arc<Counts>,
-    /// As many as there are handles: who observes has none, and sees when nothing can be counted any more.
+    /// See `Handles`.
     #[cfg(feature = "metrics")]
-    handles: Arc<()>,
+    handles: super::lossy::Handles,
 }
 
 #[derive(Debug, Default)]
@@ -111,11 +111,9 @@ impl Meter {
     /// The counts, and whether they are the last: nothing can be counted any more.
     #[cfg(feature = "metrics")]
     pub(crate) fn observer(&self) -> impl Fn() -> (MeterSnapshot, bool) + Send + Sync + use<> {
-        let (counts, handles) = (Arc::clone(&self.counts), Arc::downgrade(&self.handles));
+        let (counts, gone) = (Arc::clone(&self.counts), self.handles.observer());
         move || {
-            let ended = handles.strong_count() == 0;
-            // Pairs with the release of whoever dropped a handle: what was counted through it is seen below.
-            std::sync::atomic::fence(Ordering::Acquire);
+            let ended = gone();
             (counts.snapshot(), ended)
         }
     }
