@@ -477,9 +477,11 @@ where
         let entry = Entry::new(Arc::new(SubscriptionSink { sink }), Some(Arc::clone(&pipe) as _));
         let id = entry.id;
         pipe.outlet.told.of_sink(id);
+        let record = Arc::clone(&entry.record);
         // Closed: then `add` has closed the channel, and the events end.
         let _ = self.shared.add(vec![entry]);
-        Subscription { id, unsubscribe: Arc::new(Unsubscribe(Arc::downgrade(&self.shared))), events }
+        let shared = Arc::downgrade(&self.shared);
+        Subscription { id, unsubscribe: Arc::new(Unsubscribe { shared, record }), events }
     }
 
     /// Whether there is such a sink.
@@ -733,18 +735,29 @@ impl<E> Shared<E> {
         panic
     }
 
+    /// Removes the sink of this record, and not another that has taken its place under the same id.
+    fn remove_record(&self, record: &Arc<Record>) {
+        let is_it = |entry: &Entry<E>| Arc::ptr_eq(&entry.record, record);
+        if self.look(|entries| entries.iter().any(is_it)) {
+            let removed = self.change(|entries| {
+                let at = entries.iter().position(is_it)?;
+                Some(entries.remove(at))
+            });
+            drop(removed);
+        }
+    }
+
     /// Whether this is to be told.
     fn end_one(&self, entry: &Entry<E>) -> bool {
         if let Some(subscription) = &entry.subscription {
             subscription.missed();
-            drop(self.remove(entry.id));
+            self.remove_record(&entry.record);
             return false;
         }
         if !entry.record.refuse() {
             return false;
         }
-        // Not if another has taken its place under the same id.
-        self.change(|entries| entries.retain(|other| !Arc::ptr_eq(&other.record, &entry.record)));
+        self.remove_record(&entry.record);
         let one = entry.close();
         let forgotten = self.ended.lock().push(one);
         forgotten.into_iter().for_each(drop_caught);
@@ -1017,18 +1030,22 @@ pub struct Subscription<E> {
 }
 
 trait RemoveSink: Send + Sync {
-    fn remove(&self, id: SinkId);
+    fn remove(&self);
 }
 
-struct Unsubscribe<E>(Weak<Shared<E>>);
+/// By its record, and not by its id, under which another sink may have taken its place.
+struct Unsubscribe<E> {
+    shared: Weak<Shared<E>>,
+    record: Arc<Record>,
+}
 
 impl<E> RemoveSink for Unsubscribe<E>
 where
     E: Send,
 {
-    fn remove(&self, id: SinkId) {
-        if let Some(shared) = self.0.upgrade() {
-            drop(shared.remove(id));
+    fn remove(&self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.remove_record(&self.record);
         }
     }
 }
@@ -1060,7 +1077,7 @@ impl<E> Deref for Subscription<E> {
 
 impl<E> Drop for Subscription<E> {
     fn drop(&mut self) {
-        self.unsubscribe.remove(self.id);
+        self.unsubscribe.remove();
     }
 }
 

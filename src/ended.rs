@@ -49,8 +49,9 @@ impl One {
         self.record.outcome(self.closing.0.outcome().unwrap_or(Ok(()))).err()
     }
 
-    fn undelivered(&self) -> u64 {
-        self.error().map_or(0, |error| error.undelivered())
+    /// Whether it has turned out that there is nothing to tell of it, as of a sink that had only to be drained.
+    fn is_clean(&self) -> bool {
+        self.closing.is_done() && self.error().is_none()
     }
 
     /// Whether nothing about it changes any more: it is closed, and nobody holds a list that it stands in.
@@ -81,22 +82,26 @@ impl EndedSinks {
     /// Answers those that are kept no longer, to be dropped without a lock.
     #[must_use]
     pub(crate) fn push(&mut self, one: One) -> Vec<One> {
+        let recent = std::mem::take(&mut self.recent);
+        let (mut through, told): (Vec<_>, Vec<_>) = recent.into_iter().partition(One::is_clean);
+        self.recent = told.into();
         self.recent.push_back(one);
         if self.recent.len() <= KEPT {
-            return Vec::new();
+            return through;
         }
         self.before.extend(self.recent.pop_front());
         if self.before.len() <= self.look_at {
-            return Vec::new();
+            return through;
         }
-        let (mut through, mut draining) = (Vec::new(), Vec::new());
+        let mut draining = Vec::new();
         for mut one in self.before.drain(..) {
             if one.is_through() { through.push(one) } else { draining.push(one) }
         }
         self.before = draining;
         self.look_at = 2 * self.before.len();
-        self.older += through.len() as u64;
-        self.older_undelivered += through.iter().map(One::undelivered).sum::<u64>();
+        let errors: Vec<_> = through.iter().filter_map(One::error).collect();
+        self.older += errors.len() as u64;
+        self.older_undelivered += errors.iter().map(CloseError::undelivered).sum::<u64>();
         through
     }
 
@@ -106,14 +111,18 @@ impl EndedSinks {
     }
 
     pub(crate) fn list(&self) -> Ended {
-        let before: u64 = self.before.iter().map(One::undelivered).sum();
-        let recent: Vec<_> =
-            self.recent.iter().map(|one| EndedSink { id: one.id, error: one.error() }).collect();
-        let errors = recent.iter().flat_map(|sink| &sink.error);
+        let errors: Vec<_> = self
+            .before
+            .iter()
+            .chain(&self.recent)
+            .filter_map(|one| Some(EndedSink { id: one.id, error: Some(one.error()?) }))
+            .collect();
+        let undelivered: u64 = errors.iter().flat_map(|sink| &sink.error).map(CloseError::undelivered).sum();
+        let named = errors.len();
         Ended {
-            count: self.older + (self.before.len() + recent.len()) as u64,
-            undelivered: self.older_undelivered + before + errors.map(CloseError::undelivered).sum::<u64>(),
-            recent,
+            recent: errors.into_iter().skip(named.saturating_sub(KEPT)).collect(),
+            count: self.older + named as u64,
+            undelivered: self.older_undelivered + undelivered,
         }
     }
 }

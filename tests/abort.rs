@@ -592,3 +592,80 @@ fn a_close_that_meets_the_same_again_and_again_is_not_looked_through_again_and_a
         assert!(matches!(closing.abort(), Err(CloseError::Aborted | CloseError::Several(_))));
     });
 }
+
+#[test]
+fn of_two_hooks_that_abort_each_other_comes_to_an_end() {
+    in_time("the aborts", || {
+        let [(one, first), (other, second)] = [(); 2].map(|()| Closing::pending());
+        let meet = Arc::new(std::sync::Barrier::new(2));
+        for (pending, aborts) in [(&first, other.clone()), (&second, one.clone())] {
+            let meet = Arc::clone(&meet);
+            pending.on_abort(move || {
+                meet.wait();
+                aborts.abort()
+            });
+        }
+        let aborter = thread::spawn(move || other.abort());
+        let _ = one.abort();
+        let _ = aborter.join().unwrap();
+    });
+}
+
+/// Calls a closure in its close, once.
+struct OnClose<F>(std::sync::Mutex<Option<F>>);
+
+impl<F: FnOnce() -> Closing> Sink<u32> for OnClose<F> {
+    type Error = Infallible;
+
+    fn write(&self, _: u32) -> Result<(), WriteError<u32, Infallible>> {
+        Ok(())
+    }
+
+    fn flush(&self) -> Flushing {
+        Flushing::done()
+    }
+
+    fn close(&self) -> Closing {
+        let f = self.0.lock().unwrap().take();
+        f.map_or_else(Closing::done, |f| f())
+    }
+}
+
+#[test]
+fn from_within_the_close_of_what_is_downstream_does_not_take_its_answer_away() {
+    in_time("the close", || {
+        let above: Arc<OnceLock<Closing>> = Arc::default();
+        let aborts = {
+            let above = Arc::clone(&above);
+            move || {
+                assert!(above.wait().abort().is_err(), "it cannot know");
+                Closing::failed(CloseError::Undelivered { events: 5, in_flight: 0 })
+            }
+        };
+        let queue = OnClose(std::sync::Mutex::new(Some(aborts))).queued();
+        let closing = queue.close();
+        let _ = above.set(closing.clone());
+        assert_eq!(undelivered(&closing.wait()), 5);
+    });
+}
+
+#[test]
+fn from_within_a_callback_knows_the_number_however_deep_the_closes_are_nested() {
+    in_time("the abort", || {
+        let (mut deep, pending) = Closing::pending();
+        pending.on_abort(|| Err(CloseError::Undelivered { events: 3, in_flight: 0 }));
+        for _ in 0..100 {
+            deep = Closing::all([deep, Closing::done()]);
+        }
+        let (told, aborted) = std::sync::mpsc::channel();
+        let aborts = move || {
+            told.send(deep.abort()).unwrap();
+            Closing::done()
+        };
+        let broadcaster = Broadcaster::new();
+        broadcaster.add(OnClose(std::sync::Mutex::new(Some(aborts)))).unwrap();
+        broadcaster.close().wait().unwrap();
+        let outcome = aborted.recv().unwrap();
+        assert_eq!(undelivered(&outcome), 3, "{outcome:?}");
+    });
+}

@@ -433,3 +433,16 @@ fn sinks_that_are_through_are_forgotten_by_name_and_counted() {
     assert_eq!(error.undelivered(), SINKS);
     assert!(error.sinks().count() < 200, "{}", error.sinks().count());
 }
+
+#[test]
+fn a_sink_that_took_the_place_of_a_subscription_stays_when_that_is_dropped() {
+    let broadcaster = Broadcaster::new();
+    let watcher = broadcaster.subscribe(Buffer::unbounded());
+    let kept = sink::collector();
+    assert!(broadcaster.replace(watcher.id(), kept.clone()).is_ok());
+    broadcaster.write(1).unwrap();
+    drop(watcher);
+    broadcaster.write(2).unwrap();
+    broadcaster.close().wait().unwrap();
+    assert_eq!((kept.events(), kept.is_closed(), broadcaster.unheard()), (vec![1, 2], true, 0));
+}

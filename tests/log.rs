@@ -1156,3 +1156,35 @@ fn a_follower_that_is_detached_in_a_write_holds_up_neither_a_flush_nor_the_close
     log.close().within(SOON).unwrap();
     go.open();
 }
+
+#[test]
+fn a_close_waits_for_the_sink_of_a_follower_that_was_closed_before() {
+    let go = Latch::new();
+    let queue = {
+        let go = go.clone();
+        sink::for_each(move |_: u32| go.pass()).queued()
+    };
+    let log = Log::new();
+    let follower = log.follow(queue.clone());
+    log.write_all(0..10).unwrap();
+    let of_follower = follower.close();
+    wait_until("the follower is through", || log.followers() == 0);
+    let closing = log.close();
+    assert!(!closing.is_done() && !of_follower.is_done());
+    go.open();
+    closing.wait().unwrap();
+    assert_eq!((queue.stats().delivered, log.ended().count), (10, 0));
+}
+
+#[test]
+fn what_the_sink_of_a_follower_did_not_deliver_after_that_was_closed_is_told_by_the_log() {
+    let dead = sink::from_fn(|_: &u32| Err("down")).retry(Constant::new(Duration::from_secs(3600)));
+    let log = Log::new();
+    let follower = log.follow(dead.queued());
+    log.write(1).unwrap();
+    let of_follower = follower.close();
+    wait_until("the follower is through", || log.followers() == 0);
+    assert_eq!(of_follower.abort().unwrap_err().undelivered(), 1);
+    assert_eq!((log.ended().count, log.ended().undelivered), (1, 1));
+    assert_eq!(log.close().wait().unwrap_err().undelivered(), 1);
+}

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
@@ -306,7 +307,8 @@ impl PendingClose {
 
     /// Sets what an abort calls, on its own thread, to give up what is left. What `hook` answers is the
     /// outcome of the close, for which every abort waits, but for one that the hook itself calls; a panic in it is
-    /// told as one. Called at most once, and not at all once the close is through. Without a hook an abort gives the drain 100 ms to end by itself and then tells
+    /// told as one. Called at most once, and not at all once the close is through. Set it before the closing is handed
+    /// out: an abort that has begun does not see it. Without a hook an abort gives the drain 100 ms to end by itself and then tells
     /// [`CloseError::Aborted`].
     ///
     /// # Examples
@@ -345,6 +347,10 @@ impl fmt::Debug for PendingClose {
 
 type Hook = Box<dyn FnOnce() -> Result<(), CloseError> + Send>;
 
+thread_local! {
+    static IN_HOOK: Cell<bool> = const { Cell::new(false) };
+}
+
 struct HookAbort {
     state: Mutex<HookState>,
     changed: Condvar,
@@ -367,19 +373,29 @@ impl Abort for HookAbort {
         let called = std::mem::replace(&mut *state, HookState::Called(thread::current().id()));
         drop(state);
         if let (HookState::Ready(hook), Some(completion)) = (called, self.completion.upgrade()) {
+            let outer = IN_HOOK.try_with(|inside| inside.replace(true));
             completion.complete(catch_unwind(AssertUnwindSafe(hook)).unwrap_or_else(|panic| {
                 Err(CloseError::Panicked { message: panic_message(panic), events: 0 })
             }));
+            if let Ok(outer) = outer {
+                let _ = IN_HOOK.try_with(|inside| inside.set(outer));
+            }
         }
         *self.state.lock() = HookState::Over;
         self.changed.notify_all();
     }
 
-    /// The outcome is the hook's to tell, so another abort waits for it as the one does that calls it.
-    fn settle(&self, _deadline: Instant) {
+    /// The outcome is the hook's to tell, so another abort waits for it as the one does that calls it: but not one
+    /// that a hook calls, since two that abort each other would wait for ever.
+    fn settle(&self, deadline: Instant) {
+        let in_hook = IN_HOOK.try_with(Cell::get).unwrap_or(true);
         let mut state = self.state.lock();
         while matches!(*state, HookState::Called(thread) if thread != thread::current().id()) {
-            self.changed.wait(&mut state);
+            if !in_hook {
+                self.changed.wait(&mut state);
+            } else if self.changed.wait_until(&mut state, deadline).timed_out() {
+                return;
+            }
         }
     }
 

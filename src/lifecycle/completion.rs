@@ -221,6 +221,7 @@ where
 
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> Waited<X> {
         let inside = Scope::any_is_current();
+        tell_rest();
         let mut state = self.state.lock();
         loop {
             if let Some(outcome) = &state.outcome {
@@ -352,6 +353,7 @@ where
                     return;
                 }
             }
+            tell_rest();
             if Scope::any_is_current() && would_deadlock(self) {
                 // What it would have to wait for is this very call.
                 self.complete(Err(X::aborted()));
@@ -372,15 +374,23 @@ where
     }
 }
 
-/// Calls `f`: now, or if this thread is deep in others, when it is out of them.
+type Rest = RefCell<VecDeque<Box<dyn FnOnce() + Send>>>;
+
+thread_local! {
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+    static REST: Rest = const { RefCell::new(VecDeque::new()) };
+}
+
+/// What this thread has put off, and must not wait for.
+fn tell_rest() {
+    while let Some(f) = REST.try_with(|rest| rest.borrow_mut().pop_front()).ok().flatten() {
+        f();
+    }
+}
+
+/// Calls `f`: now, or if this thread is deep in others, when it is out of them or is about to wait.
 fn tell(f: impl FnOnce() + Send + 'static) {
     const DEEP: usize = 64;
-
-    type Rest = RefCell<VecDeque<Box<dyn FnOnce() + Send>>>;
-    thread_local! {
-        static DEPTH: Cell<usize> = const { Cell::new(0) };
-        static REST: Rest = const { RefCell::new(VecDeque::new()) };
-    }
 
     let depth = DEPTH.try_with(Cell::get).unwrap_or(0);
     if depth == DEEP {
@@ -395,9 +405,7 @@ fn tell(f: impl FnOnce() + Send + 'static) {
     let _ = DEPTH.try_with(|deep| deep.set(depth + 1));
     f();
     if depth == 0 {
-        while let Some(f) = REST.try_with(|rest| rest.borrow_mut().pop_front()).ok().flatten() {
-            f();
-        }
+        tell_rest();
     }
     let _ = DEPTH.try_with(|deep| deep.set(depth));
 }

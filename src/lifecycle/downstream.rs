@@ -27,6 +27,11 @@ where
         Self { state: Mutex::new(State { sink: Some(sink), closing: None, beginning: Vec::new() }) }
     }
 
+    /// Whether this thread is in the sink's close, behind which the outcome is told.
+    pub(crate) fn is_beginning_here(&self) -> bool {
+        self.state.lock().beginning.contains(&thread::current().id())
+    }
+
     /// Takes the sink out, so that it is not closed.
     pub(crate) fn take(&self) -> Option<S> {
         self.state.lock().sink.take()
@@ -45,7 +50,7 @@ where
         }
         if state.beginning.contains(&thread) {
             // The sink's own close has come back here: what there is to wait for is not known yet.
-            return Closing::done();
+            return Closing::pending_on(completion);
         }
         state.beginning.push(thread);
         let sink = state.sink.clone();

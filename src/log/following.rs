@@ -378,7 +378,10 @@ impl<E> Following<E> {
         let own = self.own_outcome();
         let sink = if self.is_detached() { Closing::done() } else { self.close_sink() };
         let spill = self.outlet.close();
-        self.retire(own.is_err());
+        // One whose sink is still draining is not lost sight of: the log's close waits for that.
+        let is_through = |closing: &Closing| matches!(closing.0.outcome(), Some(Ok(())));
+        let clean = own.is_ok() && (self.is_detached() || is_through(&sink) && is_through(&spill));
+        self.retire(!clean);
         Answer::resolve_all(&self.completion, [(sink.0, true), (spill.0, false)], move |outcome| {
             join([own, outcome])
         });
@@ -491,10 +494,17 @@ where
         }
     }
 
+    fn tells_itself(&self) -> bool {
+        self.0.upgrade().is_some_and(|following| following.sink.is_beginning_here())
+    }
+
     fn settle(&self, deadline: Instant) {
         let Some(following) = self.0.upgrade() else {
             return;
         };
+        if following.sink.is_beginning_here() {
+            return;
+        }
         if !following.scope.is_current() {
             following.wait_through(deadline);
         }

@@ -377,8 +377,17 @@ where
         });
     }
 
+    fn tells_itself(&self) -> bool {
+        let mut tells = false;
+        self.with(|_, backlog| tells = backlog.downstream.is_beginning_here());
+        tells
+    }
+
     fn settle(&self, deadline: Instant) {
         self.with(|pipe, backlog| {
+            if backlog.downstream.is_beginning_here() {
+                return;
+            }
             backlog.wait_through(pipe, deadline);
             let own = backlog.own_outcome(pipe);
             // If it is not told, it is awaited only since the abort last looked, which looks again.
