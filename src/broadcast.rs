@@ -641,9 +641,19 @@ impl<E> Shared<E> {
     }
 
     fn remove(&self, id: SinkId) -> Option<Entry<E>> {
-        self.look(|entries| entries.iter().any(|entry| entry.id == id)).then_some(())?;
+        self.remove_where(|entry| entry.id == id)
+    }
+
+    /// Removes the sink of this record, and not another that has taken its place under the same id.
+    fn remove_record(&self, record: &Arc<Record>) {
+        drop(self.remove_where(|entry| Arc::ptr_eq(&entry.record, record)));
+    }
+
+    /// Copies no list that it is not in.
+    fn remove_where(&self, is_it: impl Fn(&Entry<E>) -> bool) -> Option<Entry<E>> {
+        self.look(|entries| entries.iter().any(&is_it)).then_some(())?;
         self.change(|entries| {
-            let at = entries.iter().position(|entry| entry.id == id)?;
+            let at = entries.iter().position(&is_it)?;
             Some(entries.remove(at))
         })?
     }
@@ -733,18 +743,6 @@ impl<E> Shared<E> {
             }
         }
         panic
-    }
-
-    /// Removes the sink of this record, and not another that has taken its place under the same id.
-    fn remove_record(&self, record: &Arc<Record>) {
-        let is_it = |entry: &Entry<E>| Arc::ptr_eq(&entry.record, record);
-        if self.look(|entries| entries.iter().any(is_it)) {
-            let removed = self.change(|entries| {
-                let at = entries.iter().position(is_it)?;
-                Some(entries.remove(at))
-            });
-            drop(removed);
-        }
     }
 
     /// Whether this is to be told.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::lifecycle::completion::Outcome;
 use crate::lifecycle::{CloseError, join};
@@ -16,14 +16,12 @@ const KEPT: usize = 64;
 pub(crate) struct Record {
     /// Events that it answered `Closed` to.
     refused: AtomicU64,
-    ended: AtomicBool,
 }
 
 impl Record {
     /// The sink answered `Closed`. Whether it did so for the first time.
     pub(crate) fn refuse(&self) -> bool {
-        self.refused.fetch_add(1, Ordering::SeqCst);
-        !self.ended.swap(true, Ordering::SeqCst)
+        self.refused.fetch_add(1, Ordering::SeqCst) == 0
     }
 
     /// A sink's own outcome, and what it refused.

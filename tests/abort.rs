@@ -9,13 +9,10 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Latch, PLANNED, SOON, hush_planned_panics, in_time, wait_until};
+use common::{Latch, OnClose, PLANNED, SOON, hush_planned_panics, in_time, wait_until};
 use outflow::log::{FollowOptions, Log};
 use outflow::retry::Constant;
-use outflow::{
-    Broadcaster, Buffer, CloseError, Closing, FlushError, Flushing, SharedSink, Sink, SinkExt, WriteError,
-    sink,
-};
+use outflow::{Broadcaster, Buffer, CloseError, Closing, FlushError, SharedSink, Sink, SinkExt, sink};
 
 /// An endpoint that is down, under a retry that nothing but a close wakes. Counts the attempts.
 fn dead(attempts: &Arc<AtomicUsize>) -> impl Sink<u32, Error = Infallible> + Send + Sync + 'static {
@@ -403,27 +400,17 @@ fn a_tees_close_waits_for_a_write_and_says_so_to_one_that_waits_within_it() {
 #[test]
 fn while_the_closes_are_begun_reaches_the_sinks() {
     let (closing, go) = (Latch::new(), Latch::new());
-    /// Its close takes its time, though it should not.
-    struct SlowToClose(Latch, Latch);
-    impl Sink<u32> for SlowToClose {
-        type Error = Infallible;
-
-        fn write(&self, _: u32) -> Result<(), WriteError<u32, Infallible>> {
-            Ok(())
-        }
-
-        fn flush(&self) -> Flushing {
-            Flushing::done()
-        }
-
-        fn close(&self) -> Closing {
-            self.0.open();
-            self.1.pass();
+    // Its close takes its time, though it should not.
+    let slow = {
+        let (closing, go) = (closing.clone(), go.clone());
+        OnClose(move || {
+            closing.open();
+            go.pass();
             Closing::done()
-        }
-    }
+        })
+    };
     let broadcaster = Broadcaster::new();
-    broadcaster.add(SlowToClose(closing.clone(), go.clone())).unwrap();
+    broadcaster.add(slow).unwrap();
     let saved = sink::collector();
     let queue = dead(&Arc::default()).queued_with(Buffer::unbounded().spill(saved.clone()));
     broadcaster.add(queue.clone()).unwrap();
@@ -496,27 +483,17 @@ fn a_hook_that_another_takes_the_place_of_is_dropped_without_a_lock() {
 
 #[test]
 fn from_within_a_sinks_own_close_comes_to_an_end() {
-    struct Aborts(Arc<OnceLock<Closing>>, Arc<AtomicUsize>);
-    impl Sink<u32> for Aborts {
-        type Error = Infallible;
-
-        fn write(&self, _: u32) -> Result<(), WriteError<u32, Infallible>> {
-            Ok(())
-        }
-
-        fn flush(&self) -> Flushing {
-            Flushing::done()
-        }
-
-        fn close(&self) -> Closing {
-            self.1.fetch_add(1, Ordering::SeqCst);
-            let _ = self.0.wait().abort();
-            Closing::done()
-        }
-    }
     in_time("the close", || {
-        let (above, calls) = (Arc::default(), Arc::default());
-        let queue = Aborts(Arc::clone(&above), Arc::clone(&calls)).queued();
+        let (above, calls): (Arc<OnceLock<Closing>>, Arc<AtomicUsize>) = (Arc::default(), Arc::default());
+        let aborts = {
+            let (above, calls) = (Arc::clone(&above), Arc::clone(&calls));
+            OnClose(move || {
+                calls.fetch_add(1, Ordering::SeqCst);
+                let _ = above.wait().abort();
+                Closing::done()
+            })
+        };
+        let queue = aborts.queued();
         queue.write(1).unwrap();
         let _ = above.set(queue.close());
         let _ = queue.close().wait();
@@ -611,26 +588,6 @@ fn of_two_hooks_that_abort_each_other_comes_to_an_end() {
     });
 }
 
-/// Calls a closure in its close, once.
-struct OnClose<F>(std::sync::Mutex<Option<F>>);
-
-impl<F: FnOnce() -> Closing> Sink<u32> for OnClose<F> {
-    type Error = Infallible;
-
-    fn write(&self, _: u32) -> Result<(), WriteError<u32, Infallible>> {
-        Ok(())
-    }
-
-    fn flush(&self) -> Flushing {
-        Flushing::done()
-    }
-
-    fn close(&self) -> Closing {
-        let f = self.0.lock().unwrap().take();
-        f.map_or_else(Closing::done, |f| f())
-    }
-}
-
 #[test]
 fn from_within_the_close_of_what_is_downstream_does_not_take_its_answer_away() {
     in_time("the close", || {
@@ -642,7 +599,7 @@ fn from_within_the_close_of_what_is_downstream_does_not_take_its_answer_away() {
                 Closing::failed(CloseError::Undelivered { events: 5, in_flight: 0 })
             }
         };
-        let queue = OnClose(std::sync::Mutex::new(Some(aborts))).queued();
+        let queue = OnClose(aborts).queued();
         let closing = queue.close();
         let _ = above.set(closing.clone());
         assert_eq!(undelivered(&closing.wait()), 5);
@@ -663,7 +620,7 @@ fn from_within_a_callback_knows_the_number_however_deep_the_closes_are_nested() 
             Closing::done()
         };
         let broadcaster = Broadcaster::new();
-        broadcaster.add(OnClose(std::sync::Mutex::new(Some(aborts)))).unwrap();
+        broadcaster.add(OnClose(aborts)).unwrap();
         broadcaster.close().wait().unwrap();
         let outcome = aborted.recv().unwrap();
         assert_eq!(undelivered(&outcome), 3, "{outcome:?}");

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::{Latch, PLANNED, SOON, hush_planned_panics, in_time, wait_until};
 use outflow::queue::Batch;
+use outflow::sink::Collector;
 use outflow::testing::Stuck;
 use outflow::{Broadcaster, Buffer, FlushError, Sink, SinkExt, channel, sink};
 
@@ -306,18 +308,24 @@ fn a_batch_is_written_when_it_is_full_or_its_time_is_up() {
     });
 }
 
+/// Keeps how many events each batch has, once it may pass.
+fn sizes(
+    go: &Latch,
+) -> (impl Sink<Vec<usize>, Error = Infallible> + Send + Sync + 'static, Collector<usize>) {
+    let (go, batches) = (go.clone(), sink::collector());
+    let kept = batches.clone();
+    let sink = sink::for_each(move |batch: Vec<usize>| {
+        go.pass();
+        kept.write(batch.len()).unwrap();
+    });
+    (sink, batches)
+}
+
 #[test]
 fn a_batch_is_written_when_its_time_is_up_though_more_events_are_waiting() {
     const EVENTS: usize = 2_000_000;
     let go = Latch::new();
-    let batches = sink::collector();
-    let sink = {
-        let (go, batches) = (go.clone(), batches.clone());
-        sink::for_each(move |batch: Vec<usize>| {
-            go.pass();
-            batches.write(batch.len()).unwrap();
-        })
-    };
+    let (sink, batches) = sizes(&go);
     // It takes many times as long to take as many events as there are.
     let queue = sink.batched(Batch::of(EVENTS).within(Duration::from_micros(100)));
     queue.write(0).unwrap();
@@ -334,14 +342,7 @@ fn a_batch_is_written_when_its_time_is_up_though_more_events_are_waiting() {
 fn has_a_batch_written_as_soon_as_what_came_before_is_in_it_though_more_is_waiting() {
     const EVENTS: usize = 2_000_000;
     let go = Latch::new();
-    let batches = sink::collector();
-    let sink = {
-        let (go, batches) = (go.clone(), batches.clone());
-        sink::for_each(move |batch: Vec<usize>| {
-            go.pass();
-            batches.write(batch.len()).unwrap();
-        })
-    };
+    let (sink, batches) = sizes(&go);
     let queue = sink.batched(Batch::of(usize::MAX >> 8));
     queue.write(0).unwrap();
     go.arrived(1);

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::sync::{Arc, Barrier};
 
-use common::{PLANNED, hush_planned_panics, in_time, wait_until};
+use common::{OnClose, PLANNED, hush_planned_panics, in_time, wait_until};
 use outflow::{
     Broadcaster, Buffer, CloseError, Closing, FlushError, Flushing, Sink, SinkExt, WriteError, sink,
 };
@@ -119,22 +119,6 @@ fn of_a_close_are_told_by_the_broadcaster_above_for_each_sink() {
 #[test]
 fn of_an_aborts_hook_end_the_abort_and_reach_nobody() {
     hush_planned_panics();
-    struct Hooked(Closing);
-    impl Sink<u32> for Hooked {
-        type Error = Infallible;
-
-        fn write(&self, _: u32) -> Result<(), WriteError<u32, Infallible>> {
-            Ok(())
-        }
-
-        fn flush(&self) -> Flushing {
-            Flushing::done()
-        }
-
-        fn close(&self) -> Closing {
-            self.0.clone()
-        }
-    }
     in_time("the abort", || {
         for finished in [false, true] {
             let (closing, pending) = Closing::pending();
@@ -144,7 +128,7 @@ fn of_an_aborts_hook_end_the_abort_and_reach_nobody() {
                 resume_unwind(Box::new(Bomb))
             });
             let broadcaster = Broadcaster::new();
-            broadcaster.add(Hooked(closing)).unwrap();
+            broadcaster.add(OnClose(move || closing.clone())).unwrap();
             let log = sink::collector();
             broadcaster.add(log.clone().queued()).unwrap();
             broadcaster.write(1).unwrap();
@@ -167,25 +151,14 @@ fn of_an_aborts_hook_end_the_abort_and_reach_nobody() {
 fn of_a_sinks_destructor_keep_no_close_from_being_told() {
     hush_planned_panics();
     in_time("the broadcaster", || {
-        struct Held(Bomb);
-        impl Sink<u32> for Held {
-            type Error = Infallible;
-
-            fn write(&self, _: u32) -> Result<(), WriteError<u32, Infallible>> {
-                let _ = &self.0;
-                Ok(())
-            }
-
-            fn flush(&self) -> Flushing {
-                Flushing::done()
-            }
-
-            fn close(&self) -> Closing {
+        let held = |bomb: Bomb| {
+            OnClose(move || {
+                let _ = &bomb;
                 Closing::done()
-            }
-        }
+            })
+        };
         let broadcaster = Broadcaster::new();
-        broadcaster.extend([Held(Bomb), Held(Bomb)]).unwrap();
+        broadcaster.extend([held(Bomb), held(Bomb)]).unwrap();
         let log = sink::collector();
         broadcaster.add(log.clone()).unwrap();
         broadcaster.write(1).unwrap();

@@ -1,11 +1,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 #[cfg(feature = "metrics")]
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::OnceLock,
-    time::Instant,
-};
+use std::{sync::OnceLock, time::Instant};
 
 use crate::WriteError;
 
@@ -61,9 +57,7 @@ impl Stopwatch<'_> {
                 Err(WriteError::Closed(_)) => return,
             };
             let took = begun.elapsed();
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| histogram.record(took))) {
-                crate::caught::drop_caught(panic);
-            }
+            crate::caught::run_caught(|| histogram.record(took));
         }
     }
 }

@@ -240,3 +240,22 @@ impl Count {
         self.0.load(Ordering::SeqCst)
     }
 }
+
+/// Accepts everything, and calls a closure whenever it is closed.
+pub struct OnClose<F>(pub F);
+
+impl<F: Fn() -> Closing> Sink<u32> for OnClose<F> {
+    type Error = Infallible;
+
+    fn write(&self, _: u32) -> Result<(), WriteError<u32, Infallible>> {
+        Ok(())
+    }
+
+    fn flush(&self) -> Flushing {
+        Flushing::done()
+    }
+
+    fn close(&self) -> Closing {
+        (self.0)()
+    }
+}
