@@ -8,7 +8,8 @@ use super::client::Client;
 use super::encode::Encoded;
 use super::sign::{BadId, Signer, id_header};
 use super::{HttpError, HttpSinkBuilder, wall_clock};
-use crate::{Closing, Flushing, Sink, WriteError};
+use crate::contract::{Sink, WriteError};
+use crate::lifecycle::{Closing, Flushing};
 
 const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");

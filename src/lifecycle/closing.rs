@@ -9,8 +9,9 @@ use parking_lot::{Condvar, Mutex};
 
 use super::completion::{Abort, Completion, Left, Node, Waited};
 use super::{Answer, CloseError, Task, deadline};
-use crate::caught::panic_message;
-use crate::{SinkId, trace};
+use crate::sync::SinkId;
+use crate::sync::caught::panic_message;
+use crate::trace;
 
 /// The answer of [`Sink::close`](crate::Sink::close): the close has begun, and this waits for it.
 ///

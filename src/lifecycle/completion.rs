@@ -27,8 +27,8 @@ use parking_lot::{Condvar, Mutex};
 
 #[cfg(feature = "futures")]
 use super::task::{Sleepers, Task};
-use crate::caught::drop_caught;
-use crate::scope::Scope;
+use crate::sync::caught::drop_caught;
+use crate::sync::scope::Scope;
 
 pub(crate) type Outcome<X> = Result<(), X>;
 

@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::completion::LifecycleError;
-use crate::SinkId;
+use crate::sync::SinkId;
 
 /// What a [`Closing`](crate::Closing) tells when not everything was delivered.
 ///

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::completion::{Completion, Waited};
 use super::{Answer, CloseError, Closing, FlushError, Task, deadline};
-use crate::caught::panic_message;
+use crate::sync::caught::panic_message;
 
 /// The answer of [`Sink::flush`](crate::Sink::flush): the flush has begun, and this waits for it.
 ///

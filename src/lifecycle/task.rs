@@ -66,7 +66,7 @@ impl Sleepers {
     pub(super) fn wake(self) {
         for slot in self.slots.iter().filter_map(Weak::upgrade) {
             let waker = slot.lock().take();
-            waker.into_iter().for_each(crate::caught::wake_caught);
+            waker.into_iter().for_each(crate::sync::caught::wake_caught);
         }
     }
 }

@@ -42,7 +42,7 @@
 mod cursor;
 mod error;
 mod follower;
-mod following;
+mod follower_state;
 mod options;
 mod reader;
 mod segment;
@@ -61,16 +61,17 @@ use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use self::following::{AbortFollower, Following};
+use self::follower_state::{AbortFollower, Following};
 use self::options::Bound;
 use self::reader::Reader;
 use self::shared::Shared;
 use self::worker::Worker;
-use crate::ended::One;
+use crate::contract::{Never, erase};
+use crate::contract::{Sink, WriteError};
 use crate::lifecycle::completion::Abort;
+use crate::lifecycle::ended::One;
 use crate::lifecycle::{Answer, close_caught};
-use crate::sink::{Never, erase};
-use crate::{CloseError, Closing, Ended, Flushing, Sink, WriteError};
+use crate::lifecycle::{CloseError, Closing, Ended, Flushing};
 
 /// The number of an event in its log, from 0.
 ///

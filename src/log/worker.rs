@@ -4,14 +4,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::following::{Cause, Claim, Following};
+use super::follower_state::{Cause, Claim, Following};
 use super::options::Bound;
 use super::reader::Look;
 use super::segment::Passed;
-use crate::caught::{drop_caught, panic_message};
+use crate::contract::Never;
+use crate::contract::Sink;
 use crate::lifecycle::{CloseError, FlushError, flush_caught};
-use crate::sink::Never;
-use crate::{Sink, trace};
+use crate::sync::caught::{drop_caught, panic_message};
+use crate::trace;
 
 pub(super) struct Worker<E, S> {
     following: Arc<Following<E>>,

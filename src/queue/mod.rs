@@ -4,26 +4,27 @@
 //! [`queued_with`](crate::SinkExt::queued_with) one as a [`Buffer`](crate::buffer::Buffer) or
 //! [`QueueOptions`] say, and [`batched`](crate::SinkExt::batched) one whose worker writes vectors.
 
-mod backlog;
 mod batch;
 mod options;
+mod state;
 mod worker;
 
-pub(crate) use self::backlog::Backlog;
 pub use self::batch::Batch;
 pub use self::options::QueueOptions;
+pub(crate) use self::state::Backlog;
 
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use self::backlog::{AbortQueue, ClosesSink};
+use self::state::{AbortQueue, ClosesSink};
 use self::worker::Worker;
 use crate::buffer::{BlockFor, Full, Policy, Reject, Unbounded};
+use crate::contract::{Never, erase};
+use crate::contract::{Sink, WriteError};
+use crate::lifecycle::{Closing, Flushing};
 use crate::pipe::{Handle, Pipe, Writer};
-use crate::sink::{Never, erase};
-use crate::{Closing, Flushing, Sink, WriteError};
 
 /// A queue before a sink, and a thread of its own between them. Made by
 /// [`queued`](crate::SinkExt::queued), [`queued_with`](crate::SinkExt::queued_with) and

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Select, TryRecvError};
 
 use super::Batch;
-use super::backlog::{Backlog, Cause};
-use crate::caught::{drop_caught, panic_message};
+use super::state::{Backlog, Cause};
+use crate::contract::Sink;
+use crate::contract::{Never, refused};
 use crate::lifecycle::completion::Completion;
 use crate::lifecycle::{Answer, CloseError, FlushError, flush_caught};
 use crate::pipe::{Pipe, linger};
-use crate::sink::{Never, refused};
-use crate::{Sink, trace};
+use crate::sync::caught::{drop_caught, panic_message};
+use crate::trace;
 
 pub(super) struct Worker<E, S> {
     pipe: Arc<Pipe<E>>,

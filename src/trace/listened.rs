@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::SinkId;
-use crate::caught::drop_caught;
-use crate::clock::{Clock, Monotonic, nanos};
 use crate::lifecycle::completion::Left;
+use crate::sync::SinkId;
+use crate::sync::caught::drop_caught;
+use crate::sync::clock::{Clock, Monotonic, nanos};
 
 /// What can happen a million times a second is told once in so long, with the count. It is also how long a
 /// close may take before that is told.

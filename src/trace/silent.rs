@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::SinkId;
 use crate::lifecycle::completion::Left;
+use crate::sync::SinkId;
 
 pub(crate) fn attempt_failed(_attempt: u32, _elapsed: Duration, _error_type: &'static str) {}
 

@@ -1,0 +1,9 @@
+//! Primitives that know no event: they import from no other room of this crate.
+
+pub(crate) mod caught;
+pub mod clock;
+pub(crate) mod gate;
+mod id;
+pub(crate) mod scope;
+
+pub use self::id::SinkId;
