@@ -178,7 +178,7 @@ mod trace;
 mod worker;
 
 pub use self::adapter::{CatchPanicError, CloseGuard, Counter, DeadLetter, Meter, MeterSnapshot};
-pub use self::broadcast::{AddError, Broadcaster, Subscription};
+pub use self::broadcast::{AddError, Broadcaster, Subscription, SubscriptionIntoIter, WeakBroadcaster};
 pub use self::buffer::Buffer;
 pub use self::contract::{Never, SharedSink, Sink, WriteError};
 pub use self::ext::{SinkExt, WriteAllError};

@@ -59,13 +59,13 @@ pub struct Tee<S, T> {
     closing: OnceLock<Closing>,
     /// Shut when both sides are closed: a write that finds it shut is refused by both, and misses nothing.
     gate: Gate<Pass>,
-    left: Arc<Completion<CloseError>>,
+    left: Arc<Completion>,
     scope: Scope,
 }
 
 /// Dropped when the last write has left that may have reached one side and not the other.
 struct Pass {
-    left: Arc<Completion<CloseError>>,
+    left: Arc<Completion>,
 }
 
 impl Drop for Pass {

@@ -1,47 +1,29 @@
 //! One event to many sinks.
-//!
-//! # Why a write waits for nobody
-//!
-//! The list of sinks stands behind a gate and is never changed: an add or a remove swaps in another, under
-//! a lock that no write takes. A write walks the list that it found. Every list holds the same `Pass`, so
-//! the pass is dropped when the gate is shut and the last write on the last of the lists is through; that
-//! is when the sinks' closes are begun.
-//!
-//! # Why a close tells of every event
-//!
-//! What the sinks refused is read when the last write has left, and not before: by then each refusal is
-//! counted, and each sink that ended is in `ended`. An abort begins the sinks' closes earlier, to wake the
-//! writes that wait in them, but it concludes by the same way. Only if a write does not come back in the
-//! time that an abort gives it does the outcome say that it does not know what was left; what that write
-//! still finds refused is then counted in `ended` alone.
-//!
-//! No user's code runs under a lock, and what a change takes out is dropped after it is let go.
+
+mod list;
+mod shared;
+#[cfg(feature = "futures")]
+mod stream;
+mod subscription;
+
+pub use self::subscription::{Subscription, SubscriptionIntoIter};
 
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::fmt;
-use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
-
+use self::list::Entry;
+use self::shared::{OnClosed, Shared, keep_first};
+use crate::adapter::Filter;
 use crate::buffer::{Buffer, Policy};
-use crate::channel::{self, ChannelSink, Events};
-use crate::contract::{Never, erase, refused};
-use crate::contract::{SharedSink, Sink, WriteError};
-use crate::lifecycle::completion::{Abort, Completion, Outcome};
-use crate::lifecycle::ended::{EndedSinks, One, Record};
-use crate::lifecycle::{Answer, CloseError, Ended, close_caught, flush_caught};
-use crate::lifecycle::{Closing, Flushing};
-use crate::pipe::Pipe;
+use crate::channel::{self, ChannelSink};
+use crate::contract::{Never, SharedSink, Sink, WriteError, erase, refused};
+use crate::lifecycle::{Closing, Ended, Flushing};
 use crate::sync::SinkId;
 use crate::sync::caught::{Payload, drop_caught};
-use crate::sync::gate::Gate;
-use crate::sync::scope::Scope;
-use crate::trace;
-
-use std::convert::Infallible;
 
 /// Writes every event to each of its sinks, on the writer's thread.
 ///
@@ -49,12 +31,12 @@ use std::convert::Infallible;
 /// write takes no lock; it clones the event for a sink that must own it, and gives the last one the event
 /// itself. It never fails but by being closed.
 ///
-/// - A sink that answers `Closed` is removed, and no other sink misses an event for it. It is told to
-///   [`with_on_closed`](Broadcaster::with_on_closed), in [`ended`](Broadcaster::ended) and in the outcome of
-///   the close.
+/// - A sink that answers `Closed` is removed, and no other sink misses an event for it. It is reported to
+///   [`with_on_closed`](Broadcaster::with_on_closed) and in [`ended`](Broadcaster::ended).
 /// - If a sink panics, the others still get the event; then the first panic goes on to the writer.
-/// - Concurrent writers may reach two sinks in different orders. `broadcaster.queued()` has one order for
-///   all sinks, and a write that does not wait for them.
+/// - Concurrent writers may reach two sinks in different orders, and a write from within a sink's write reaches the later
+///   sinks before the event that it comes from. `broadcaster.queued()` has one order for all sinks, and a write that does
+///   not wait for them.
 ///
 /// # Examples
 ///
@@ -82,53 +64,6 @@ pub struct Broadcaster<E> {
 
 struct Handle<E> {
     shared: Arc<Shared<E>>,
-}
-
-struct Shared<E> {
-    gate: Gate<List<E>>,
-    /// Held while a list takes the place of another.
-    changing: Mutex<()>,
-    scope: Scope,
-    completion: Arc<Completion<CloseError>>,
-    /// Told when the last write has left, or when an abort no longer waits for it.
-    left: Arc<Completion<CloseError>>,
-    /// The sinks there were when the gate was shut, until that is told.
-    last: Mutex<Vec<Entry<E>>>,
-    /// Whether sinks may answer `Closed` because of an abort.
-    aborted: AtomicBool,
-    ended: Mutex<EndedSinks>,
-    on_closed: Option<OnClosed<E>>,
-    unheard: AtomicU64,
-}
-
-type OnClosed<E> = Box<dyn Fn(SinkId, &SharedSink<E>) + Send + Sync>;
-
-struct List<E> {
-    entries: Vec<Entry<E>>,
-    pass: Arc<Pass<E>>,
-}
-
-/// Dropped when the gate is shut and the last write is through.
-struct Pass<E> {
-    shared: Arc<Shared<E>>,
-}
-
-struct Entry<E> {
-    sink: SharedSink<E>,
-    id: SinkId,
-    record: Arc<Record>,
-    subscription: Option<Arc<dyn Subscribed>>,
-}
-
-impl<E> Clone for Entry<E> {
-    fn clone(&self) -> Self {
-        Self {
-            sink: Arc::clone(&self.sink),
-            id: self.id,
-            record: Arc::clone(&self.record),
-            subscription: self.subscription.clone(),
-        }
-    }
 }
 
 /// The broadcaster is closed; the sink that was to be added was closed with it.
@@ -215,32 +150,7 @@ where
     }
 
     fn with(on_closed: Option<OnClosed<E>>) -> Self {
-        let scope = Scope::new();
-        let shared = Arc::new(Shared {
-            gate: Gate::empty(),
-            changing: Mutex::new(()),
-            scope,
-            completion: Completion::within(vec![scope]),
-            left: Completion::within(vec![scope]),
-            last: Mutex::default(),
-            aborted: AtomicBool::new(false),
-            ended: Mutex::new(EndedSinks::default()),
-            on_closed,
-            unheard: AtomicU64::new(0),
-        });
-        let abort: Weak<Shared<E>> = Arc::downgrade(&shared);
-        let conclude = Weak::clone(&abort);
-        shared.completion.set_aborter(Arc::new(AbortBroadcaster { shared: abort }));
-        Answer::Pending(Arc::clone(&shared.left)).awaited_by(&shared.completion, true);
-        shared.left.then(move |outcome| {
-            // Whoever tells it holds on to a pass, which holds on to this.
-            if let Some(shared) = conclude.upgrade() {
-                shared.conclude(outcome);
-            }
-        });
-        // The pass keeps what keeps the pass, until the gate is shut: by the last handle if by nobody else.
-        let pass = Arc::new(Pass { shared: Arc::clone(&shared) });
-        shared.gate.fill(Arc::new(List { entries: Vec::new(), pass }));
+        let shared = Shared::new(on_closed);
         let handle = Arc::new(Handle { shared: Arc::clone(&shared) });
         Self { shared, handle }
     }
@@ -273,9 +183,39 @@ where
         S: Sink<E> + Send + Sync + 'static,
         S::Error: Never,
     {
-        let entry = Entry::new(erase(sink), None);
-        let id = entry.id;
-        self.shared.add(vec![entry])?;
+        self.add_entry(Entry::new(erase(sink), None))
+    }
+
+    /// Adds a sink under a name, by which errors and logs call it from then on: `webhooks: the close was aborted ...`.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Broadcaster::add).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Broadcaster, Closing, CloseError, Sink, SinkExt, sink};
+    ///
+    /// let broadcaster = Broadcaster::new();
+    /// broadcaster.add_named("audit", sink::for_each(|event: u32| assert_ne!(event, 0)).queued())?;
+    /// broadcaster.write(0).unwrap();
+    /// let error = broadcaster.close().wait().unwrap_err();
+    /// assert!(error.to_string().starts_with("audit: a sink panicked"));
+    /// # Ok::<(), outflow::AddError>(())
+    /// ```
+    pub fn add_named<N, S>(&self, name: N, sink: S) -> Result<SinkId, AddError>
+    where
+        N: Into<Arc<str>>,
+        S: Sink<E> + Send + Sync + 'static,
+        S::Error: Never,
+    {
+        self.add_entry(Entry::new(erase(sink), Some(name.into())))
+    }
+
+    fn add_entry(&self, entry: Entry<E>) -> Result<SinkId, AddError> {
+        let id = entry.id();
+        self.shared.add(vec![entry]).map_err(|closing| AddError { closing })?;
         Ok(id)
     }
 
@@ -305,13 +245,13 @@ where
         <I::Item as Sink<E>>::Error: Never,
     {
         let entries: Vec<_> = sinks.into_iter().map(|sink| Entry::new(erase(sink), None)).collect();
-        let ids = entries.iter().map(|entry| entry.id).collect();
-        self.shared.add(entries)?;
+        let ids = entries.iter().map(Entry::id).collect();
+        self.shared.add(entries).map_err(|closing| AddError { closing })?;
         Ok(ids)
     }
 
-    /// Removes a sink and hands it back; does not close it. A write that was already under way may still
-    /// reach it.
+    /// Removes a sink and hands it back; does not close it. A write that was already under way may still reach it, but
+    /// waits no longer for room in it if it is a subscription: that one misses the event, and counts it as dropped.
     ///
     /// # Examples
     ///
@@ -354,16 +294,7 @@ where
         S: Sink<E> + Send + Sync + 'static,
         S::Error: Never,
     {
-        let sink: SharedSink<E> = erase(sink);
-        let replaced = self.shared.change(|entries| {
-            let entry = entries.iter_mut().find(|entry| entry.id == id)?;
-            let new = Entry { id, ..Entry::new(Arc::clone(&sink), None) };
-            Some(std::mem::replace(entry, new))
-        });
-        match replaced.flatten() {
-            Some(old) => Ok(old.sink),
-            None => Err(sink),
-        }
+        self.shared.replace(id, erase(sink))
     }
 
     /// Adds a channel and returns its receiving end, which unsubscribes when dropped.
@@ -389,16 +320,58 @@ where
         P: Policy,
         P::Error: Never,
     {
+        self.subscribe_by(buffer, erase)
+    }
+
+    /// As [`subscribe`](Broadcaster::subscribe), but only of the events for which `predicate` holds: the others take no
+    /// room in the buffer, and are not cloned. It is called on the writer's thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Broadcaster, Buffer, Sink};
+    ///
+    /// let broadcaster = Broadcaster::new();
+    /// let pushes = broadcaster.subscribe_where(Buffer::bounded(16).drop_oldest(), |event: &&str| event.starts_with("push"));
+    /// broadcaster.write("push alpine").unwrap();
+    /// broadcaster.write("pull alpine").unwrap();
+    /// broadcaster.close().wait()?;
+    /// assert_eq!(pushes.into_iter().collect::<Vec<_>>(), ["push alpine"]);
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
+    pub fn subscribe_where<P, F>(&self, buffer: Buffer<E, P>, predicate: F) -> Subscription<E>
+    where
+        E: Send,
+        P: Policy,
+        P::Error: Never,
+        F: Fn(&E) -> bool + Send + Sync + 'static,
+    {
+        self.subscribe_by(buffer, |sink| erase(Filter::new(sink, predicate)))
+    }
+
+    fn subscribe_by<P>(
+        &self,
+        buffer: Buffer<E, P>,
+        erased: impl FnOnce(ChannelSink<E, P>) -> SharedSink<E>,
+    ) -> Subscription<E>
+    where
+        E: Send,
+        P: Policy,
+        P::Error: Never,
+    {
         let (sink, events) = channel::with(buffer);
-        let pipe: Arc<Pipe<E>> = Arc::clone(sink.pipe());
-        let entry = Entry::new(Arc::new(SubscriptionSink { sink }), Some(Arc::clone(&pipe) as _));
-        let id = entry.id;
-        pipe.outlet.told.of_sink(id);
-        let record = Arc::clone(&entry.record);
-        // Closed: then `add` has closed the channel, and the events end.
+        let pipe = Arc::clone(sink.pipe());
+        let entry = Entry { subscription: Some(Arc::clone(&pipe) as _), ..Entry::new(erased(sink), None) };
+        pipe.shed.log.of_sink(&entry.label);
+        let (id, refusals) = (entry.id(), Arc::clone(&entry.refusals));
+        // Of a closed broadcaster: then `add` has closed the channel, and the events end.
         let _ = self.shared.add(vec![entry]);
-        let shared = Arc::downgrade(&self.shared);
-        Subscription { id, unsubscribe: Arc::new(Unsubscribe { shared, record }), events }
+        Subscription::new(id, Arc::downgrade(&self.shared), refusals, events)
+    }
+
+    /// A handle that does not keep the broadcaster open.
+    pub fn downgrade(&self) -> WeakBroadcaster<E> {
+        WeakBroadcaster { handle: Arc::downgrade(&self.handle) }
     }
 
     /// Whether there is such a sink.
@@ -416,7 +389,7 @@ where
     /// # Ok::<(), outflow::AddError>(())
     /// ```
     pub fn contains(&self, id: SinkId) -> bool {
-        self.shared.look(|entries| entries.iter().any(|entry| entry.id == id))
+        self.shared.look(|entries| entries.iter().any(|entry| entry.id() == id))
     }
 
     /// The ids of the sinks, in the order in which they were added.
@@ -432,7 +405,7 @@ where
     /// # Ok::<(), outflow::AddError>(())
     /// ```
     pub fn ids(&self) -> Vec<SinkId> {
-        self.shared.look(|entries| entries.iter().map(|entry| entry.id).collect())
+        self.shared.look(|entries| entries.iter().map(Entry::id).collect())
     }
 
     /// How many sinks there are; none once it is closed.
@@ -483,8 +456,9 @@ where
         self.shared.unheard.load(Ordering::Relaxed)
     }
 
-    /// The sinks that were removed because they answered `Closed`: the last 64 with their errors, the
-    /// others counted.
+    /// The sinks that were removed because they answered `Closed`: the last 64 with their errors, the others counted. An
+    /// event that one refused then stands here alone; what it had accepted before and could not deliver is in the
+    /// outcome of the broadcaster's close as well.
     ///
     /// # Examples
     ///
@@ -515,229 +489,61 @@ where
     }
 }
 
-impl<E> Entry<E> {
-    fn new(sink: SharedSink<E>, subscription: Option<Arc<dyn Subscribed>>) -> Self {
-        Self { sink, id: SinkId::new(), record: Arc::default(), subscription }
-    }
-
-    fn close(&self) -> One {
-        let closing = close_caught(|| self.sink.close());
-        One { id: self.id, record: Arc::clone(&self.record), closing }
-    }
+/// Whether a sink that refused an event wanted it.
+#[cold]
+fn wants<E>(entry: &Entry<E>, event: &E) -> bool {
+    catch_unwind(AssertUnwindSafe(|| entry.sink.wants(event))).map_err(drop_caught).unwrap_or(true)
 }
 
-impl<E> Shared<E> {
-    fn look<T>(&self, f: impl FnOnce(&[Entry<E>]) -> T) -> T {
-        match &*self.gate.enter() {
-            Some(list) => f(&list.entries),
-            None => f(&[]),
-        }
-    }
-
-    /// Puts a changed copy in the place of the list; `None` if the gate is shut.
-    fn change<T>(&self, f: impl FnOnce(&mut Vec<Entry<E>>) -> T) -> Option<T> {
-        let changing = self.changing.lock();
-        let visit = self.gate.enter();
-        let list = visit.as_ref()?;
-        let mut entries = list.entries.clone();
-        let answer = f(&mut entries);
-        let old = self.gate.fill(Arc::new(List { entries, pass: Arc::clone(&list.pass) }));
-        drop(changing);
-        // Last, since a sink may go with them, and its destructor is a user's.
-        drop((old, visit));
-        Some(answer)
-    }
-
-    fn add(&self, added: Vec<Entry<E>>) -> Result<(), AddError> {
-        match self.change(|entries| entries.extend(added.iter().cloned())) {
-            Some(()) => Ok(()),
-            None => {
-                Err(AddError { closing: Closing::all(added.iter().map(|entry| entry.close().closing())) })
-            }
-        }
-    }
-
-    fn remove(&self, id: SinkId) -> Option<Entry<E>> {
-        self.remove_where(|entry| entry.id == id)
-    }
-
-    /// Removes the sink of this record, and not another that has taken its place under the same id.
-    fn remove_record(&self, record: &Arc<Record>) {
-        drop(self.remove_where(|entry| Arc::ptr_eq(&entry.record, record)));
-    }
-
-    /// Copies no list that it is not in.
-    fn remove_where(&self, is_it: impl Fn(&Entry<E>) -> bool) -> Option<Entry<E>> {
-        self.look(|entries| entries.iter().any(&is_it)).then_some(())?;
-        self.change(|entries| {
-            let at = entries.iter().position(&is_it)?;
-            Some(entries.remove(at))
-        })?
-    }
-
-    fn shut(&self) {
-        let changing = self.changing.lock();
-        let visit = self.gate.enter();
-        if let Some(list) = &*visit {
-            *self.last.lock() = list.entries.clone();
-        }
-        let list = self.gate.shut();
-        drop(changing);
-        if let Some(list) = &list {
-            let subscriptions = list.entries.iter().filter_map(|entry| entry.subscription.as_ref());
-            subscriptions.for_each(|pipe| pipe.stop_waiting());
-        }
-        drop((list, visit));
-    }
-
-    /// Closes the sinks while there may be writes under way, which wakes those that wait in them.
-    fn abort(&self) {
-        if self.aborted.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        self.shut();
-        let entries = self.last.lock().clone();
-        for entry in entries {
-            // No write waits in a subscription any more; those under way still find it open.
-            if entry.subscription.is_none() {
-                // A sink in a ring is reached from the ring's other side.
-                entry.close().closing.0.awaited_by(&self.completion, true);
-            }
-            drop_caught(entry);
-        }
-    }
-
-    /// No write is under way, or none that is waited for: begins to close the sinks, all of them before any
-    /// is waited for, unless an abort has; and has the close tell of them and of those that ended before.
-    fn conclude(&self, left: &Outcome<CloseError>) {
-        // Kept until the closes are awaited: an abort that comes before that finds the sinks here.
-        let last = self.last.lock().clone();
-        let (ended, older) = self.ended.lock().all();
-        let is_last = |one: &One| last.iter().any(|entry| Arc::ptr_eq(&entry.record, &one.record));
-        let ended = ended.into_iter().filter(|one| !is_last(one));
-        let sinks: Vec<One> = last.iter().map(Entry::close).chain(ended).collect();
-        let mut closings: Vec<Closing> = sinks
-            .into_iter()
-            .map(|mut one| {
-                if !one.closing.0.awaited_by(&self.completion, true) {
-                    // It awaits this close: it is in a ring, and what it refused is all that it has to tell.
-                    one.closing = Closing::done();
-                }
-                one.closing()
-            })
-            .collect();
-        if older > 0 {
-            closings.push(Closing::failed(CloseError::DownstreamClosed { events: older }));
-        }
-        closings.push(Closing::of(Answer::Told(left.clone())));
-        let answers = closings.into_iter().map(|closing| (closing.0, true));
-        Answer::resolve_all(&self.completion, answers, |outcome| outcome);
-        // The sinks are a user's, and so are their destructors.
-        let kept = std::mem::take(&mut *self.last.lock());
-        last.into_iter().chain(kept).for_each(drop_caught);
-    }
-
-    fn closing(&self) -> Closing {
-        Closing::pending_on(&self.completion)
-    }
-
-    /// Removes the sinks that answered `Closed` and tells of them. Answers the first panic of `on_closed`.
-    #[cold]
-    fn end(&self, closed: &[&Entry<E>]) -> Option<Payload> {
-        // All are counted before anybody is told.
-        let ended: Vec<_> = closed.iter().filter(|entry| self.end_one(entry)).collect();
-        if self.aborted.load(Ordering::SeqCst) {
-            // They did not close by themselves, or nobody can tell any more. The close has it.
-            return None;
-        }
-        let mut panic = None;
-        for entry in ended {
-            trace::sink_ended(entry.id);
-            if let Some(on_closed) = &self.on_closed {
-                if let Err(another) = catch_unwind(AssertUnwindSafe(|| on_closed(entry.id, &entry.sink))) {
-                    keep_first(&mut panic, another);
-                }
-            }
-        }
-        panic
-    }
-
-    /// Whether this is to be told.
-    fn end_one(&self, entry: &Entry<E>) -> bool {
-        if let Some(subscription) = &entry.subscription {
-            subscription.missed();
-            self.remove_record(&entry.record);
-            return false;
-        }
-        if !entry.record.refuse() {
-            return false;
-        }
-        self.remove_record(&entry.record);
-        let one = entry.close();
-        let forgotten = self.ended.lock().push(one);
-        forgotten.into_iter().for_each(drop_caught);
-        true
-    }
-}
-
-/// Keeps the first of several panics, which is the one that goes on.
-fn keep_first(first: &mut Option<Payload>, panic: Payload) {
-    match first {
-        Some(_) => drop_caught(panic),
-        None => *first = Some(panic),
-    }
-}
-
-impl<E> Shared<E>
+/// Offers the event to each of `rest` by reference, and calls `last` when they have had it.
+///
+/// A panic ends neither: the walk goes on behind the sink that panicked. Returns the first one. Those that answer
+/// `Closed` go to `closed`, beside each whether it wanted the event.
+#[inline]
+fn offer<'a, E, T>(
+    event: &mut T,
+    look: impl Fn(&T) -> Option<&E>,
+    rest: &'a [Entry<E>],
+    closed: &mut Vec<(&'a Entry<E>, bool)>,
+    mut last: impl FnMut(&mut T, &mut Vec<(&'a Entry<E>, bool)>),
+) -> Option<Payload>
 where
     E: Clone,
 {
-    /// Offers the event to each of `rest` by reference, and calls `last` when they have had it.
-    ///
-    /// A panic ends neither: the walk goes on behind the sink that panicked. Answers the first one.
-    #[inline]
-    fn offer<'a, T>(
-        event: &mut T,
-        look: impl Fn(&T) -> Option<&E>,
-        rest: &'a [Entry<E>],
-        closed: &mut Vec<&'a Entry<E>>,
-        mut last: impl FnMut(&mut T, &mut Vec<&'a Entry<E>>),
-    ) -> Option<Payload> {
-        let mut panic = None;
-        let at = Cell::new(0);
-        loop {
-            let walk = catch_unwind(AssertUnwindSafe(|| {
-                if let Some(event) = look(event) {
-                    // Counted in a register, and only stored for the case of a panic.
-                    for (i, entry) in rest.iter().enumerate().skip(at.get()) {
-                        at.set(i + 1);
-                        if entry.sink.write_ref(event).is_err() {
-                            closed.push(entry);
-                        }
+    let mut panic = None;
+    let at = Cell::new(0);
+    loop {
+        let walk = catch_unwind(AssertUnwindSafe(|| {
+            if let Some(event) = look(event) {
+                // Counted in a register, and only stored for the case of a panic.
+                for (i, entry) in rest.iter().enumerate().skip(at.get()) {
+                    at.set(i + 1);
+                    if entry.sink.write_ref(event).is_err() {
+                        closed.push((entry, wants(entry, event)));
                     }
                 }
-                last(event, closed);
-            }));
-            match walk {
-                Ok(()) => return panic,
-                Err(another) => keep_first(&mut panic, another),
             }
+            last(event, closed);
+        }));
+        match walk {
+            Ok(()) => return panic,
+            Err(another) => keep_first(&mut panic, another),
         }
     }
+}
 
-    #[cold]
-    fn finish(
-        &self,
-        closed: &[&Entry<E>],
-        mut panic: Option<Payload>,
-    ) -> Result<(), WriteError<E, Infallible>> {
-        if let Some(another) = self.end(closed) {
-            keep_first(&mut panic, another);
-        }
-        match panic {
-            Some(panic) => resume_unwind(panic),
-            None => Ok(()),
-        }
+#[cold]
+fn finish<E>(
+    shared: &Shared<E>,
+    closed: &[(&Entry<E>, bool)],
+    mut panic: Option<Payload>,
+) -> Result<(), WriteError<E, Infallible>> {
+    if let Some(another) = shared.end(closed) {
+        keep_first(&mut panic, another);
+    }
+    match panic {
+        Some(panic) => resume_unwind(panic),
+        None => Ok(()),
     }
 }
 
@@ -748,8 +554,8 @@ where
     type Error = Infallible;
 
     fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
-        let visit = self.shared.gate.enter();
-        let Some(list) = &*visit else {
+        let entered = self.shared.enter();
+        let Some(list) = &*entered else {
             return Err(WriteError::Closed(event));
         };
         let Some((last, rest)) = list.entries.split_last() else {
@@ -758,22 +564,23 @@ where
         };
         let _inside = self.shared.scope.enter();
         let mut closed = Vec::new();
-        let panic = Shared::offer(&mut Some(event), Option::as_ref, rest, &mut closed, |event, closed| {
+        let panic = offer(&mut Some(event), Option::as_ref, rest, &mut closed, |event, closed| {
             if let Some(event) = event.take() {
-                if last.sink.write(event).is_err() {
-                    closed.push(last);
+                if let Err(error) = last.sink.write(event) {
+                    let wanted = wants(last, &refused(error));
+                    closed.push((last, wanted));
                 }
             }
         });
         if closed.is_empty() && panic.is_none() {
             return Ok(());
         }
-        self.shared.finish(&closed, panic)
+        finish(&self.shared, &closed, panic)
     }
 
     fn write_ref(&self, event: &E) -> Result<(), WriteError<(), Infallible>> {
-        let visit = self.shared.gate.enter();
-        let Some(list) = &*visit else {
+        let entered = self.shared.enter();
+        let Some(list) = &*entered else {
             return Err(WriteError::Closed(()));
         };
         if list.entries.is_empty() {
@@ -782,29 +589,23 @@ where
         }
         let _inside = self.shared.scope.enter();
         let mut closed = Vec::new();
-        let panic = Shared::offer(&mut &*event, |event| Some(*event), &list.entries, &mut closed, |_, _| {});
+        let panic = offer(&mut &*event, |event| Some(*event), &list.entries, &mut closed, |_, _| {});
         if closed.is_empty() && panic.is_none() {
             return Ok(());
         }
-        self.shared.finish(&closed, panic).map_err(|refused| refused.map_event(drop))
+        finish(&self.shared, &closed, panic).map_err(|refused| refused.map_event(drop))
     }
 
-    /// Begins to flush every sink.
+    /// Begins to flush every sink, and waits for those that have ended and still drain. In a ring it ends when what was
+    /// accepted before it is delivered.
     fn flush(&self) -> Flushing {
-        match &*self.shared.gate.enter() {
-            Some(list) => Flushing::all(list.entries.iter().map(|entry| {
-                let id = entry.id;
-                flush_caught(|| entry.sink.flush())
-                    .map(move |outcome| outcome.map_err(|error| error.of_sink(id)))
-            })),
-            None => Flushing::of_close(&self.shared.closing()),
-        }
+        self.shared.flush()
     }
 
     /// Refuses writes and wakes those that wait in a subscription of this broadcaster; when the last write
     /// under way is through, begins every sink's close. A write that waits in another sink (in the backoff
     /// of a retry that is not queued, say) is waited for; an abort closes the sinks at once and wakes it.
-    /// The outcome names each sink with what it refused.
+    /// The outcome names each sink that could not deliver what it had accepted.
     ///
     /// An abort gives the writes under way 100 ms to come back. If one does not, the outcome has
     /// [`CloseError::Aborted`] in it, since the broadcaster does not know how many there are; what its sinks
@@ -815,19 +616,13 @@ where
     }
 
     fn is_closed(&self) -> bool {
-        self.shared.gate.is_shut()
+        self.shared.is_shut()
     }
 }
 
 impl<E> Drop for Handle<E> {
     fn drop(&mut self) {
         self.shared.shut();
-    }
-}
-
-impl<E> Drop for Pass<E> {
-    fn drop(&mut self) {
-        self.shared.left.complete(Ok(()));
     }
 }
 
@@ -842,171 +637,45 @@ impl<E> fmt::Debug for Broadcaster<E> {
         f.debug_struct("Broadcaster")
             .field("sinks", &self.shared.look(<[_]>::len))
             .field("unheard", &self.shared.unheard.load(Ordering::Relaxed))
-            .field("closed", &self.handle.shared.gate.is_shut())
+            .field("closed", &self.handle.shared.is_shut())
             .finish()
     }
 }
 
-struct AbortBroadcaster<E> {
-    shared: Weak<Shared<E>>,
-}
-
-impl<E> Abort for AbortBroadcaster<E> {
-    fn begin(&self) {
-        if let Some(shared) = self.shared.upgrade() {
-            shared.abort();
-        }
-    }
-
-    /// The close awaits `left`, which is told at the deadline if not before.
-    fn settle(&self, _deadline: std::time::Instant) {}
-}
-
-/// The pipe of a subscription, without its type.
-trait Subscribed: Send + Sync {
-    /// Wakes the writes that wait in it.
-    fn stop_waiting(&self);
-
-    /// It was closed and missed an event, which is counted unless nobody reads it any more.
-    fn missed(&self);
-}
-
-impl<E> Subscribed for Pipe<E>
-where
-    E: Send,
-{
-    fn stop_waiting(&self) {
-        Pipe::stop_waiting(self);
-    }
-
-    fn missed(&self) {
-        if self.is_read() {
-            self.outlet.drop_unseen(1);
-        }
-    }
-}
-
-/// The sink of a subscription.
-struct SubscriptionSink<E, P> {
-    sink: ChannelSink<E, P>,
-}
-
-impl<E, P> Sink<E> for SubscriptionSink<E, P>
-where
-    P: Policy,
-    P::Error: Never,
-{
-    type Error = Infallible;
-
-    fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
-        match self.sink.write(event).map_err(refused) {
-            Ok(()) => Ok(()),
-            Err(event) if self.sink.is_closed() => Err(WriteError::Closed(event)),
-            // It waited for room when the broadcaster closed: this subscription misses it.
-            Err(event) => {
-                self.sink.pipe().outlet.give_up(event);
-                Ok(())
-            }
-        }
-    }
-
-    fn flush(&self) -> Flushing {
-        self.sink.flush()
-    }
-
-    fn close(&self) -> Closing {
-        self.sink.close()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.sink.is_closed()
-    }
-}
-
-/// The receiving end of a subscription: [`Events`] that unsubscribe when dropped. Made by
-/// [`Broadcaster::subscribe`].
+/// A handle of a [`Broadcaster`] that does not keep it open, for a sink that writes to its own broadcaster. Made by
+/// [`Broadcaster::downgrade`].
 ///
 /// # Examples
 ///
 /// ```
-/// use outflow::{Broadcaster, Buffer, Sink};
+/// use outflow::Broadcaster;
 ///
-/// let broadcaster = Broadcaster::new();
-/// let watcher = broadcaster.subscribe(Buffer::unbounded());
-/// broadcaster.write("pushed").unwrap();
-/// assert_eq!(watcher.recv(), Ok("pushed"));
-/// drop(watcher);
-/// assert!(broadcaster.is_empty());
+/// let broadcaster = Broadcaster::<u32>::new();
+/// let weak = broadcaster.downgrade();
+/// assert!(weak.upgrade().is_some());
+/// drop(broadcaster);
+/// assert!(weak.upgrade().is_none());
 /// ```
-pub struct Subscription<E> {
-    id: SinkId,
-    unsubscribe: Arc<dyn RemoveSink>,
-    pub(crate) events: Events<E>,
+pub struct WeakBroadcaster<E> {
+    handle: Weak<Handle<E>>,
 }
 
-trait RemoveSink: Send + Sync {
-    fn remove(&self);
-}
-
-/// By its record, and not by its id, under which another sink may have taken its place.
-struct Unsubscribe<E> {
-    shared: Weak<Shared<E>>,
-    record: Arc<Record>,
-}
-
-impl<E> RemoveSink for Unsubscribe<E>
-where
-    E: Send,
-{
-    fn remove(&self) {
-        if let Some(shared) = self.shared.upgrade() {
-            shared.remove_record(&self.record);
-        }
+impl<E> WeakBroadcaster<E> {
+    /// The broadcaster, unless its last handle was dropped.
+    pub fn upgrade(&self) -> Option<Broadcaster<E>> {
+        let handle = self.handle.upgrade()?;
+        Some(Broadcaster { shared: Arc::clone(&handle.shared), handle })
     }
 }
 
-impl<E> Subscription<E> {
-    /// The id under which the broadcaster has it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Broadcaster, Buffer};
-    ///
-    /// let broadcaster = Broadcaster::<u32>::new();
-    /// let watcher = broadcaster.subscribe(Buffer::unbounded());
-    /// assert_eq!(broadcaster.ids(), [watcher.id()]);
-    /// ```
-    pub fn id(&self) -> SinkId {
-        self.id
+impl<E> Clone for WeakBroadcaster<E> {
+    fn clone(&self) -> Self {
+        Self { handle: Weak::clone(&self.handle) }
     }
 }
 
-impl<E> Deref for Subscription<E> {
-    type Target = Events<E>;
-
-    fn deref(&self) -> &Events<E> {
-        &self.events
-    }
-}
-
-impl<E> Drop for Subscription<E> {
-    fn drop(&mut self) {
-        self.unsubscribe.remove();
-    }
-}
-
-impl<'a, E> IntoIterator for &'a Subscription<E> {
-    type Item = E;
-    type IntoIter = channel::Iter<'a, E>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.events.iter()
-    }
-}
-
-impl<E> fmt::Debug for Subscription<E> {
+impl<E> fmt::Debug for WeakBroadcaster<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subscription").field("id", &self.id).field("events", &self.events).finish()
+        f.debug_struct("WeakBroadcaster").finish_non_exhaustive()
     }
 }

@@ -10,23 +10,25 @@
 //! | [`.reject()`](Buffer::reject) | a write into a full buffer fails | [`Full`] |
 //! | [`.block_for(d)`](Buffer::block_for) | waits at most `d`, then fails | [`Full`] |
 //! | [`.drop_oldest()`](Buffer::drop_oldest) | makes room by evicting the oldest | `Infallible` |
-//! | [`.drop_newest()`](Buffer::drop_newest) | gives up the new one | `Infallible` |
-//! | [`.spill(sink)`](Buffer::spill) | where to send what the buffer gives up | |
+//! | [`.drop_newest()`](Buffer::drop_newest) | sheds the new one | `Infallible` |
+//! | [`.spill(sink)`](Buffer::spill) | where to send what the buffer sheds | |
 //!
 //! ```compile_fail,E0599
 //! outflow::buffer::Buffer::<u32, _>::unbounded().drop_oldest(); // nothing is ever evicted
 //! ```
 
+mod policy;
 pub(crate) mod shed;
 
-use std::convert::Infallible;
-use std::fmt;
-use std::time::{Duration, Instant};
+#[cfg(feature = "futures")]
+pub use self::policy::Immediate;
+pub(crate) use self::policy::WhenFull;
+pub use self::policy::{Block, BlockFor, DropNewest, DropOldest, Full, Policy, Reject, Unbounded};
 
-use crate::contract::{Never, erase};
-use crate::contract::{SharedSink, Sink, WriteError};
-use crate::pipe::{Door, Pipe, Room};
-use crate::sync::gate::Visit;
+use std::fmt;
+use std::time::Duration;
+
+use crate::contract::{Never, SharedSink, Sink, erase};
 
 /// How much may wait, and what becomes of an event for which there is no room. See the [module](self).
 ///
@@ -77,9 +79,13 @@ impl<E> Default for Buffer<E, Unbounded> {
 impl<E> Buffer<E, Block> {
     /// Holds at most `capacity` events; a write into a full buffer waits for room, on the caller's thread.
     ///
+    /// The buffer takes its memory at once, for all the events that it may hold: some `capacity` times the size of
+    /// an event and a word.
+    ///
     /// # Panics
     ///
-    /// If `capacity` is 0. A channel without a buffer is [`channel::rendezvous`](crate::channel::rendezvous).
+    /// If `capacity` is 0: a channel without a buffer is [`channel::rendezvous`](crate::channel::rendezvous). And if
+    /// there is no memory for a buffer of that size.
     ///
     /// # Examples
     ///
@@ -96,7 +102,18 @@ impl<E> Buffer<E, Block> {
             "a buffer of 0 events can hold none: give it a capacity of at least 1, \
              or use `channel::rendezvous()`"
         );
+        assert!(
+            is_allocatable::<E>(capacity),
+            "there is no memory for a buffer of {capacity} events of {} bytes each, which is allocated at once: \
+             give it a smaller capacity, or use `Buffer::unbounded()`",
+            size_of::<E>()
+        );
         Self { capacity: Some(capacity), policy: Block, spill: None }
+    }
+
+    /// Holds nothing: a write waits until a reader takes the event.
+    pub(crate) fn rendezvous() -> Self {
+        Self { capacity: Some(0), policy: Block, spill: None }
     }
 
     /// A write into a full buffer fails with [`Full`] at once.
@@ -128,7 +145,7 @@ impl<E> Buffer<E, Block> {
     /// assert!(sink.write("second").is_err());
     /// ```
     pub fn block_for(self, timeout: Duration) -> Buffer<E, BlockFor> {
-        self.with_policy(BlockFor { timeout })
+        self.with_policy(BlockFor::new(timeout))
     }
 
     /// A write into a full buffer makes room by evicting the event that has waited longest.
@@ -167,7 +184,7 @@ impl<E> Buffer<E, Block> {
 }
 
 impl<E, P> Buffer<E, P> {
-    /// Sends what this buffer gives up to `sink`: what is evicted, and what is left over after an abort, a
+    /// Sends what this buffer sheds to `sink`: what is evicted, and what is left over after an abort, a
     /// closed downstream or a panic. Without it that is dropped. Either way it is counted.
     ///
     /// `sink` is closed with what the buffer belongs to, after the last write to it. A write to it happens
@@ -201,6 +218,23 @@ impl<E, P> Buffer<E, P> {
     }
 }
 
+/// Whether the channel can allocate its slots, each an event and a stamp: it aborts the process if it cannot.
+pub(crate) fn is_allocatable<E>(capacity: usize) -> bool {
+    let slot = size_of::<E>().next_multiple_of(size_of::<usize>()) + size_of::<usize>();
+    // The channel counts laps of its ring in the bits above the capacity.
+    let fits =
+        capacity.checked_mul(slot).is_some_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok());
+    fits && capacity < usize::MAX / 8
+}
+
+/// Clones share the spill, which is closed with the first of them that is: give each its own, or hand it over as
+/// [`keep_open`](crate::SinkExt::keep_open).
+impl<E, P: Clone> Clone for Buffer<E, P> {
+    fn clone(&self) -> Self {
+        Self { capacity: self.capacity, policy: self.policy.clone(), spill: self.spill.clone() }
+    }
+}
+
 impl<E, P: fmt::Debug> fmt::Debug for Buffer<E, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Buffer")
@@ -209,313 +243,4 @@ impl<E, P: fmt::Debug> fmt::Debug for Buffer<E, P> {
             .field("spills", &self.spill.is_some())
             .finish()
     }
-}
-
-/// A write found no room.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::{Sink, WriteError, buffer::Full, channel};
-///
-/// let (sink, _events) = channel::bounded(8);
-/// for event in 0..8 {
-///     sink.write(event).unwrap();
-/// }
-/// let refused = sink.try_write(8).unwrap_err();
-/// assert_eq!(refused.error().unwrap().capacity(), 8);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the buffer is full (capacity: {capacity})")]
-pub struct Full {
-    capacity: usize,
-}
-
-impl Full {
-    /// How many events the buffer holds; 0 for a rendezvous, at which no reader was waiting.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Buffer, Sink, channel};
-    ///
-    /// let (sink, _events) = channel::with(Buffer::bounded(1).reject());
-    /// sink.write("first").unwrap();
-    /// assert_eq!(sink.write("second").unwrap_err().error().unwrap().capacity(), 1);
-    /// ```
-    pub fn capacity(&self) -> usize {
-        self.capacity
-    }
-}
-
-/// What a full [`Buffer`] does: sealed, implemented by the types of this module.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::buffer::{Buffer, Policy};
-/// use outflow::{Queue, SinkExt, sink};
-///
-/// /// Whatever is to happen when it is full.
-/// fn audit_log<P: Policy>(buffer: Buffer<String, P>) -> Queue<String, P> {
-///     sink::for_each(|line| println!("{line}")).queued_with(buffer)
-/// }
-/// assert_eq!(audit_log(Buffer::bounded(16).drop_oldest()).capacity(), Some(16));
-/// ```
-pub trait Policy: sealed::Policy + Clone + fmt::Debug + Send + Sync + 'static {
-    /// What a write to a full buffer fails with.
-    type Error;
-}
-
-/// A [`Policy`] by which a write never waits for room: all but [`Block`] and [`BlockFor`]. Sealed. With the
-/// feature `futures`.
-///
-/// [`into_futures`](crate::SinkExt::into_futures) asks for it. A [`spill`](Buffer::spill) is the one thing
-/// that a write by such a policy can still wait in.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::buffer::{Buffer, Immediate};
-/// use outflow::{Queue, SinkExt, sink};
-///
-/// /// A queue that an executor may write to.
-/// fn for_async_writers<P: Immediate>(buffer: Buffer<String, P>) -> Queue<String, P> {
-///     sink::for_each(|line| println!("{line}")).queued_with(buffer)
-/// }
-/// let _queue = for_async_writers(Buffer::bounded(16).drop_oldest());
-/// ```
-#[cfg(feature = "futures")]
-#[diagnostic::on_unimplemented(
-    message = "a write by the policy `{Self}` may wait for room, which blocks an executor",
-    label = "needs a sink whose writes never wait",
-    note = "wait for nothing: `Buffer::unbounded()`, or `.drop_oldest()` or `.drop_newest()` on a bounded one",
-    note = "or say what becomes of an event that finds no room: `.reject()` on the buffer, and then \
-            `.fallback(sink)`, `.dead_letter(sink)` or `.lossy()` on the queue"
-)]
-pub trait Immediate: Policy {}
-
-#[cfg(feature = "futures")]
-mod immediate {
-    use super::{DropNewest, DropOldest, Immediate, Reject, Unbounded};
-
-    impl Immediate for Unbounded {}
-    impl Immediate for Reject {}
-    impl Immediate for DropOldest {}
-    impl Immediate for DropNewest {}
-}
-
-/// A write never waits. The policy of [`Buffer::unbounded`].
-///
-/// # Examples
-///
-/// ```
-/// use outflow::buffer::{Buffer, Unbounded};
-///
-/// let _: Buffer<u32, Unbounded> = Buffer::unbounded();
-/// ```
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Unbounded;
-
-/// A write waits for room. The policy of [`Buffer::bounded`].
-///
-/// # Examples
-///
-/// ```
-/// use outflow::buffer::{Buffer, Block};
-///
-/// let _: Buffer<u32, Block> = Buffer::bounded(8);
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct Block;
-
-/// A write waits for room for some time. The policy of [`Buffer::block_for`].
-///
-/// # Examples
-///
-/// ```
-/// use outflow::buffer::{Buffer, BlockFor};
-///
-/// let _: Buffer<u32, BlockFor> = Buffer::bounded(8).block_for(std::time::Duration::from_secs(1));
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct BlockFor {
-    timeout: Duration,
-}
-
-/// A write into a full buffer fails. The policy of [`Buffer::reject`].
-///
-/// # Examples
-///
-/// ```
-/// use outflow::buffer::{Buffer, Reject};
-///
-/// let _: Buffer<u32, Reject> = Buffer::bounded(8).reject();
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct Reject;
-
-/// The oldest event makes room. The policy of [`Buffer::drop_oldest`].
-///
-/// # Examples
-///
-/// ```
-/// use outflow::buffer::{Buffer, DropOldest};
-///
-/// let _: Buffer<u32, DropOldest> = Buffer::bounded(8).drop_oldest();
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct DropOldest;
-
-/// The newest event is given up. The policy of [`Buffer::drop_newest`].
-///
-/// # Examples
-///
-/// ```
-/// use outflow::buffer::{Buffer, DropNewest};
-///
-/// let _: Buffer<u32, DropNewest> = Buffer::bounded(8).drop_newest();
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct DropNewest;
-
-impl Policy for Unbounded {
-    type Error = Infallible;
-}
-
-impl Policy for Block {
-    type Error = Infallible;
-}
-
-impl Policy for BlockFor {
-    type Error = Full;
-}
-
-impl Policy for Reject {
-    type Error = Full;
-}
-
-impl Policy for DropOldest {
-    type Error = Infallible;
-}
-
-impl Policy for DropNewest {
-    type Error = Infallible;
-}
-
-mod sealed {
-    use super::{Door, Pipe, Visit, WriteError};
-
-    pub trait Policy {
-        /// Whether writers take events out of the buffer.
-        #[doc(hidden)]
-        const EVICTS: bool = false;
-
-        /// What becomes of an event for which there was no room a moment ago.
-        #[doc(hidden)]
-        fn overflow<E>(
-            &self,
-            pipe: &Pipe<E>,
-            visit: Visit<Door<E>>,
-            event: E,
-        ) -> Result<(), WriteError<E, <Self as super::Policy>::Error>>
-        where
-            Self: super::Policy;
-    }
-}
-
-impl sealed::Policy for Unbounded {
-    #[cold]
-    fn overflow<E>(
-        &self,
-        _pipe: &Pipe<E>,
-        _visit: Visit<Door<E>>,
-        event: E,
-    ) -> Result<(), WriteError<E, Infallible>> {
-        // An unbounded channel is never full.
-        Err(WriteError::Closed(event))
-    }
-}
-
-impl sealed::Policy for Block {
-    #[cold]
-    fn overflow<E>(
-        &self,
-        pipe: &Pipe<E>,
-        visit: Visit<Door<E>>,
-        event: E,
-    ) -> Result<(), WriteError<E, Infallible>> {
-        match pipe.wait_for_room(visit, event, None) {
-            Room::Found => Ok(()),
-            Room::Closed(event) | Room::TimedOut(event) => Err(WriteError::Closed(event)),
-        }
-    }
-}
-
-impl sealed::Policy for BlockFor {
-    #[cold]
-    fn overflow<E>(
-        &self,
-        pipe: &Pipe<E>,
-        visit: Visit<Door<E>>,
-        event: E,
-    ) -> Result<(), WriteError<E, Full>> {
-        // A timeout beyond what the clock can count is none.
-        match pipe.wait_for_room(visit, event, Instant::now().checked_add(self.timeout)) {
-            Room::Found => Ok(()),
-            Room::Closed(event) => Err(WriteError::Closed(event)),
-            Room::TimedOut(event) => Err(WriteError::failed(event, full(pipe))),
-        }
-    }
-}
-
-impl sealed::Policy for Reject {
-    #[cold]
-    fn overflow<E>(
-        &self,
-        pipe: &Pipe<E>,
-        _visit: Visit<Door<E>>,
-        event: E,
-    ) -> Result<(), WriteError<E, Full>> {
-        Err(WriteError::failed(event, full(pipe)))
-    }
-}
-
-impl sealed::Policy for DropOldest {
-    const EVICTS: bool = true;
-
-    #[cold]
-    fn overflow<E>(
-        &self,
-        pipe: &Pipe<E>,
-        visit: Visit<Door<E>>,
-        event: E,
-    ) -> Result<(), WriteError<E, Infallible>> {
-        pipe.evict_for(visit, event).map_err(WriteError::Closed)
-    }
-}
-
-impl sealed::Policy for DropNewest {
-    const EVICTS: bool = true;
-
-    #[cold]
-    fn overflow<E>(
-        &self,
-        pipe: &Pipe<E>,
-        visit: Visit<Door<E>>,
-        event: E,
-    ) -> Result<(), WriteError<E, Infallible>> {
-        pipe.give_up_for(visit, event);
-        Ok(())
-    }
-}
-
-impl BlockFor {
-    pub(crate) fn new(timeout: Duration) -> Self {
-        Self { timeout }
-    }
-}
-
-fn full<E>(pipe: &Pipe<E>) -> Full {
-    Full { capacity: pipe.capacity().unwrap_or(usize::MAX) }
 }

@@ -1,170 +1,130 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use crate::contract::SharedSink;
-use crate::lifecycle::Closing;
-use crate::lifecycle::close_caught;
+use crate::lifecycle::{Closing, close_caught};
 use crate::sync::caught::drop_caught;
 use crate::sync::scope::Scope;
 use crate::trace;
 
-/// Where a buffer's events go that it gives up: into the spill, if there is one, and into a count.
-pub(crate) struct Outlet<E> {
-    spill: Option<SharedSink<E>>,
-    /// This thread is in the spill: an event that comes back is not spilled again.
+/// Where the events go that a buffer sheds: into the spill, if there is one, and into a count.
+pub(crate) struct Shed<E> {
+    /// Until it is closed. A lock, since it is on no write's way but that of one that sheds.
+    spill: Mutex<Option<SharedSink<E>>>,
+    /// A thread is in the spill: an event that comes back is not spilled again.
     pub(crate) scope: Scope,
     dropped: AtomicU64,
     spilled: AtomicU64,
-    /// How often an event was about to be taken out, how often one was, and how often there was none.
-    begun: AtomicU64,
-    given: AtomicU64,
-    vain: AtomicU64,
-    /// Tells of them.
-    pub(crate) told: trace::GivenUp,
+    /// How many events are being shed, or looked for to be.
+    under_way: AtomicU64,
+    pub(crate) log: trace::ShedLog,
 }
 
-/// What an outlet has counted.
+/// What was shed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct GivenUp {
+pub(crate) struct ShedCounts {
     pub(crate) dropped: u64,
     pub(crate) spilled: u64,
-    /// Taken out, and on its way.
+    /// Taken out of the buffer, and on the way.
     pub(crate) under_way: u64,
-    begun: u64,
-    /// Whether nothing was being taken out.
-    pub(crate) at_rest: bool,
 }
 
-impl GivenUp {
-    /// Whether `begun` is what it was.
-    pub(crate) fn has_begun(&self, begun: u64) -> bool {
-        self.begun == begun
-    }
-}
-
-impl<E> Outlet<E> {
+impl<E> Shed<E> {
     pub(crate) fn new(spill: Option<SharedSink<E>>) -> Self {
         Self {
-            spill,
+            spill: Mutex::new(spill),
             scope: Scope::new(),
             dropped: AtomicU64::new(0),
             spilled: AtomicU64::new(0),
-            begun: AtomicU64::new(0),
-            given: AtomicU64::new(0),
-            vain: AtomicU64::new(0),
-            told: trace::GivenUp::default(),
+            under_way: AtomicU64::new(0),
+            log: trace::ShedLog::default(),
         }
     }
 
-    /// Whether giving up an event may take as long as a sink does.
     pub(crate) fn spills(&self) -> bool {
-        self.spill.is_some()
+        self.spill.lock().is_some()
     }
 
     /// Spills the event, or drops it, and counts it. A panic of the spill goes no further.
-    pub(crate) fn give_up(&self, event: E) {
-        self.give_up_from(|| Some(event));
+    pub(crate) fn shed(&self, event: E) {
+        self.shed_from(|| Some(event));
     }
 
-    /// Gives up what `take` takes out of the buffer, counted all along; `false` if that was nothing.
-    pub(crate) fn give_up_from(&self, take: impl FnOnce() -> Option<E>) -> bool {
-        // Whoever adds up sees that one is being taken, and looks again: see `Backlog::stats`.
-        self.begun.fetch_add(1, Ordering::AcqRel);
-        let Some(event) = take() else {
-            self.vain.fetch_add(1, Ordering::Release);
-            return false;
-        };
-        self.given.fetch_add(1, Ordering::Release);
-        let spilled = self.spill_by(|spill| spill.write(event).is_ok());
-        self.count(spilled, 1);
-        true
+    /// Sheds what `take` takes out of the buffer; `false` if that was nothing.
+    pub(crate) fn shed_from(&self, take: impl FnOnce() -> Option<E>) -> bool {
+        // Before the event leaves where it is counted.
+        self.under_way.fetch_add(1, Ordering::SeqCst);
+        let event = take();
+        let found = event.is_some();
+        if let Some(event) = event {
+            let spilled = self.spill_by(|spill| spill.write(event).is_ok());
+            self.count(spilled, 1);
+        }
+        self.under_way.fetch_sub(1, Ordering::SeqCst);
+        found
     }
 
     /// Whether `write` got its event into the spill. Without one, or inside it, `write` is dropped with what it holds.
     fn spill_by(&self, write: impl FnOnce(&SharedSink<E>) -> bool) -> bool {
-        match &self.spill {
-            Some(spill) if !self.scope.is_current() => {
-                let _inside = self.scope.enter();
-                catch_unwind(AssertUnwindSafe(|| write(spill))).unwrap_or_else(|panic| {
-                    drop_caught(panic);
-                    false
-                })
-            }
-            _ => {
-                drop_caught(write);
-                false
-            }
-        }
+        let spill = if self.scope.is_current() { None } else { self.spill.lock().clone() };
+        let Some(spill) = spill else {
+            drop_caught(write);
+            return false;
+        };
+        let _inside = self.scope.enter();
+        let spilled = catch_unwind(AssertUnwindSafe(|| write(&spill))).unwrap_or_else(|panic| {
+            drop_caught(panic);
+            false
+        });
+        drop_caught(spill);
+        spilled
     }
 
     fn count(&self, spilled: bool, events: u64) {
         let count = if spilled { &self.spilled } else { &self.dropped };
-        count.fetch_add(events, Ordering::Release);
-        self.told.some(spilled, events, std::any::type_name::<E>());
+        count.fetch_add(events, Ordering::SeqCst);
+        self.log.count(spilled, events, std::any::type_name::<E>());
     }
 
-    /// Tells what was given up and is not told yet. Answers when there will be more to tell.
-    pub(crate) fn tell_overdue(&self) -> Option<Instant> {
-        self.told.overdue(std::any::type_name::<E>())
-    }
-
-    /// As [`give_up`](Outlet::give_up), of an event that others still read: cloned only if the spill must.
-    pub(crate) fn give_up_ref(&self, event: &E)
+    /// As [`shed`](Shed::shed), of an event that others still read: cloned only if the spill must.
+    pub(crate) fn shed_ref(&self, event: &E)
     where
         E: Clone,
     {
-        self.found(1);
         let spilled = self.spill_by(|spill| spill.write_ref(event).is_ok());
         self.count(spilled, 1);
     }
 
-    /// Tells of events that were skipped, and are counted elsewhere.
-    pub(crate) fn tell_skipped(&self, events: u64) {
-        self.told.some(false, events, std::any::type_name::<E>());
+    /// Logs events that were skipped, and are counted elsewhere.
+    pub(crate) fn log_skipped(&self, events: u64) {
+        self.log.count(false, events, std::any::type_name::<E>());
     }
 
-    /// Counts events as dropped that nobody holds any more, or that others drop.
-    pub(crate) fn drop_unseen(&self, events: u64) {
+    /// Counts events as dropped that nothing holds any more, or that are dropped elsewhere.
+    pub(crate) fn count_dropped(&self, events: u64) {
         if events > 0 {
-            self.found(events);
             self.count(false, events);
         }
     }
 
-    /// Events are given up that were not taken out here.
-    fn found(&self, events: u64) {
-        self.begun.fetch_add(events, Ordering::AcqRel);
-        self.given.fetch_add(events, Ordering::Release);
+    pub(crate) fn counts(&self) -> ShedCounts {
+        let dropped = self.dropped.load(Ordering::SeqCst);
+        let spilled = self.spilled.load(Ordering::SeqCst);
+        ShedCounts { dropped, spilled, under_way: self.under_way.load(Ordering::SeqCst) }
     }
 
-    pub(crate) fn counts(&self) -> GivenUp {
-        // In the order opposite to that in which they are counted, so that none goes below zero.
-        let dropped = self.dropped.load(Ordering::Acquire);
-        let spilled = self.spilled.load(Ordering::Acquire);
-        let vain = self.vain.load(Ordering::Acquire);
-        let given = self.given.load(Ordering::Acquire);
-        let begun = self.begun();
-        GivenUp {
-            dropped,
-            spilled,
-            under_way: given.saturating_sub(dropped + spilled),
-            begun,
-            at_rest: begun == given + vain,
-        }
-    }
-
-    /// How often an event was about to be taken out so far.
-    pub(crate) fn begun(&self) -> u64 {
-        self.begun.load(Ordering::Acquire)
-    }
-
-    /// Begins to close the spill. Nothing is given up after this.
+    /// Begins to close the spill, and drops it: what it holds may have to be dropped to be written out. Nothing is shed
+    /// after this.
     pub(crate) fn close(&self) -> Closing {
-        self.told.rest(std::any::type_name::<E>());
-        match &self.spill {
-            Some(spill) => close_caught(|| spill.close()),
-            None => Closing::done(),
-        }
+        self.log.flush(std::any::type_name::<E>());
+        let spill = self.spill.lock().take();
+        let Some(spill) = spill else {
+            return Closing::done();
+        };
+        let closing = close_caught(|| spill.close());
+        drop_caught(spill);
+        closing
     }
 }

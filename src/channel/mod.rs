@@ -50,20 +50,22 @@
 //! # writer.join().unwrap();
 //! ```
 
+mod events;
 #[cfg(feature = "futures")]
-pub(crate) mod stream;
+mod stream;
+
+pub use self::events::{Events, IntoIter, Iter, TryIter};
+pub use crossbeam_channel::{RecvError, RecvTimeoutError, TryRecvError};
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
-pub use crossbeam_channel::{RecvError, RecvTimeoutError, TryRecvError};
-
+use self::events::EventsEnd;
 use crate::buffer::{Block, BlockFor, Buffer, Full, Policy, Reject, Unbounded};
 use crate::contract::{Sink, WriteError};
 use crate::lifecycle::{Closing, Flushing};
-use crate::pipe::{Pipe, Writer, linger};
+use crate::pipe::{Pipe, Writer};
 
 /// A channel of any length: a write never waits.
 ///
@@ -93,8 +95,13 @@ pub fn unbounded<E>() -> (ChannelSink<E, Unbounded>, Events<E>) {
 /// assert!(sink.try_write(2).is_err());
 /// assert_eq!(events.recv(), Ok(1));
 /// ```
+///
+/// # Panics
+///
+/// As [`Buffer::bounded`], if there is no memory for a buffer of that size.
+#[track_caller]
 pub fn bounded<E>(capacity: usize) -> (ChannelSink<E, Block>, Events<E>) {
-    with(Buffer { capacity: Some(capacity), policy: Block, spill: None })
+    if capacity == 0 { rendezvous() } else { with(Buffer::bounded(capacity)) }
 }
 
 /// A channel that holds nothing: a write waits until a reader takes the event.
@@ -110,7 +117,7 @@ pub fn bounded<E>(capacity: usize) -> (ChannelSink<E, Block>, Events<E>) {
 /// assert!(writer.join().unwrap());
 /// ```
 pub fn rendezvous<E>() -> (ChannelSink<E, Block>, Events<E>) {
-    bounded(0)
+    with(Buffer::rendezvous())
 }
 
 /// A channel as `buffer` says.
@@ -129,17 +136,8 @@ pub fn with<E, P>(buffer: Buffer<E, P>) -> (ChannelSink<E, P>, Events<E>)
 where
     P: Policy,
 {
-    let (writer, pipe) = Pipe::new(buffer, None);
-    let receiver = pipe.receiver.clone();
-    let events = Events {
-        pipe,
-        receiver,
-        #[cfg(feature = "futures")]
-        watched: false,
-        #[cfg(feature = "futures")]
-        ended: false,
-    };
-    (ChannelSink { writer }, events)
+    let (writer, pipe) = Pipe::new(buffer, EventsEnd::new());
+    (ChannelSink { writer }, Events::new(pipe))
 }
 
 /// The writing end of a channel. Made by [`unbounded`], [`bounded`], [`rendezvous`] and [`with`].
@@ -164,7 +162,7 @@ where
 /// assert_eq!(events.iter().collect::<Vec<_>>(), [1, 2]);
 /// ```
 pub struct ChannelSink<E, P = Unbounded> {
-    writer: Writer<E, P>,
+    writer: Writer<E, P, EventsEnd<E>>,
 }
 
 impl<E, P> ChannelSink<E, P>
@@ -222,10 +220,10 @@ where
     /// assert_eq!(sink.dropped(), 3);
     /// ```
     pub fn dropped(&self) -> u64 {
-        self.writer.pipe.outlet.counts().dropped
+        self.writer.pipe.shed.counts().dropped
     }
 
-    pub(crate) fn pipe(&self) -> &Arc<Pipe<E>> {
+    pub(crate) fn pipe(&self) -> &Arc<Pipe<E, EventsEnd<E>>> {
         &self.writer.pipe
     }
 }
@@ -275,325 +273,5 @@ impl<E, P: fmt::Debug> fmt::Debug for ChannelSink<E, P> {
             .field("len", &self.writer.pipe.receiver.len())
             .field("closed", &self.writer.pipe.is_shut())
             .finish()
-    }
-}
-
-/// The reading end of a channel: iterates until the sink is closed and everything accepted is read.
-///
-/// Dropping it closes the sink and wakes writers that wait; what was not read is spilled on this thread, or
-/// dropped and counted.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::{Sink, channel};
-///
-/// let (sink, events) = channel::bounded(4);
-/// sink.write(1).unwrap();
-/// sink.write(2).unwrap();
-/// assert_eq!(events.recv(), Ok(1));
-/// drop(events);
-/// assert!(sink.is_closed());
-/// assert_eq!(sink.dropped(), 1);
-/// ```
-pub struct Events<E> {
-    pub(crate) pipe: Arc<Pipe<E>>,
-    pub(crate) receiver: Receiver<E>,
-    /// Whether writes know that a task may sleep.
-    #[cfg(feature = "futures")]
-    pub(crate) watched: bool,
-    /// Whether a task was told that there is no more.
-    #[cfg(feature = "futures")]
-    pub(crate) ended: bool,
-}
-
-impl<E> Events<E> {
-    /// Waits for the next event. Yields for some microseconds before it sleeps, so that a writer that is busy need
-    /// not wake it.
-    ///
-    /// # Errors
-    ///
-    /// [`RecvError`] when the sink is closed and everything is read.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, channel};
-    ///
-    /// let (sink, events) = channel::unbounded();
-    /// sink.write(1).unwrap();
-    /// sink.close();
-    /// assert_eq!(events.recv(), Ok(1));
-    /// assert!(events.recv().is_err());
-    /// ```
-    pub fn recv(&self) -> Result<E, RecvError> {
-        match self.receiver.try_recv() {
-            Ok(event) => Ok(event),
-            Err(TryRecvError::Disconnected) => Err(RecvError),
-            Err(TryRecvError::Empty) => {
-                self.linger();
-                self.receiver.recv()
-            }
-        }
-    }
-
-    /// Not at a rendezvous, at which a writer finds only a reader that waits.
-    fn linger(&self) {
-        if self.pipe.capacity() != Some(0) {
-            linger(|| !self.receiver.is_empty());
-        }
-    }
-
-    /// The next event, if there is one now.
-    ///
-    /// # Errors
-    ///
-    /// Whether there is none yet or there will be none any more.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, channel::{self, TryRecvError}};
-    ///
-    /// let (sink, events) = channel::unbounded();
-    /// assert_eq!(events.try_recv(), Err(TryRecvError::Empty));
-    /// sink.write(1).unwrap();
-    /// sink.close();
-    /// assert_eq!(events.try_recv(), Ok(1));
-    /// assert_eq!(events.try_recv(), Err(TryRecvError::Disconnected));
-    /// ```
-    pub fn try_recv(&self) -> Result<E, TryRecvError> {
-        self.receiver.try_recv()
-    }
-
-    /// Waits for the next event, but at most `timeout`.
-    ///
-    /// # Errors
-    ///
-    /// Whether the time was up or there will be no event any more.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::channel::{self, RecvTimeoutError};
-    ///
-    /// let (_sink, events) = channel::unbounded::<u32>();
-    /// assert_eq!(events.recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout));
-    /// ```
-    pub fn recv_timeout(&self, timeout: Duration) -> Result<E, RecvTimeoutError> {
-        self.receiver.recv_timeout(timeout)
-    }
-
-    /// Iterates over the events, waiting for each.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, channel};
-    ///
-    /// let (sink, events) = channel::unbounded();
-    /// sink.write(1).unwrap();
-    /// sink.close();
-    /// assert_eq!(events.iter().sum::<u32>(), 1);
-    /// ```
-    pub fn iter(&self) -> Iter<'_, E> {
-        Iter { events: self }
-    }
-
-    /// Iterates over the events that are there now, without waiting.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, channel};
-    ///
-    /// let (sink, events) = channel::unbounded();
-    /// sink.write(1).unwrap();
-    /// assert_eq!(events.try_iter().collect::<Vec<_>>(), [1]);
-    /// ```
-    pub fn try_iter(&self) -> TryIter<'_, E> {
-        TryIter { events: self }
-    }
-
-    /// How many events are waiting to be read.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, channel};
-    ///
-    /// let (sink, events) = channel::unbounded();
-    /// sink.write(1).unwrap();
-    /// assert_eq!(events.len(), 1);
-    /// ```
-    pub fn len(&self) -> usize {
-        self.receiver.len()
-    }
-
-    /// Whether no event is waiting to be read.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, channel};
-    ///
-    /// let (sink, events) = channel::unbounded();
-    /// sink.write(1).unwrap();
-    /// assert!(!events.is_empty());
-    /// ```
-    pub fn is_empty(&self) -> bool {
-        self.receiver.is_empty()
-    }
-
-    /// How many events were evicted or left unread, and not spilled.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Buffer, Sink, SinkExt, channel};
-    ///
-    /// let (sink, events) = channel::with(Buffer::bounded(2).drop_newest());
-    /// sink.write_all(0..5).unwrap();
-    /// assert_eq!(events.dropped(), 3);
-    /// ```
-    pub fn dropped(&self) -> u64 {
-        self.pipe.outlet.counts().dropped
-    }
-
-    /// The crossbeam receiver, for `select!`. A clone of it outlives `Events`; what it takes is its own to
-    /// account for.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use crossbeam_channel::{after, select};
-    /// use outflow::{Sink, channel};
-    ///
-    /// let (sink, events) = channel::unbounded();
-    /// sink.write(1).unwrap();
-    /// select! {
-    ///     recv(events.as_crossbeam()) -> event => assert_eq!(event, Ok(1)),
-    ///     recv(after(std::time::Duration::from_secs(5))) -> _ => panic!("no event"),
-    /// }
-    /// ```
-    pub fn as_crossbeam(&self) -> &Receiver<E> {
-        &self.receiver
-    }
-}
-
-impl<E> Drop for Events<E> {
-    fn drop(&mut self) {
-        #[cfg(feature = "futures")]
-        self.forget_waker();
-        self.pipe.reader_is_gone();
-        self.pipe.leave();
-    }
-}
-
-impl<E> fmt::Debug for Events<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Events")
-            .field("len", &self.len())
-            .field("dropped", &self.dropped())
-            .finish_non_exhaustive()
-    }
-}
-
-/// Iterates over [`Events`], waiting for each. Made by [`Events::iter`].
-///
-/// # Examples
-///
-/// ```
-/// use outflow::{Sink, channel};
-///
-/// let (sink, events) = channel::unbounded();
-/// sink.write(1).unwrap();
-/// sink.close();
-/// for event in &events {
-///     assert_eq!(event, 1);
-/// }
-/// ```
-#[derive(Debug)]
-#[must_use = "iterators are lazy"]
-pub struct Iter<'a, E> {
-    events: &'a Events<E>,
-}
-
-impl<E> Iterator for Iter<'_, E> {
-    type Item = E;
-
-    fn next(&mut self) -> Option<E> {
-        self.events.recv().ok()
-    }
-}
-
-/// Iterates over the [`Events`] that are there now. Made by [`Events::try_iter`].
-///
-/// # Examples
-///
-/// ```
-/// use outflow::{Sink, channel};
-///
-/// let (sink, events) = channel::unbounded();
-/// sink.write(1).unwrap();
-/// assert_eq!(events.try_iter().next(), Some(1));
-/// assert_eq!(events.try_iter().next(), None);
-/// ```
-#[derive(Debug)]
-#[must_use = "iterators are lazy"]
-pub struct TryIter<'a, E> {
-    events: &'a Events<E>,
-}
-
-impl<E> Iterator for TryIter<'_, E> {
-    type Item = E;
-
-    fn next(&mut self) -> Option<E> {
-        self.events.try_recv().ok()
-    }
-}
-
-/// Iterates over [`Events`] and drops them at the end.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::{Sink, channel};
-///
-/// let (sink, events) = channel::unbounded();
-/// sink.write(1).unwrap();
-/// drop(sink);
-/// assert_eq!(events.into_iter().collect::<Vec<_>>(), [1]);
-/// ```
-#[derive(Debug)]
-#[must_use = "iterators are lazy"]
-pub struct IntoIter<E> {
-    events: Events<E>,
-}
-
-impl<E> Iterator for IntoIter<E> {
-    type Item = E;
-
-    fn next(&mut self) -> Option<E> {
-        self.events.recv().ok()
-    }
-}
-
-impl<'a, E> IntoIterator for &'a Events<E> {
-    type Item = E;
-    type IntoIter = Iter<'a, E>;
-
-    fn into_iter(self) -> Iter<'a, E> {
-        self.iter()
-    }
-}
-
-impl<E> IntoIterator for Events<E> {
-    type Item = E;
-    type IntoIter = IntoIter<E>;
-
-    fn into_iter(self) -> IntoIter<E> {
-        IntoIter { events: self }
     }
 }

@@ -157,6 +157,14 @@ pub trait Sink<E> {
     fn is_closed(&self) -> bool {
         false
     }
+
+    /// Whether the event is meant for this sink. Provided: `true`.
+    ///
+    /// Asked of an event that a closed sink refused, so that what a filter would have rejected does not count as
+    /// undelivered.
+    fn wants(&self, _event: &E) -> bool {
+        true
+    }
 }
 
 macro_rules! forward {
@@ -188,6 +196,10 @@ macro_rules! forward {
 
             fn is_closed(&self) -> bool {
                 (**self).is_closed()
+            }
+
+            fn wants(&self, event: &E) -> bool {
+                (**self).wants(event)
             }
         }
     )*};

@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::lifecycle::Closing;
-use crate::lifecycle::completion::Outcome;
-use crate::lifecycle::{CloseError, join};
-use crate::sync::SinkId;
+use super::closing::Closing;
+use super::completion::Outcome;
+use super::error::CloseError;
+use super::maybe_done::join;
+use crate::sync::{Label, SinkId};
 
 /// How many are kept by name; those before are counted.
 const KEPT: usize = 64;
@@ -35,6 +36,8 @@ const KEPT: usize = 64;
 pub struct EndedSink {
     /// Which sink.
     pub id: SinkId,
+    /// What it was called when it was added, if anything.
+    pub name: Option<Arc<str>>,
     /// What was not delivered for it, as far as is known by now.
     pub error: Option<CloseError>,
 }
@@ -67,21 +70,28 @@ pub struct Ended {
     pub undelivered: u64,
 }
 
-/// What became of a sink, as those know who write to it.
+/// What a sink refused, counted by the writes that found out.
 #[derive(Default)]
-pub(crate) struct Record {
-    /// Events that it answered `Closed` to.
+pub(crate) struct Refusals {
+    /// Whether it answered `Closed` at all.
+    ended: AtomicBool,
+    /// Events that it answered `Closed` to, and wanted.
     refused: AtomicU64,
 }
 
-impl Record {
-    /// The sink answered `Closed`. Whether it did so for the first time.
-    pub(crate) fn refuse(&self) -> bool {
-        self.refused.fetch_add(1, Ordering::SeqCst) == 0
+impl Refusals {
+    /// The sink answered `Closed` to an event. Whether it did so for the first time.
+    pub(crate) fn add(&self, wanted: bool) -> bool {
+        self.refused.fetch_add(u64::from(wanted), Ordering::SeqCst);
+        !self.ended.swap(true, Ordering::SeqCst)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
     }
 
     /// A sink's own outcome, and what it refused.
-    fn outcome(&self, own: Outcome<CloseError>) -> Outcome<CloseError> {
+    pub(crate) fn join(&self, own: Outcome) -> Outcome {
         match self.refused.load(Ordering::SeqCst) {
             0 => own,
             events => join([own, Err(CloseError::DownstreamClosed { events })]),
@@ -91,90 +101,97 @@ impl Record {
 
 /// A sink that is being closed, or was.
 #[derive(Clone)]
-pub(crate) struct One {
-    pub(crate) id: SinkId,
-    pub(crate) record: Arc<Record>,
+pub(crate) struct EndedEntry {
+    pub(crate) label: Label,
+    pub(crate) refusals: Arc<Refusals>,
     pub(crate) closing: Closing,
 }
 
-impl One {
-    /// What it did not deliver, as far as is known by now.
+impl EndedEntry {
+    /// What it refused or did not deliver, as far as is known by now.
     fn error(&self) -> Option<CloseError> {
-        self.record.outcome(self.closing.0.outcome().unwrap_or(Ok(()))).err()
+        self.refusals.join(self.closing.0.outcome().unwrap_or(Ok(()))).err()
     }
 
-    /// Whether it has turned out that there is nothing to tell of it, as of a sink that had only to be drained.
+    /// `None` if it neither ended by itself nor has an error, as a sink that had only to be drained.
+    fn ended(&self) -> Option<EndedSink> {
+        let error = self.error();
+        if error.is_none() && !self.refusals.has_ended() {
+            return None;
+        }
+        let Label { id, name } = self.label.clone();
+        Some(EndedSink { id, name, error })
+    }
+
     fn is_clean(&self) -> bool {
-        self.closing.is_done() && self.error().is_none()
+        self.closing.is_done() && self.ended().is_none()
     }
 
-    /// Whether nothing about it changes any more: it is closed, and nobody holds a list that it stands in.
-    fn is_through(&mut self) -> bool {
-        self.closing.is_done() && Arc::get_mut(&mut self.record).is_some()
-    }
-
-    /// Through when its close is. It counts what it has refused by then, and names it.
-    pub(crate) fn closing(&self) -> Closing {
-        let record = Arc::clone(&self.record);
-        self.closing.map(move |own| record.outcome(own)).of_sink(self.id)
+    /// Whether nothing about it changes any more: it is closed, and in no list of a write under way.
+    fn is_finished(&self) -> bool {
+        self.closing.is_done() && Arc::strong_count(&self.refusals) == 1
     }
 }
 
-/// They have ended: the last ones, and of those before the ones that are still draining, by name.
+/// Sinks that have ended: the last ones, and of those before the ones that still drain, by name.
 #[derive(Default)]
 pub(crate) struct EndedSinks {
     /// Oldest first.
-    recent: VecDeque<One>,
-    before: Vec<One>,
-    /// How long `before` may become before it is looked through again, so that this is paid for by the pushes.
-    look_at: usize,
+    recent: VecDeque<EndedEntry>,
+    before: Vec<EndedEntry>,
+    /// How long `before` may become before those that are finished are removed.
+    prune_at: usize,
+    /// Those that were removed: how many had an error, what they refused or did not deliver, and the latter alone.
     older: u64,
     older_undelivered: u64,
+    older_own: u64,
 }
 
 impl EndedSinks {
-    /// Answers those that are kept no longer, to be dropped without a lock.
+    /// Returns those that are kept no longer, to be dropped without a lock.
     #[must_use]
-    pub(crate) fn push(&mut self, one: One) -> Vec<One> {
+    pub(crate) fn push(&mut self, entry: EndedEntry) -> Vec<EndedEntry> {
         let recent = std::mem::take(&mut self.recent);
-        let (mut through, told): (Vec<_>, Vec<_>) = recent.into_iter().partition(One::is_clean);
-        self.recent = told.into();
-        self.recent.push_back(one);
+        let (mut finished, kept): (Vec<_>, Vec<_>) = recent.into_iter().partition(EndedEntry::is_clean);
+        self.recent = kept.into();
+        self.recent.push_back(entry);
         if self.recent.len() <= KEPT {
-            return through;
+            return finished;
         }
         self.before.extend(self.recent.pop_front());
-        if self.before.len() <= self.look_at {
-            return through;
+        if self.before.len() <= self.prune_at {
+            return finished;
         }
-        let mut draining = Vec::new();
-        for mut one in self.before.drain(..) {
-            if one.is_through() { through.push(one) } else { draining.push(one) }
-        }
+        let (removed, draining): (Vec<_>, Vec<_>) = self.before.drain(..).partition(EndedEntry::is_finished);
         self.before = draining;
-        self.look_at = 2 * self.before.len();
-        let errors: Vec<_> = through.iter().filter_map(One::error).collect();
-        self.older += errors.len() as u64;
-        self.older_undelivered += errors.iter().map(CloseError::undelivered).sum::<u64>();
-        through
+        self.prune_at = 2 * self.before.len();
+        for ended in removed.iter().filter_map(EndedEntry::ended) {
+            self.older += 1;
+            self.older_undelivered += ended.error.map_or(0, |error| error.undelivered());
+        }
+        let own = removed.iter().filter_map(|entry| entry.closing.0.outcome()?.err());
+        self.older_own += own.map(|error| error.undelivered()).sum::<u64>();
+        finished.extend(removed);
+        finished
     }
 
-    /// Those that are kept by name, and how many events the others did not deliver.
-    pub(crate) fn all(&self) -> (Vec<One>, u64) {
-        (self.before.iter().chain(&self.recent).cloned().collect(), self.older_undelivered)
+    /// Those that are kept by name, and how many events that they had accepted the others did not deliver.
+    pub(crate) fn all(&self) -> (Vec<EndedEntry>, u64) {
+        (self.before.iter().chain(&self.recent).cloned().collect(), self.older_own)
+    }
+
+    /// Those that still drain.
+    pub(crate) fn draining(&self) -> Vec<EndedEntry> {
+        self.before.iter().chain(&self.recent).filter(|entry| !entry.closing.is_done()).cloned().collect()
     }
 
     pub(crate) fn list(&self) -> Ended {
-        let errors: Vec<_> = self
-            .before
-            .iter()
-            .chain(&self.recent)
-            .filter_map(|one| Some(EndedSink { id: one.id, error: Some(one.error()?) }))
-            .collect();
-        let undelivered: u64 = errors.iter().flat_map(|sink| &sink.error).map(CloseError::undelivered).sum();
-        let named = errors.len();
+        let kept = self.before.iter().chain(&self.recent);
+        let ended: Vec<_> = kept.filter_map(EndedEntry::ended).collect();
+        let undelivered: u64 = ended.iter().flat_map(|sink| &sink.error).map(CloseError::undelivered).sum();
+        let named = ended.len();
         Ended {
-            recent: errors.into_iter().skip(named.saturating_sub(KEPT)).collect(),
+            recent: ended.into_iter().skip(named.saturating_sub(KEPT)).collect(),
             count: self.older + named as u64,
             undelivered: self.older_undelivered + undelivered,
         }

@@ -2,11 +2,14 @@
 
 mod closing;
 pub(crate) mod completion;
+mod deferred;
 pub(crate) mod ended;
 mod error;
 mod flushing;
+mod graph;
 mod maybe_done;
 mod task;
+mod trail;
 
 pub(crate) use self::closing::close_caught;
 pub use self::closing::{Closing, PendingClose};
@@ -14,8 +17,9 @@ pub use self::ended::{Ended, EndedSink};
 pub use self::error::{CloseError, FlushError};
 pub(crate) use self::flushing::flush_caught;
 pub use self::flushing::{Flushing, PendingFlush};
-pub(crate) use self::maybe_done::{Answer, join};
-use self::task::Task;
+pub(crate) use self::graph::Remaining;
+pub(crate) use self::maybe_done::{MaybeDone, join};
+pub(crate) use self::trail::Trail;
 
 use std::time::{Duration, Instant};
 

@@ -29,15 +29,15 @@ use super::options::Bound;
 use super::reader::{Look, Reader};
 use super::segment::Passed;
 use super::shared::{Pace, Shared};
-use crate::buffer::shed::Outlet;
+use crate::buffer::shed::Shed;
 use crate::contract::SharedSink;
-use crate::lifecycle::completion::{Abort, Completion, Left, Outcome};
-use crate::lifecycle::ended::One;
-use crate::lifecycle::{Answer, CloseError, FlushError, join};
+use crate::lifecycle::completion::{Abort, Completion, Outcome};
+use crate::lifecycle::ended::EndedEntry;
+use crate::lifecycle::{CloseError, MaybeDone, Remaining, Trail, join};
 use crate::lifecycle::{Closing, Flushing};
-use crate::sync::SinkId;
 use crate::sync::caught::{drop_caught, run_caught};
 use crate::sync::scope::Scope;
+use crate::sync::{Label, SinkId};
 use crate::worker::Downstream;
 
 const STOPPED: u64 = 1;
@@ -56,7 +56,7 @@ pub(super) struct Following<E> {
     /// The event that it stops before; `u64::MAX` is the end of the log.
     end: AtomicU64,
     pub(super) counts: Counts,
-    pub(super) outlet: Outlet<E>,
+    pub(super) shed: Shed<E>,
     /// `None` once somebody has stopped it and seen to the rest.
     pub(super) reader: Mutex<Option<Reader<E>>>,
     requests: Mutex<Requests>,
@@ -66,7 +66,7 @@ pub(super) struct Following<E> {
     through: Mutex<bool>,
     through_changed: Condvar,
     parties: AtomicUsize,
-    pub(super) completion: Arc<Completion<CloseError>>,
+    pub(super) completion: Arc<Completion>,
 }
 
 /// What became of the events. The thread alone writes the first four, so it needs no read-modify-write.
@@ -84,7 +84,7 @@ pub(super) struct Counts {
 #[derive(Default)]
 struct Requests {
     /// Flushes, and the event up to which each has to see everything delivered.
-    flushes: Vec<(u64, Arc<Completion<FlushError>>)>,
+    flushes: Vec<(u64, Arc<Completion>, Trail)>,
     /// Nobody sees any more.
     ended: bool,
 }
@@ -111,11 +111,11 @@ impl<E> Following<E> {
         spill: Option<SharedSink<E>>,
         sink: SharedSink<E>,
     ) -> Arc<Self> {
-        let (scope, outlet) = (Scope::new(), Outlet::new(spill));
+        let (scope, shed) = (Scope::new(), Shed::new(spill));
         // Its writes to the log, if it has any, wait for a snapshot to end.
-        let completion = Completion::within(vec![scope, outlet.scope, shared.snapshot]);
+        let completion = Completion::within(vec![scope, shed.scope, shared.snapshot]);
         let id = SinkId::new();
-        outlet.told.of_sink(id);
+        shed.log.of_sink(&Label { id, name: None });
         Arc::new(Self {
             id,
             shared: Arc::clone(shared),
@@ -125,7 +125,7 @@ impl<E> Following<E> {
             claim: AtomicU64::new(reader.position << FLAGS),
             end: AtomicU64::new(u64::MAX),
             counts: Counts::default(),
-            outlet,
+            shed,
             reader: Mutex::new(Some(reader)),
             requests: Mutex::default(),
             sink: Downstream::new(sink),
@@ -178,27 +178,30 @@ impl<E> Following<E> {
     }
 
     fn first_flush(&self) -> u64 {
-        self.requests.lock().flushes.iter().map(|(until, _)| *until).min().unwrap_or(u64::MAX)
+        self.requests.lock().flushes.iter().map(|(until, ..)| *until).min().unwrap_or(u64::MAX)
     }
 
     /// The flushes that have to see no more than the events before `position` delivered.
-    pub(super) fn take_due(&self, position: u64) -> (Vec<Arc<Completion<FlushError>>>, u64) {
+    pub(super) fn take_due(&self, position: u64) -> (Vec<(Arc<Completion>, Trail)>, u64) {
         let mut requests = self.requests.lock();
         let (due, later): (Vec<_>, _) =
-            std::mem::take(&mut requests.flushes).into_iter().partition(|(until, _)| *until <= position);
+            std::mem::take(&mut requests.flushes).into_iter().partition(|(until, ..)| *until <= position);
         requests.flushes = later;
         drop(requests);
-        (due.into_iter().map(|(_, flush)| flush).collect(), self.first_flush())
+        (due.into_iter().map(|(_, flush, trail)| (flush, trail)).collect(), self.first_flush())
     }
 
     /// The last flushes: none is taken after this.
-    pub(super) fn end_requests(&self) -> Vec<Arc<Completion<FlushError>>> {
+    pub(super) fn end_requests(&self) -> Vec<(Arc<Completion>, Trail)> {
         let mut requests = self.requests.lock();
         requests.ended = true;
-        std::mem::take(&mut requests.flushes).into_iter().map(|(_, flush)| flush).collect()
+        std::mem::take(&mut requests.flushes).into_iter().map(|(_, flush, trail)| (flush, trail)).collect()
     }
 
     pub(super) fn request_flush(&self) -> Flushing {
+        let Some(trail) = Trail::at(self.scope) else {
+            return Flushing::done();
+        };
         // A follower's own write may wait for a snapshot to end, so a thread in one must not wait for it.
         let completion = Completion::within(vec![self.scope, self.shared.snapshot]);
         let mut requests = self.requests.lock();
@@ -207,11 +210,15 @@ impl<E> Following<E> {
             return Flushing::of_close(&self.closing());
         }
         let until = self.shared.head().min(self.end());
-        requests.flushes.push((until, Arc::clone(&completion)));
+        requests.flushes.push((until, Arc::clone(&completion), trail));
         drop(requests);
         self.claim.fetch_or(ASKED, Ordering::AcqRel);
         self.shared.interrupt(|_| {});
-        Flushing::of(Answer::Pending(completion))
+        Flushing::of(MaybeDone::Pending(completion))
+    }
+
+    pub(super) fn label(&self) -> Label {
+        Label { id: self.id, name: None }
     }
 
     pub(super) fn closing(&self) -> Closing {
@@ -263,7 +270,7 @@ impl<E> Following<E> {
         drop_caught(reader);
         // The log waits no longer for a write that is under way, and what is not delivered is not this one's.
         drop(self.take_off(false));
-        for flush in self.end_requests() {
+        for (flush, _) in self.end_requests() {
             flush.complete(Ok(()));
         }
         sink
@@ -285,7 +292,7 @@ impl<E> Following<E> {
     }
 
     /// What the follower itself did not deliver.
-    fn own_outcome(&self) -> Outcome<CloseError> {
+    fn own_outcome(&self) -> Outcome {
         let lost = self.counts.lost.load(Ordering::Acquire);
         let events = self.left();
         match self.cause.lock().clone() {
@@ -324,7 +331,7 @@ impl<E> Following<E> {
         const TRIES: usize = 64;
         let mut tries = 0;
         loop {
-            let given_up = self.outlet.counts();
+            let given_up = self.shed.counts();
             let [delivered, skipped, lost, rest] =
                 [&self.counts.delivered, &self.counts.skipped, &self.counts.lost, &self.counts.rest]
                     .map(|count| count.load(Ordering::Acquire));
@@ -333,7 +340,7 @@ impl<E> Following<E> {
             let accepted = self.end().min(self.shared.head()).max(position) - self.start;
             let settled = delivered + skipped + lost + given_up.dropped + given_up.spilled;
             let pending = (accepted - (position - self.start)).saturating_sub(rest);
-            let stable = given_up == self.outlet.counts()
+            let stable = given_up == self.shed.counts()
                 && delivered == self.counts.delivered.load(Ordering::Acquire)
                 && rest == self.counts.rest.load(Ordering::Acquire)
                 && claim == self.claim.load(Ordering::Acquire)
@@ -380,13 +387,13 @@ impl<E> Following<E> {
         }
         let own = self.own_outcome();
         let sink = if self.is_detached() { Closing::done() } else { self.close_sink() };
-        let spill = self.outlet.close();
+        let spill = self.shed.close();
         // One whose sink is still draining is not lost sight of: the log's close waits for that.
         let is_through = |closing: &Closing| matches!(closing.0.outcome(), Some(Ok(())));
         let clean = own.is_ok() && (self.is_detached() || is_through(&sink) && is_through(&spill));
         self.retire(!clean);
-        Answer::resolve_all(&self.completion, [(sink.0, true), (spill.0, false)], move |outcome| {
-            join([own, outcome])
+        MaybeDone::gather(&self.completion, [(sink.0, true), (spill.0, false)], move |outcomes| {
+            join([own].into_iter().chain(outcomes))
         });
     }
 
@@ -404,9 +411,11 @@ impl<E> Following<E> {
         // A log that is closed already waits for it.
         let forgotten = match (&removed, failed && !state.closed) {
             // Whether it refused an event is in its own outcome.
-            (Some(_), true) => {
-                state.ended.push(One { id: self.id, record: Arc::default(), closing: self.closing() })
-            }
+            (Some(_), true) => state.ended.push(EndedEntry {
+                label: self.label(),
+                refusals: Arc::default(),
+                closing: self.closing(),
+            }),
             _ => Vec::new(),
         };
         drop(state);
@@ -427,12 +436,12 @@ where
         let drop_up_to = |to: u64, position: &mut u64| {
             let events = to.saturating_sub(*position);
             self.counts.rest.fetch_add(events, Ordering::AcqRel);
-            self.outlet.drop_unseen(events);
+            self.shed.count_dropped(events);
             *position += events;
         };
         // Only destructors of events can panic here.
         run_caught(|| {
-            let Some(mut reader) = reader.filter(|_| self.outlet.spills()) else {
+            let Some(mut reader) = reader.filter(|_| self.shed.spills()) else {
                 return;
             };
             while position < end {
@@ -444,7 +453,7 @@ where
                         for event in events.iter().take((end - position) as usize) {
                             self.counts.rest.fetch_add(1, Ordering::AcqRel);
                             position += 1;
-                            self.outlet.give_up_ref(event);
+                            self.shed.shed_ref(event);
                         }
                     }
                     Look::Behind => {
@@ -483,21 +492,21 @@ where
         if first {
             following.give_up_rest();
             let left = CloseError::Undelivered { events: following.left(), in_flight: 0 };
-            for flush in following.end_requests() {
-                flush.complete(Err(FlushError::Closed(left.clone())));
+            for (flush, _) in following.end_requests() {
+                flush.complete(Err(left.clone()));
             }
         }
         following.leave();
     }
 
-    fn count_left(&self, left: &mut Left) {
+    fn count_remaining(&self, left: &mut Remaining) {
         if let Some(following) = self.0.upgrade() {
             let stats = following.stats();
             left.add(None, stats.pending, stats.in_flight);
         }
     }
 
-    fn tells_itself(&self) -> bool {
+    fn is_under_way_here(&self) -> bool {
         self.0.upgrade().is_some_and(|following| following.sink.is_beginning_here())
     }
 

@@ -28,7 +28,6 @@ use super::options::{Bound, Start};
 use super::segment::{Alive, Node, Passed, Segment};
 use super::wake::{Sleepers, Wake};
 use super::{Held, Seq, StartError};
-use crate::lifecycle::CloseError;
 use crate::lifecycle::completion::Completion;
 use crate::lifecycle::ended::EndedSinks;
 use crate::sync::scope::Scope;
@@ -66,7 +65,7 @@ pub(super) struct Shared<E> {
     pub(super) snapshot: Scope,
     /// A thread is a follower's.
     pub(super) workers: Scope,
-    pub(super) completion: Arc<Completion<CloseError>>,
+    pub(super) completion: Arc<Completion>,
 }
 
 pub(super) struct State<E> {

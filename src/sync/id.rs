@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Names a sink of a broadcaster, or a follower of a log; unique in the process.
@@ -29,5 +30,27 @@ impl SinkId {
 impl fmt::Display for SinkId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sink {}", self.0)
+    }
+}
+
+/// What a sink is called in errors and logs: its name, if it was given one, else its id.
+#[derive(Clone, Debug)]
+pub(crate) struct Label {
+    pub(crate) id: SinkId,
+    pub(crate) name: Option<Arc<str>>,
+}
+
+impl Label {
+    pub(crate) fn new(name: Option<Arc<str>>) -> Self {
+        Self { id: SinkId::new(), name }
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => f.write_str(name),
+            None => self.id.fmt(f),
+        }
     }
 }

@@ -5,5 +5,10 @@ pub mod clock;
 pub(crate) mod gate;
 mod id;
 pub(crate) mod scope;
+pub(crate) mod spin;
+pub(crate) mod stop;
+#[cfg(feature = "futures")]
+pub(crate) mod waker;
 
+pub(crate) use self::id::Label;
 pub use self::id::SinkId;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 ///
 /// A broadcaster enters its scope on every write, so the innermost one is a cell of its own: the first on a
 /// thread costs one load and two stores. Those around it are an array of cells without a destructor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Scope(NonZeroU64);
 
 const SHALLOW: usize = 16;

@@ -4,7 +4,7 @@ use std::thread::{self, ThreadId};
 use parking_lot::Mutex;
 
 use crate::lifecycle::completion::Completion;
-use crate::lifecycle::{CloseError, Closing, close_caught};
+use crate::lifecycle::{Closing, close_caught};
 use crate::sync::caught::drop_caught;
 
 /// The sink at the end of a drain, until it is closed: once for all who ask.
@@ -15,7 +15,7 @@ pub(crate) struct Downstream<S> {
 struct State<S> {
     sink: Option<S>,
     closing: Option<Closing>,
-    /// Those that are in the sink's close.
+    /// The threads that are in the sink's close.
     beginning: Vec<ThreadId>,
 }
 
@@ -27,7 +27,7 @@ where
         Self { state: Mutex::new(State { sink: Some(sink), closing: None, beginning: Vec::new() }) }
     }
 
-    /// Whether this thread is in the sink's close, behind which the outcome is told.
+    /// Whether this thread is in the sink's close, after which the outcome will be set.
     pub(crate) fn is_beginning_here(&self) -> bool {
         self.state.lock().beginning.contains(&thread::current().id())
     }
@@ -37,12 +37,8 @@ where
         self.state.lock().sink.take()
     }
 
-    /// Begins to close the sink, unless somebody has, and has `completion` await it.
-    pub(crate) fn close(
-        &self,
-        completion: &Arc<Completion<CloseError>>,
-        close: impl FnOnce(&S) -> Closing,
-    ) -> Closing {
+    /// Begins to close the sink, unless that has begun, and has `completion` await it.
+    pub(crate) fn close(&self, completion: &Arc<Completion>, close: impl FnOnce(&S) -> Closing) -> Closing {
         let thread = thread::current().id();
         let mut state = self.state.lock();
         if let Some(closing) = &state.closing {
@@ -55,7 +51,7 @@ where
         state.beginning.push(thread);
         let sink = state.sink.clone();
         drop(state);
-        // Two may get here at once: a sink may be closed more than once, and the answers are for the same
+        // Two threads may get here at once: a sink may be closed more than once, and each answer is for the same
         // drain. No lock is held, since this calls into a user's sink.
         let begun = match &sink {
             Some(sink) => close_caught(|| close(sink)),

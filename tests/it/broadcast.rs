@@ -31,9 +31,8 @@ fn a_closed_sink_among_many_makes_no_neighbour_miss_or_repeat_an_event() {
         assert_eq!(broadcaster.len(), 4);
         let ended = broadcaster.ended();
         assert_eq!((ended.count, ended.undelivered, ended.recent[0].id), (1, 1, ids[position]));
-        let error = broadcaster.close().wait().unwrap_err();
-        assert_eq!(error.undelivered(), 1, "{error:?}");
-        assert_eq!(error.sinks().map(|(id, _)| id).collect::<Vec<_>>(), [ids[position]], "{error:?}");
+        // It had nothing left to deliver, so that the close has nothing to report.
+        broadcaster.close().wait().unwrap();
     }
 }
 
@@ -381,7 +380,7 @@ fn a_panic_in_on_closed_keeps_no_refused_event_from_being_counted() {
     assert_eq!(panic.downcast_ref(), Some(&PLANNED), "it goes on to the writer");
     assert_eq!((log.len(), told.load(Ordering::SeqCst), broadcaster.ended().undelivered), (1, 3, 3));
     assert_eq!(broadcaster.len(), 1);
-    assert_eq!(broadcaster.close().wait().unwrap_err().undelivered(), 3);
+    broadcaster.close().wait().unwrap();
 }
 
 #[test]
@@ -410,9 +409,9 @@ fn a_close_waits_for_every_sink_that_ended_however_many_there_are() {
     go.open();
     let error = closing.wait().unwrap_err();
     assert!(queues.iter().all(|queue| queue.close().is_done()));
-    // What each refused, and what the abort of the first one gave up.
-    assert_eq!(error.undelivered(), SINKS as u64 + 1, "{error:?}");
-    assert_eq!(error.sinks().count(), SINKS);
+    // What each refused is in `ended`; what the abort of the first one shed is its own.
+    assert_eq!((error.undelivered(), error.sinks().count()), (1, 1), "{error:?}");
+    assert_eq!(broadcaster.ended().undelivered, SINKS as u64 + 1);
 }
 
 #[test]
@@ -427,9 +426,7 @@ fn sinks_that_are_through_are_forgotten_by_name_and_counted() {
     }
     let ended = broadcaster.ended();
     assert_eq!((ended.recent.len(), ended.count, ended.undelivered), (64, SINKS, SINKS));
-    let error = broadcaster.close().wait().unwrap_err();
-    assert_eq!(error.undelivered(), SINKS);
-    assert!(error.sinks().count() < 200, "{}", error.sinks().count());
+    broadcaster.close().wait().unwrap();
 }
 
 #[test]

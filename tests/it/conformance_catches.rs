@@ -372,7 +372,7 @@ fn law_4_a_flush_is_through_too_early() {
 
 #[test]
 fn law_4_a_flush_always_fails() {
-    breaks(Law::Accounted, "the flush failed (the disk is full)", |end| {
+    breaks(Law::Accounted, "the flush failed (not everything was delivered: the disk is full)", |end| {
         struct Fails(Downstream);
         impl Sink<Probe> for Fails {
             type Error = Infallible;

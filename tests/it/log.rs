@@ -567,7 +567,7 @@ fn a_flush_waits_for_what_was_written_before_it_and_no_longer() {
     let later = log.flush();
     assert!(matches!(
         later.within(Duration::from_millis(5)),
-        Err(FlushError::Sink { .. } | FlushError::TimedOut)
+        Err(FlushError::NotDelivered(_) | FlushError::TimedOut)
     ));
     allowed.store(20, Ordering::SeqCst);
     later.within(SOON).unwrap();

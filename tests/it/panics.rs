@@ -92,7 +92,7 @@ fn of_a_close_or_a_flush_are_told_by_the_queue_above() {
         let queue = Broken.queued();
         queue.write(1).unwrap();
         let flushed = queue.flush().wait().unwrap_err();
-        assert!(matches!(flushed, FlushError::Closed(CloseError::Panicked { .. })), "{flushed:?}");
+        assert!(matches!(flushed, FlushError::NotDelivered(CloseError::Panicked { .. })), "{flushed:?}");
         assert!(!queue.is_closed());
         let closed = queue.close().wait().unwrap_err();
         assert!(matches!(closed, CloseError::Panicked { events: 0, .. }), "{closed:?}");

@@ -705,7 +705,10 @@ fn a_flush_or_close_that_could_not_deliver_says_so() {
     let mut sender = queue.into_futures();
     block_on(sender.feed(1)).unwrap();
     let flushed = block_on(sender.flush()).unwrap_err();
-    assert!(matches!(flushed, IntoFuturesError::Flush(FlushError::Closed(CloseError::Panicked { .. }))));
+    assert!(matches!(
+        flushed,
+        IntoFuturesError::Flush(FlushError::NotDelivered(CloseError::Panicked { .. }))
+    ));
     let closed = block_on(sender.close()).unwrap_err();
     assert!(matches!(closed, IntoFuturesError::Close(CloseError::Panicked { events: 1, .. })));
 }
