@@ -126,11 +126,17 @@ where
     serde_json::from_str(text).map_err(|error| Malformed { column: error.column(), reason: reason(&error) })
 }
 
-/// Serde's own words, less its line and column: those are of the text that it was given.
+/// Serde's own words, less its line and column: those are of the text that it was given. They may show a string of
+/// it, however long, of which the beginning will do.
 fn reason(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" at line ") {
-        Some(end) => text[..end].to_string(),
+    const LONGEST: usize = 200;
+
+    let mut text = error.to_string();
+    if let Some(end) = text.rfind(" at line ") {
+        text.truncate(end);
+    }
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", &text[..end]),
         None => text,
     }
 }
