@@ -587,7 +587,10 @@ fn without_the_token_there_is_401() {
         200,
         "which whoever starts it asks for, and which tells nothing"
     );
-    assert_eq!(relay.terminate().code, Some(0));
+    let ended = relay.terminate();
+    assert_eq!(ended.code, Some(0));
+    let said = "what was posted is refused (401): bring the token, as Authorization: Bearer; a registry posts it again";
+    assert!(ended.stderr.contains(said), "{ended:?}");
     assert_eq!(webhook.ids(), ["two", "two"]);
 }
 

@@ -46,9 +46,9 @@ pub(crate) struct Door {
     max_body: usize,
     /// One body at a time is larger than that in memory.
     large: Semaphore,
-    parked: Notes,
-    /// Apart, since it holds up what comes behind it.
     refused: Notes,
+    parked: Notes,
+    not_parked: Notes,
 }
 
 /// A request, and how long its body may take.
@@ -79,6 +79,11 @@ impl Refusal {
         Self { status, reason: reason.to_string(), header: None }
     }
 
+    /// The reason, for those who are not to see what was posted.
+    fn without_content(&self) -> &str {
+        if self.status == StatusCode::BAD_REQUEST { "it is no whole envelope" } else { &self.reason }
+    }
+
     fn with(self, name: HeaderName, value: &'static str) -> Self {
         Self { header: Some((name, HeaderValue::from_static(value))), ..self }
     }
@@ -98,14 +103,15 @@ struct Posted<'a> {
 
 impl Door {
     pub(crate) fn new(relay: Arc<Relay>, metrics: Metrics, token: Option<Token>, max_body: usize) -> Self {
-        let (parked, refused) = (Notes::default(), Notes::default());
-        Self { relay, metrics, token, max_body, large: Semaphore::new(1), parked, refused }
+        let [refused, parked, not_parked] = [(); 3].map(|()| Notes::default());
+        Self { relay, metrics, token, max_body, large: Semaphore::new(1), refused, parked, not_parked }
     }
 
     pub(crate) async fn answer(&self, mut request: Request) -> Answer {
         let answer = match self.grant(&mut request).await {
             Ok(answer) => answer,
             Err(refusal) => {
+                self.note(&request, &refusal);
                 let Request { headers, body, timeout, .. } = &mut request;
                 if refusal.status != StatusCode::REQUEST_TIMEOUT && !headers.contains_key(EXPECT) {
                     // Who is still sending does not see the answer: the rest, up to a point, is let in and
@@ -228,24 +234,20 @@ impl Door {
     /// Writes down what cannot be relayed, and takes it: a registry posts what is refused again for ever, and
     /// nothing behind it. If there is nowhere to write it, it is refused.
     fn park(&self, refusal: Refusal, posted: Posted<'_>) -> Result<Answer, Refusal> {
-        let Refusal { status, reason, .. } = &refusal;
-        // Nobody is told of what is in it.
-        let what = if *status == StatusCode::PAYLOAD_TOO_LARGE { reason } else { "it is no envelope" };
         if !self.relay.can_park() {
-            self.note_refused(status, what);
             return Err(refusal);
         }
-        let length = posted.body.len();
+        let (length, why, reason) = (posted.body.len(), refusal.without_content(), &refusal.reason);
         match task::block_in_place(|| self.relay.park(reason, posted.body)) {
             Ok(()) => {
                 self.parked.say(format_args!(
-                    "{length} bytes that cannot be relayed are written to --undelivered: {what}"
+                    "{length} bytes that cannot be relayed are written to --undelivered: {why}"
                 ));
                 Ok(text(StatusCode::ACCEPTED, format!("this is not relayed, but written down: {reason}\n")))
             }
             Err(error) => {
-                self.refused.say(format_args!(
-                    "{length} bytes that cannot be relayed ({what}) cannot be written down either, and are \
+                self.not_parked.say(format_args!(
+                    "{length} bytes that cannot be relayed ({why}) cannot be written down either, and are \
                      refused until they can: {error}"
                 ));
                 Err(unavailable(format_args!("{reason}, and it cannot be written down: {error}")))
@@ -253,11 +255,23 @@ impl Door {
         }
     }
 
-    fn note_refused(&self, status: &StatusCode, what: &str) {
-        let remedy = if self.relay.can_park() { "" } else { ", unless there is --undelivered to take it" };
+    /// Tells of what a registry posts again for ever. (503 is a matter of time, and counted.)
+    fn note(&self, request: &Request, refusal: &Refusal) {
+        if !refusal.status.is_client_error()
+            || (&request.method, request.uri.path()) != (&Method::POST, "/events")
+        {
+            return;
+        }
+        let (status, why) = (refusal.status.as_u16(), refusal.without_content());
+        let remedy = match refusal.status {
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE if !self.relay.can_park() => {
+                ", unless there is --undelivered to take it"
+            }
+            _ => "",
+        };
         self.refused.say(format_args!(
-            "what was posted is refused ({}): {what}; a registry posts it again for ever, and nothing behind it{remedy}",
-            status.as_u16()
+            "what was posted is refused ({status}): {why}; a registry posts it again for ever, and nothing behind \
+             it{remedy}"
         ));
     }
 
@@ -274,14 +288,9 @@ impl Door {
         compressed: bool,
     ) -> Result<Posted<'_>, Refusal> {
         let limit = self.limit();
-        let refuse = || {
-            let refusal = too_long(limit);
-            self.note_refused(&refusal.status, &refusal.reason);
-            refusal
-        };
         // One that says so beforehand is not read, unless that is how the client comes to see the answer.
         if from.size_hint().lower() > limit as u64 && headers.contains_key(EXPECT) {
-            return Err(refuse());
+            return Err(too_long(limit));
         }
         let (mut body, mut large) = (Vec::new(), None);
         while let Some(frame) = from.frame().await {
@@ -289,7 +298,7 @@ impl Door {
             let data = frame.data_ref().map_or(&b""[..], |data| data);
             let length = body.len() + data.len();
             if length > limit {
-                return Err(refuse());
+                return Err(too_long(limit));
             }
             self.make_room(length, &mut large).await;
             body.extend(data);
@@ -310,7 +319,7 @@ impl Door {
         };
         match unpacked {
             Err(_) => Ok(Posted { body, garbled: true, _large: large }),
-            Ok(_) if envelope.len() > limit => Err(refuse()),
+            Ok(_) if envelope.len() > limit => Err(too_long(limit)),
             Ok(_) => Ok(Posted { body: envelope, garbled: false, _large: large }),
         }
     }

@@ -42,10 +42,13 @@
 //!   with more events than `--backlog`, and what is no envelope. Only when it can be written: else that is 503, too.
 //!   What is so large that no event of a registry is, more than 32 MiB and `--max-body`, is answered 413, and so is
 //!   all that is too large without `--undelivered`, and what is no envelope 400: a registry that has one to post is
-//!   stuck with it, and one pull with a `User-Agent` of 70 KB makes one. The log says so.
-//! - It goes out as it came in, with fields that nobody here knows, and numbers as they were written. While
-//!   several wait they go out together, up to `--batch` in an envelope; when an endpoint refuses such an
-//!   envelope for good, each of its events is sent alone.
+//!   stuck with it, and one pull with a `User-Agent` of 70 KB makes one. The log says so, as it does of what is
+//!   wrong with every post alike, such as the token (401), the `Content-Type` (415: it is JSON, of any version), or
+//!   the name that a registry comes by (421): nothing is taken until that is right.
+//! - It goes out as it came in, with fields that nobody here knows, and numbers as they were written, as
+//!   `application/vnd.docker.distribution.events.v1+json` whatever version it came as. While several wait they go
+//!   out together, up to `--batch` in an envelope; when an endpoint refuses such an envelope for good, each of its
+//!   events is sent alone.
 //! - It is posted until it is answered 2xx, with a breaker, and as the endpoint's `Retry-After` says. With
 //!   `--undelivered`, one that is refused for good (any other 4xx, a redirect) goes into that file and blocks
 //!   no other; without, there is nowhere to put it, and it is tried again.
