@@ -486,11 +486,11 @@ fn what_was_written_down_is_sent_again_by_the_command_of_the_page() {
     assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), 5);
 
     let page = include_str!("../examples/registry_relay/main.rs");
-    let (_, command) = page.split_once("//! mv ").expect("the page has the command");
+    let (_, command) = page.split_once("//! again=").expect("the page has the command");
     let (command, _) = command.split_once("//! ```").unwrap();
     let program = service::example("relay");
     let webhook = Webhook::healthy();
-    let mut command = format!("mv {}", command.replace("//! ", ""));
+    let mut command = format!("again={}", command.replace("//! ", ""));
     for (text, other) in [
         ("cargo run --release --example relay --", program.to_str().unwrap()),
         ("/var/lib/relay", scratch.path().to_str().unwrap()),

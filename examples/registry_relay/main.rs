@@ -86,10 +86,14 @@
 //! `examples/relay` reads them. To send an endpoint what it did not get:
 //!
 //! ```text
-//! mv /var/lib/relay/undelivered.ndjson /var/lib/relay/again.ndjson
-//! grep -e '^{"endpoint":"https://hooks.example:443"' -e '^{"reason":' /var/lib/relay/again.ndjson |
+//! again=/var/lib/relay/again-$(date +%s).ndjson
+//! mv /var/lib/relay/undelivered.ndjson "$again"
+//! grep -e '^{"endpoint":"https://hooks.example:443"' -e '^{"reason":' "$again" |
 //!     cargo run --release --example relay -- --to https://hooks.example/registry
 //! ```
+//!
+//! It posts each until it is answered 2xx, so that what was refused is refused again unless the endpoint has been
+//! mended, and it does not sign, nor set `webhook-id`.
 //!
 //! The file has no limit: whoever may pull may have the registry post what fills a disk. When it is full, what
 //! would go there is not taken.
