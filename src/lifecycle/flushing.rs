@@ -209,17 +209,7 @@ pub struct PendingFlush {
 }
 
 impl PendingFlush {
-    /// Ends the flush and wakes whoever waits for it. Only the first outcome counts.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{FlushError, Flushing};
-    ///
-    /// let (flushing, pending) = Flushing::pending();
-    /// pending.finish(Err(FlushError::other("disk full")));
-    /// assert_eq!(flushing.wait().unwrap_err().to_string(), "disk full");
-    /// ```
+    /// Ends the flush and wakes every thread and task that waits for it. Only the first outcome counts.
     pub fn finish(&self, outcome: Result<(), FlushError>) {
         self.completion.complete(outcome.map_err(CloseError::from));
     }
