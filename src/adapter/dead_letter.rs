@@ -1,7 +1,7 @@
 use std::fmt;
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{Sink, WriteError, delegate};
+use crate::lifecycle::{Closing, Flushing, close_caught, flush_caught};
 
 /// An event that could not be delivered, and why: what a dead letter sink is written.
 ///
@@ -86,17 +86,16 @@ where
     }
 
     fn flush(&self) -> Flushing {
-        Flushing::all([self.sink.flush(), self.other.flush()])
+        Flushing::all([flush_caught(|| self.sink.flush()), flush_caught(|| self.other.flush())])
     }
 
     fn close(&self) -> Closing {
-        let other = self.other.close();
-        Closing::all([self.sink.close(), other])
+        // A panic of one leaves the other to be closed all the same.
+        let other = close_caught(|| self.other.close());
+        Closing::all([close_caught(|| self.sink.close()), other])
     }
 
-    fn is_closed(&self) -> bool {
-        self.sink.is_closed()
-    }
+    delegate!(sink: is_closed, wants);
 }
 
 impl<S: fmt::Debug, T: fmt::Debug> fmt::Debug for DeadLettered<S, T> {

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::lifecycle::{Closing, Flushing, close_caught, flush_caught};
 
 /// Writes to another sink what one fails or refuses. Made by [`fallback`](crate::SinkExt::fallback).
 ///
@@ -60,16 +60,21 @@ where
     }
 
     fn flush(&self) -> Flushing {
-        Flushing::all([self.sink.flush(), self.other.flush()])
+        Flushing::all([flush_caught(|| self.sink.flush()), flush_caught(|| self.other.flush())])
     }
 
     fn close(&self) -> Closing {
-        let other = self.other.close();
-        Closing::all([self.sink.close(), other])
+        // A panic of one leaves the other to be closed all the same.
+        let other = close_caught(|| self.other.close());
+        Closing::all([close_caught(|| self.sink.close()), other])
     }
 
     fn is_closed(&self) -> bool {
         self.sink.is_closed() && self.other.is_closed()
+    }
+
+    fn wants(&self, event: &E) -> bool {
+        self.sink.wants(event) || self.other.wants(event)
     }
 }
 

@@ -1,7 +1,6 @@
 use std::fmt;
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{Sink, WriteError, delegate};
 
 /// Writes the events that a predicate holds for. Made by [`filter`](crate::SinkExt::filter).
 ///
@@ -62,17 +61,11 @@ where
         }
     }
 
-    fn flush(&self) -> Flushing {
-        self.sink.flush()
+    fn wants(&self, event: &E) -> bool {
+        (self.predicate)(event) && self.sink.wants(event)
     }
 
-    fn close(&self) -> Closing {
-        self.sink.close()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.sink.is_closed()
-    }
+    delegate!(sink: flush, close, is_closed);
 }
 
 impl<S, P> fmt::Debug for Filter<S, P>

@@ -1,8 +1,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{Sink, WriteError, delegate};
 
 /// Writes what a closure makes of an event, if it makes something. Made by
 /// [`filter_map`](crate::SinkExt::filter_map).
@@ -60,17 +59,11 @@ where
         }
     }
 
-    fn flush(&self) -> Flushing {
-        self.sink.flush()
+    fn wants(&self, event: &T) -> bool {
+        (self.f)(event).is_some_and(|mapped| self.sink.wants(&mapped))
     }
 
-    fn close(&self) -> Closing {
-        self.sink.close()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.sink.is_closed()
-    }
+    delegate!(sink: flush, close, is_closed);
 }
 
 impl<S, T, E, F> fmt::Debug for FilterMap<S, T, E, F>

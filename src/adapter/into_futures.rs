@@ -110,7 +110,10 @@ where
     type Error = IntoFuturesError<E>;
 
     fn poll_ready(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(if self.sink.is_closed() { Err(IntoFuturesError::Closed(None)) } else { Ok(()) })
+        // While it closes itself it is ready: a buffer before it asks on each poll of its own close, with
+        // nothing left to send. An event that is sent all the same comes back.
+        let closed_by_another = self.closing.is_none() && self.sink.is_closed();
+        Poll::Ready(if closed_by_another { Err(IntoFuturesError::Closed(None)) } else { Ok(()) })
     }
 
     fn start_send(self: Pin<&mut Self>, event: E) -> Result<(), Self::Error> {

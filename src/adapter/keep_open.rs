@@ -1,7 +1,7 @@
 use std::fmt;
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{Sink, WriteError, delegate};
+use crate::lifecycle::Closing;
 
 /// Passes everything on but `close`. Made by [`keep_open`](crate::SinkExt::keep_open).
 ///
@@ -49,17 +49,11 @@ where
         self.sink.write_ref(event)
     }
 
-    fn flush(&self) -> Flushing {
-        self.sink.flush()
-    }
-
     fn close(&self) -> Closing {
         Closing::done()
     }
 
-    fn is_closed(&self) -> bool {
-        self.sink.is_closed()
-    }
+    delegate!(sink: flush, is_closed, wants);
 }
 
 impl<S> fmt::Debug for KeepOpen<S>

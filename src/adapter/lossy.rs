@@ -3,8 +3,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{Sink, WriteError, delegate};
+use crate::lifecycle::Closing;
 use crate::trace;
 
 /// A count that can be read from anywhere. Clones share it.
@@ -162,18 +162,12 @@ where
         self.outcome(self.sink.write_ref(event))
     }
 
-    fn flush(&self) -> Flushing {
-        self.sink.flush()
-    }
-
     fn close(&self) -> Closing {
         self.losses.rest();
         self.sink.close()
     }
 
-    fn is_closed(&self) -> bool {
-        self.sink.is_closed()
-    }
+    delegate!(sink: flush, is_closed, wants);
 }
 
 impl<S: fmt::Debug> fmt::Debug for Lossy<S> {

@@ -1,8 +1,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{Sink, WriteError, delegate};
 
 /// Writes what a closure makes of each event, which it takes. Made by
 /// [`map_owned`](crate::SinkExt::map_owned).
@@ -59,17 +58,7 @@ where
         self.sink.write((self.into)(event.clone())).map_err(|refused| refused.map_event(drop))
     }
 
-    fn flush(&self) -> Flushing {
-        self.sink.flush()
-    }
-
-    fn close(&self) -> Closing {
-        self.sink.close()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.sink.is_closed()
-    }
+    delegate!(sink: flush, close, is_closed);
 }
 
 impl<S, T, E, I, B> fmt::Debug for MapOwned<S, T, E, I, B>

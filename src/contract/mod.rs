@@ -1,10 +1,14 @@
 //! What every sink is: the trait, its error, and the mark of a sink that cannot fail.
 
+mod closed_flag;
+mod delegate;
 mod error;
 mod never;
 mod shared;
 mod sink;
 
+pub(crate) use self::closed_flag::ClosedFlag;
+pub(crate) use self::delegate::delegate;
 pub use self::error::WriteError;
 pub use self::never::Never;
 pub(crate) use self::never::refused;

@@ -157,6 +157,29 @@ pub trait Sink<E> {
     fn is_closed(&self) -> bool {
         false
     }
+
+    /// Whether `event` is meant for this sink. Provided: `true`.
+    ///
+    /// What writes to a sink asks this about an event to which the sink, being closed, answered
+    /// [`Closed`](WriteError::Closed): if a [`filter`](crate::SinkExt::filter) would have rejected the event
+    /// anyhow, it is not counted as undelivered. Writes nothing, and does not depend on whether the sink is
+    /// closed. The closures of filters and maps are called for it once more.
+    ///
+    /// A sink that wraps another passes the question on; one that ignores some of its events answers `false`
+    /// for those.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let pushes = sink::discard().filter(|event: &&str| event.starts_with("push"));
+    /// assert!(pushes.wants(&"push alpine") && !pushes.wants(&"pull alpine"));
+    /// ```
+    fn wants(&self, event: &E) -> bool {
+        let _ = event;
+        true
+    }
 }
 
 macro_rules! forward {
@@ -188,6 +211,10 @@ macro_rules! forward {
 
             fn is_closed(&self) -> bool {
                 (**self).is_closed()
+            }
+
+            fn wants(&self, event: &E) -> bool {
+                (**self).wants(event)
             }
         }
     )*};

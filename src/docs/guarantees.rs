@@ -34,7 +34,10 @@
 //!    with it, after the last write to it. (An abort does not wait for that.) A sink that several chains
 //!    share is handed to each as [`keep_open`](crate::SinkExt::keep_open).
 //! 6. Events of one writer reach a downstream in the order written, and an event whose write returned before
-//!    another's began precedes it. Spills aside.
+//!    another's began precedes it. Spills aside, and the writes that a sink makes while it is being written to:
+//!    an event that the first sink of a [`Broadcaster`](crate::Broadcaster) or a
+//!    [`tee`](crate::SinkExt::tee) writes back to the top reaches the later sinks before the event in whose
+//!    write it was written. Behind `broadcaster.queued()` every sink has one order.
 //! 7. A downstream that answers `Closed` makes the sink above it closed, and never in silence: a queue's
 //!    close tells [`DownstreamClosed`](crate::CloseError::DownstreamClosed), a broadcaster reports the sink and
 //!    goes on with the others, as a log does without a follower that has ended.

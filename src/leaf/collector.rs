@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::contract::{Sink, WriteError};
+use crate::contract::{ClosedFlag, Sink, WriteError};
 use crate::lifecycle::{Closing, Flushing};
 
 /// A sink that keeps every event. Made by [`collector`]; clones share the events.
@@ -21,12 +21,12 @@ use crate::lifecycle::{Closing, Flushing};
 /// assert!(collector.is_empty());
 /// ```
 pub struct Collector<E> {
-    kept: Arc<Mutex<Kept<E>>>,
+    kept: Arc<Kept<E>>,
 }
 
 struct Kept<E> {
-    events: Vec<E>,
-    closed: bool,
+    events: Mutex<Vec<E>>,
+    closed: ClosedFlag,
 }
 
 /// Makes a reliable sink that keeps every event, for tests and small jobs; memory is the bound. Writers wait
@@ -44,7 +44,7 @@ struct Kept<E> {
 /// assert!(collector.is_empty());
 /// ```
 pub fn collector<E>() -> Collector<E> {
-    Collector { kept: Arc::new(Mutex::new(Kept { events: Vec::new(), closed: false })) }
+    Collector::default()
 }
 
 impl<E> Collector<E> {
@@ -65,7 +65,7 @@ impl<E> Collector<E> {
     where
         E: Clone,
     {
-        self.kept.lock().events.clone()
+        self.kept.events.lock().clone()
     }
 
     /// Takes the events out.
@@ -81,7 +81,7 @@ impl<E> Collector<E> {
     /// assert!(collector.take().is_empty());
     /// ```
     pub fn take(&self) -> Vec<E> {
-        std::mem::take(&mut self.kept.lock().events)
+        std::mem::take(&mut *self.kept.events.lock())
     }
 
     /// How many events there are.
@@ -96,7 +96,7 @@ impl<E> Collector<E> {
     /// assert_eq!(collector.len(), 1);
     /// ```
     pub fn len(&self) -> usize {
-        self.kept.lock().events.len()
+        self.kept.events.lock().len()
     }
 
     /// Whether there is none.
@@ -119,11 +119,11 @@ impl<E> Sink<E> for Collector<E> {
     type Error = Infallible;
 
     fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
-        let mut kept = self.kept.lock();
-        if kept.closed {
+        let mut events = self.kept.events.lock();
+        if self.kept.closed.is_set() {
             return Err(WriteError::Closed(event));
         }
-        kept.events.push(event);
+        events.push(event);
         Ok(())
     }
 
@@ -143,12 +143,21 @@ impl<E> Sink<E> for Collector<E> {
     }
 
     fn close(&self) -> Closing {
-        self.kept.lock().closed = true;
+        // Under the lock, so that nothing is added once this has returned.
+        let _events = self.kept.events.lock();
+        self.kept.closed.set();
         Closing::done()
     }
 
     fn is_closed(&self) -> bool {
-        self.kept.lock().closed
+        self.kept.closed.is_set()
+    }
+}
+
+impl<E> Default for Collector<E> {
+    /// One that has kept nothing yet, as [`collector`] makes it.
+    fn default() -> Self {
+        Self { kept: Arc::new(Kept { events: Mutex::default(), closed: ClosedFlag::default() }) }
     }
 }
 
@@ -160,7 +169,6 @@ impl<E> Clone for Collector<E> {
 
 impl<E> fmt::Debug for Collector<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kept = self.kept.lock();
-        f.debug_struct("Collector").field("len", &kept.events.len()).field("closed", &kept.closed).finish()
+        f.debug_struct("Collector").field("len", &self.len()).field("closed", &self.kept.closed).finish()
     }
 }

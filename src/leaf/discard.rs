@@ -1,10 +1,8 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{ClosedFlag, Sink, WriteError};
 
 /// A sink that drops every event, as asked. Made by [`discard`].
 ///
@@ -17,7 +15,7 @@ use crate::lifecycle::{Closing, Flushing};
 /// # let _ = nowhere;
 /// ```
 pub struct Discard<E> {
-    closed: AtomicBool,
+    closed: ClosedFlag,
     event: PhantomData<fn(E)>,
 }
 
@@ -34,32 +32,21 @@ pub struct Discard<E> {
 /// assert!(sink.write(2).is_err());
 /// ```
 pub fn discard<E>() -> Discard<E> {
-    Discard { closed: AtomicBool::new(false), event: PhantomData }
+    Discard { closed: ClosedFlag::default(), event: PhantomData }
 }
 
 impl<E> Sink<E> for Discard<E> {
     type Error = Infallible;
 
     fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
-        if self.closed.load(Ordering::Acquire) { Err(WriteError::Closed(event)) } else { Ok(()) }
+        if self.closed.is_set() { Err(WriteError::Closed(event)) } else { Ok(()) }
     }
 
     fn write_ref(&self, _event: &E) -> Result<(), WriteError<(), Infallible>> {
-        if self.closed.load(Ordering::Acquire) { Err(WriteError::Closed(())) } else { Ok(()) }
+        if self.closed.is_set() { Err(WriteError::Closed(())) } else { Ok(()) }
     }
 
-    fn flush(&self) -> Flushing {
-        Flushing::done()
-    }
-
-    fn close(&self) -> Closing {
-        self.closed.store(true, Ordering::Release);
-        Closing::done()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
+    closed_by_flag!(closed);
 }
 
 impl<E> fmt::Debug for Discard<E> {

@@ -1,10 +1,8 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{ClosedFlag, Sink, WriteError};
 
 /// A sink that gives each event to a closure. Made by [`for_each`].
 ///
@@ -21,7 +19,7 @@ use crate::lifecycle::{Closing, Flushing};
 /// ```
 pub struct ForEach<E, F> {
     f: F,
-    closed: AtomicBool,
+    closed: ClosedFlag,
     event: PhantomData<fn(E)>,
 }
 
@@ -42,7 +40,7 @@ pub fn for_each<E, F>(f: F) -> ForEach<E, F>
 where
     F: Fn(E),
 {
-    ForEach { f, closed: AtomicBool::new(false), event: PhantomData }
+    ForEach { f, closed: ClosedFlag::default(), event: PhantomData }
 }
 
 impl<E, F> Sink<E> for ForEach<E, F>
@@ -52,7 +50,7 @@ where
     type Error = Infallible;
 
     fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
-        if self.closed.load(Ordering::Acquire) {
+        if self.closed.is_set() {
             return Err(WriteError::Closed(event));
         }
         (self.f)(event);
@@ -63,25 +61,14 @@ where
     where
         E: Clone,
     {
-        if self.closed.load(Ordering::Acquire) {
+        if self.closed.is_set() {
             return Err(WriteError::Closed(()));
         }
         (self.f)(event.clone());
         Ok(())
     }
 
-    fn flush(&self) -> Flushing {
-        Flushing::done()
-    }
-
-    fn close(&self) -> Closing {
-        self.closed.store(true, Ordering::Release);
-        Closing::done()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
+    closed_by_flag!(closed);
 }
 
 impl<E, F> fmt::Debug for ForEach<E, F> {

@@ -1,12 +1,10 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::ReentrantMutex;
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{ClosedFlag, Sink, WriteError};
 
 /// A sink that calls a closure that changes something, one event at a time. Made by [`from_fn_mut`].
 ///
@@ -24,7 +22,7 @@ use crate::lifecycle::{Closing, Flushing};
 /// ```
 pub struct FromFnMut<E, F> {
     f: ReentrantMutex<RefCell<F>>,
-    closed: AtomicBool,
+    closed: ClosedFlag,
     event: PhantomData<fn(E)>,
 }
 
@@ -52,7 +50,7 @@ pub fn from_fn_mut<E, X, F>(f: F) -> FromFnMut<E, F>
 where
     F: FnMut(&E) -> Result<(), X>,
 {
-    FromFnMut { f: ReentrantMutex::new(RefCell::new(f)), closed: AtomicBool::new(false), event: PhantomData }
+    FromFnMut { f: ReentrantMutex::new(RefCell::new(f)), closed: ClosedFlag::default(), event: PhantomData }
 }
 
 impl<E, X, F> FromFnMut<E, F>
@@ -61,12 +59,12 @@ where
 {
     fn write_ref_any(&self, event: &E) -> Result<(), WriteError<(), X>> {
         // Before the lock, so that a closed sink refuses at once, even while a write is stuck in the closure.
-        if self.closed.load(Ordering::Acquire) {
+        if self.closed.is_set() {
             return Err(WriteError::Closed(()));
         }
         let f = self.f.lock();
         // And under it, so that a write that waited for its turn sees a close meanwhile.
-        if self.closed.load(Ordering::Acquire) {
+        if self.closed.is_set() {
             return Err(WriteError::Closed(()));
         }
         let Ok(mut f) = f.try_borrow_mut() else {
@@ -93,18 +91,7 @@ where
         self.write_ref_any(event)
     }
 
-    fn flush(&self) -> Flushing {
-        Flushing::done()
-    }
-
-    fn close(&self) -> Closing {
-        self.closed.store(true, Ordering::Release);
-        Closing::done()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
+    closed_by_flag!(closed);
 }
 
 impl<E, F> fmt::Debug for FromFnMut<E, F> {

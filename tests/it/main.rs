@@ -40,4 +40,5 @@ mod retry_after;
 mod streams;
 #[cfg(feature = "testing")]
 mod testing;
+mod wants;
 mod write_ref;
