@@ -2,14 +2,12 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::adapter::CloseGuard;
 use crate::adapter::{
-    CatchPanic, Closeable, Counter, DeadLetter, DeadLettered, Fallback, Filter, FilterMap, Inspect, KeepOpen,
-    Lossy, Map, MapOwned, Meter, Metered, Tee,
+    CatchPanic, CatchPanicError, CloseGuard, CloseOnFailure, CloseWithLast, Closeable, Counter, DeadLetter,
+    DeadLettered, Fallback, Filter, FilterMap, Inspect, KeepOpen, Lossy, Map, MapOwned, Meter, Metered, Tee,
 };
 use crate::buffer::{Policy, Unbounded};
-use crate::contract::Never;
-use crate::contract::{SharedSink, Sink, WriteError};
+use crate::contract::{Never, SharedSink, Sink, WriteError};
 use crate::queue::{Batch, Queue, QueueOptions};
 use crate::retry::{Retry, RetryStrategy};
 
@@ -254,7 +252,7 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     where
         E: Clone,
     {
-        assert_sink::<E, crate::CatchPanicError<Self::Error>, _>(CatchPanic::new(self))
+        assert_sink::<E, CatchPanicError<Self::Error>, _>(CatchPanic::new(self))
     }
 
     /// Counts writes and their outcomes into `meter`. See [`Metered`].
@@ -275,7 +273,8 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         assert_sink::<E, Self::Error, _>(Metered::new(self, meter.clone()))
     }
 
-    /// Passes everything on but `close`: for a sink that several chains share. See [`KeepOpen`].
+    /// Passes everything on but `close`: for a sink that several chains share and that is closed by hand. See
+    /// [`KeepOpen`]; [`close_with_last`](SinkExt::close_with_last) closes it with the last chain.
     ///
     /// # Examples
     ///
@@ -295,6 +294,47 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         assert_sink::<E, Self::Error, _>(KeepOpen::new(self))
     }
 
+    /// Counts the clones of this sink and closes it with the last of them: for a sink that several chains
+    /// share. See [`CloseWithLast`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let log = sink::collector();
+    /// let pushes = log.clone().close_with_last();
+    /// let pulls = pushes.clone();
+    /// let (pushes, pulls) = (pushes.queued(), pulls.queued());
+    /// pushes.write("push").unwrap();
+    /// pushes.close().wait()?;
+    /// pulls.write("pull").unwrap();
+    /// pulls.close().wait()?;
+    /// assert_eq!(log.events(), ["push", "pull"]);
+    /// assert!(log.is_closed());
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
+    fn close_with_last(self) -> CloseWithLast<Self, E> {
+        assert_sink::<E, Self::Error, _>(CloseWithLast::new(self))
+    }
+
+    /// Closes this sink at its first failure. See [`CloseOnFailure`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let sink = sink::from_fn(|event: &u32| if *event < 2 { Ok(()) } else { Err("no route to host") });
+    /// let strict = sink.close_on_failure();
+    /// assert!(strict.write(1).is_ok());
+    /// assert!(strict.write(2).unwrap_err().is_closed());
+    /// assert!(strict.write(1).unwrap_err().is_closed());
+    /// ```
+    fn close_on_failure(self) -> CloseOnFailure<Self> {
+        assert_sink::<E, std::convert::Infallible, _>(CloseOnFailure::new(self))
+    }
+
     /// Refuses writes once it was closed, whatever this sink does. See [`Closeable`].
     ///
     /// # Examples
@@ -304,8 +344,9 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     ///
     /// let log = sink::collector();
     /// let mine = log.clone().keep_open().closeable();
-    /// mine.close();
+    /// mine.close().wait()?;
     /// assert!(mine.write("refused").is_err() && log.write("accepted").is_ok());
+    /// # Ok::<(), outflow::CloseError>(())
     /// ```
     fn closeable(self) -> Closeable<Self> {
         assert_sink::<E, Self::Error, _>(Closeable::new(self))
@@ -512,7 +553,7 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     #[cfg(feature = "futures")]
     fn into_futures(self) -> crate::adapter::IntoFutures<Self, E>
     where
-        Self: crate::sink::ImmediateSink<E>,
+        Self: crate::contract::ImmediateSink<E>,
         Self::Error: Never,
     {
         crate::adapter::IntoFutures::new(self)

@@ -5,6 +5,8 @@
 
 mod catch_panic;
 mod close_guard;
+mod close_on_failure;
+mod close_with_last;
 mod closeable;
 mod dead_letter;
 mod fallback;
@@ -25,13 +27,13 @@ mod tee;
 
 pub use self::catch_panic::{CatchPanic, CatchPanicError};
 pub use self::close_guard::CloseGuard;
+pub use self::close_on_failure::CloseOnFailure;
+pub use self::close_with_last::CloseWithLast;
 pub use self::closeable::Closeable;
 pub use self::dead_letter::{DeadLetter, DeadLettered};
 pub use self::fallback::Fallback;
 pub use self::filter::Filter;
 pub use self::filter_map::FilterMap;
-#[cfg(feature = "futures")]
-pub use self::immediate::ImmediateSink;
 pub use self::inspect::Inspect;
 #[cfg(feature = "futures")]
 pub use self::into_futures::{IntoFutures, IntoFuturesError};

@@ -26,7 +26,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use crate::buffer::{Buffer, Policy};
+use crate::buffer::{Buffer, Policy, Reliable};
 use crate::channel::{self, ChannelSink, Events};
 use crate::contract::{Never, erase, refused};
 use crate::contract::{SharedSink, Sink, WriteError};
@@ -386,8 +386,7 @@ where
     pub fn subscribe<P>(&self, buffer: Buffer<E, P>) -> Subscription<E>
     where
         E: Send,
-        P: Policy,
-        P::Error: Never,
+        P: Reliable,
     {
         let (sink, events) = channel::with(buffer);
         let pipe: Arc<Pipe<E>> = Arc::clone(sink.pipe());

@@ -3,6 +3,8 @@
 mod closed_flag;
 mod delegate;
 mod error;
+#[cfg(feature = "futures")]
+mod immediate;
 mod never;
 mod shared;
 mod sink;
@@ -10,6 +12,8 @@ mod sink;
 pub(crate) use self::closed_flag::ClosedFlag;
 pub(crate) use self::delegate::delegate;
 pub use self::error::WriteError;
+#[cfg(feature = "futures")]
+pub use self::immediate::ImmediateSink;
 pub use self::never::Never;
 pub(crate) use self::never::refused;
 pub use self::shared::SharedSink;

@@ -51,6 +51,12 @@ use crate::lifecycle::{Closing, Flushing};
 ///
 /// That one stays open whatever is asked of it; [`closeable`](crate::SinkExt::closeable) gives it a closed
 /// state.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a sink of `{E}`",
+    label = "needs a sink: an implementation of `Sink<{E}>`",
+    note = "make a sink of a closure: `sink::for_each(|event| ..)`, or `sink::from_fn(|event| ..)` if it can fail",
+    note = "make a sink of other events fit: `.map(|event| ..)`, `.filter_map(|event| ..)`"
+)]
 pub trait Sink<E> {
     /// Why a write can fail while the sink is open. [`Infallible`] marks a *reliable* sink: the only way
     /// it refuses an event is by being closed.

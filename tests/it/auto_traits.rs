@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 
 use outflow::adapter::{
-    CatchPanic, Closeable, DeadLettered, Fallback, Filter, FilterMap, Inspect, KeepOpen, Lossy, Map,
-    MapOwned, Metered, Tee,
+    CatchPanic, CloseOnFailure, CloseWithLast, Closeable, DeadLettered, Fallback, Filter, FilterMap, Inspect,
+    KeepOpen, Lossy, Map, MapOwned, Metered, Tee,
 };
 use outflow::buffer::{Block, BlockFor, DropNewest, DropOldest, Full, Reject, Unbounded};
 use outflow::channel::{ChannelSink, Events};
@@ -51,6 +51,8 @@ fn every_sink_is_send_and_sync_even_if_its_events_are_only_send() {
     send_sync::<Metered<Leaf>>();
     send_sync::<KeepOpen<Leaf>>();
     send_sync::<Closeable<Leaf>>();
+    send_sync::<CloseOnFailure<Leaf>>();
+    send_sync::<CloseWithLast<Leaf, Event>>();
     send_sync::<Retry<Leaf, Breaker>>();
     send_sync::<Retry<Leaf, GiveUpWhen<MaxAttempts<OnFailure<Breaker, F>>, F>>>();
     send_sync::<Retry<Leaf, CountRetries<Breaker>>>();

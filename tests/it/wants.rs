@@ -59,6 +59,8 @@ fn of_every_combinator() {
     assert_eq!(dropped.get(), 0);
     wants("catch_panic", |kept| small(kept).catch_panic(), below_ten);
     wants("keep_open", |kept| small(kept).keep_open(), below_ten);
+    wants("close_with_last", |kept| small(kept).close_with_last(), below_ten);
+    wants("close_on_failure", |kept| small(kept).close_on_failure(), below_ten);
     wants("closeable", |kept| small(kept).closeable(), below_ten);
     wants("retry", |kept| small(kept).retry(Constant::new(Duration::ZERO)), below_ten);
     wants("dead_letter", |kept| small(kept).dead_letter(sink::discard::<DeadLetter<_, _>>()), below_ten);
