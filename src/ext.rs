@@ -11,7 +11,7 @@ use crate::contract::{Never, SharedSink, Sink, WriteError};
 use crate::queue::{Batch, Queue, QueueOptions};
 use crate::retry::{Retry, RetryStrategy};
 
-/// The combinators, on every sink.
+/// The combinators, on every sink. [`adapter`](crate::adapter) has a table of them all.
 ///
 /// In a chain the last call is the outermost and sees an event first: in
 /// `http.retry(breaker).queued().filter(is_push)` an event goes through the filter into the queue, and on
@@ -37,7 +37,7 @@ use crate::retry::{Retry, RetryStrategy};
 /// # Ok::<(), outflow::CloseError>(())
 /// ```
 pub trait SinkExt<E>: Sink<E> + Sized {
-    /// Writes the events that `predicate` holds for; the others are dropped, as asked. See [`Filter`].
+    /// Writes the events that `predicate` holds for, and drops the others, as asked. See [`Filter`].
     ///
     /// # Examples
     ///
@@ -76,8 +76,8 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         assert_sink::<T, Self::Error, _>(Map::new(self, f))
     }
 
-    /// As [`map`](SinkExt::map), for events too large to copy: `into` takes the event, and `back` turns
-    /// what is handed back into one. See [`MapOwned`].
+    /// As [`map`](SinkExt::map), for events that are too large to copy: `into` takes the event, and `back`
+    /// turns what is handed back into an event again. See [`MapOwned`].
     ///
     /// # Examples
     ///
@@ -215,8 +215,8 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         self.lossy_counted(&Counter::new())
     }
 
-    /// Drops what fails, as asked, and counts it where it can be read once the sink is out of reach. See
-    /// [`Lossy`].
+    /// Drops what fails, as asked, and adds to `counter`, which can be read once the sink is part of a chain.
+    /// See [`Lossy`].
     ///
     /// # Examples
     ///
@@ -408,8 +408,8 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         started(Queue::of_events(QueueOptions::default(), self))
     }
 
-    /// Puts a queue as `options` say before this sink: a [`Buffer`](crate::buffer::Buffer) or
-    /// [`QueueOptions`]. See [`Queue`].
+    /// Puts a queue before this sink, which must be reliable, with a [`Buffer`](crate::buffer::Buffer) or
+    /// with [`QueueOptions`]. See [`Queue`].
     ///
     /// # Panics
     ///
@@ -461,8 +461,8 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         Queue::of_events(options.into(), self)
     }
 
-    /// Puts a queue before this sink of vectors, whose worker writes up to so many events at once, never
-    /// none. What the sink hands back of a vector is spilled event by event. See [`Batch`].
+    /// Puts a queue before this sink of vectors. Its worker writes one event or more at once, at most as many
+    /// as `batch` says; what the sink hands back of a vector is spilled event by event. See [`Batch`].
     ///
     /// # Panics
     ///
@@ -536,8 +536,8 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         std::sync::Arc::new(self)
     }
 
-    /// Makes a `futures` sink of this one, which must be reliable and must not make a writer wait. With the
-    /// feature `futures`. See [`IntoFutures`](crate::adapter::IntoFutures).
+    /// Makes a `futures::Sink` of this sink, which must be reliable and must never make a writer wait. With
+    /// the feature `futures`. See [`IntoFutures`](crate::adapter::IntoFutures).
     ///
     /// # Examples
     ///
@@ -559,11 +559,11 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         crate::adapter::IntoFutures::new(self)
     }
 
-    /// Writes all of `events`, and stops at the first that is refused.
+    /// Writes all of `events`, in order, and stops at the first that fails or is refused.
     ///
     /// # Errors
     ///
-    /// Hands back the event that was refused and the rest of the iterator.
+    /// That event, and the rest of the iterator.
     ///
     /// # Examples
     ///
@@ -653,7 +653,7 @@ fn started<T>(queue: io::Result<T>) -> T {
     }
 }
 
-/// Fails where a combinator's method is written if what it makes is no sink.
+/// Moves the compiler's error to the combinator's method, here, if what it makes is no sink.
 fn assert_sink<E, X, S>(sink: S) -> S
 where
     S: Sink<E, Error = X>,

@@ -11,13 +11,13 @@ use crate::lifecycle::{CloseError, Closing, FlushError, Flushing, close_caught, 
 /// [`close_with_last`](crate::SinkExt::close_with_last); each chain gets a clone.
 ///
 /// Each clone is closed for itself, and then refuses writes; the others go on. The sink is closed when the
-/// last clone is closed or dropped, so a clone that is not part of a chain has to be dropped (or moved into the
-/// last one). A clone of a closed clone is closed.
+/// last clone is closed or dropped, so a clone that is not part of a chain has to be dropped (or moved into
+/// the last one). A clone of a closed clone is closed.
 ///
-/// The close of a clone is done when what was accepted is delivered: it waits for a
-/// [`flush`](Sink::flush) of the sink, and the close of the last one waits for the close of the sink. An abort
-/// ends the wait of a clone; only that of the last reaches the sink. Likewise a write that waits inside of the
-/// sink is woken only by the last close. A drop waits for nothing.
+/// The close of a clone is done when what was accepted is delivered: it waits for a [`flush`](Sink::flush) of
+/// the sink, and the close of the last one waits for the close of the sink. An abort ends the wait of a
+/// clone; only that of the last reaches the sink. Likewise a write that waits inside of the sink is woken
+/// only by the last close. A drop waits for nothing.
 ///
 /// # Examples
 ///

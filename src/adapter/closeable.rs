@@ -6,7 +6,8 @@ use crate::lifecycle::Closing;
 /// Refuses writes once it was closed, whatever its sink does. Made by
 /// [`closeable`](crate::SinkExt::closeable).
 ///
-/// A close closes the sink at once, so that it can wake a write that waits in it.
+/// A close does not wait for writes under way: it closes the sink at once, which wakes a write that waits
+/// there.
 ///
 /// # Examples
 ///
@@ -14,8 +15,9 @@ use crate::lifecycle::Closing;
 /// use outflow::{Sink, SinkExt, sink};
 ///
 /// let sink = sink::discard().keep_open().closeable();
-/// sink.close();
+/// sink.close().wait()?;
 /// assert_eq!(sink.write(1).unwrap_err().into_event(), 1);
+/// # Ok::<(), outflow::CloseError>(())
 /// ```
 #[must_use = "sinks do nothing unless written to"]
 pub struct Closeable<S> {

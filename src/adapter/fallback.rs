@@ -3,12 +3,16 @@ use std::fmt;
 use crate::contract::{Sink, WriteError};
 use crate::lifecycle::{Closing, Flushing, close_caught, flush_caught};
 
-/// Writes to another sink what one fails or refuses. Made by [`fallback`](crate::SinkExt::fallback).
+/// Writes to another sink, the fallback, what one fails or refuses. Made by
+/// [`fallback`](crate::SinkExt::fallback).
 ///
-/// A close closes the other first, so that a shutdown diverts nothing: a write under way that fails then
-/// comes back as `Closed`. It is closed when both are: an other that is [kept open](crate::SinkExt::keep_open)
-/// goes on taking events, unless the whole is made [`closeable`](crate::SinkExt::closeable). The event handed
-/// back is the other's to hand back; the first error is dropped.
+/// The result of a write is that of the last sink tried; the error of the first is dropped, and
+/// [`dead_letter`](crate::SinkExt::dead_letter) is the combinator that keeps it.
+///
+/// A close closes the fallback first, so that a write that fails because of the close comes back as `Closed`
+/// and is not diverted. If the `close` of one of the two panics, the other is closed all the same. The whole
+/// is closed when both are: a fallback that is [kept open](crate::SinkExt::keep_open) goes on taking events,
+/// unless the whole is made [`closeable`](crate::SinkExt::closeable).
 ///
 /// # Examples
 ///

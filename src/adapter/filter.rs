@@ -4,8 +4,8 @@ use crate::contract::{Sink, WriteError, delegate};
 
 /// Writes the events that a predicate holds for. Made by [`filter`](crate::SinkExt::filter).
 ///
-/// The others are dropped, as asked, and clone nothing. A rejected event is answered `Closed` if the sink is
-/// closed, so that even a writer of nothing but rejected events learns of it.
+/// The others are dropped, as asked; nothing is cloned for them. Once the sink is closed, the write of a
+/// rejected event too is answered with `Closed`, so that every writer learns of the close.
 ///
 /// # Examples
 ///

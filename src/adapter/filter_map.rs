@@ -6,7 +6,8 @@ use crate::contract::{Sink, WriteError, delegate};
 /// Writes what a closure makes of an event, if it makes something. Made by
 /// [`filter_map`](crate::SinkExt::filter_map).
 ///
-/// An event of which it makes nothing is dropped, as asked, or answered `Closed` if the sink is closed.
+/// An event of which it makes nothing is dropped, as asked. Once the sink is closed, the write of such an
+/// event too is answered with `Closed`.
 ///
 /// # Examples
 ///

@@ -2,7 +2,8 @@ use std::fmt;
 
 use crate::contract::{Sink, WriteError, delegate};
 
-/// Calls a closure before each write. Made by [`inspect`](crate::SinkExt::inspect).
+/// Calls a closure before each write, whatever becomes of the write. Made by
+/// [`inspect`](crate::SinkExt::inspect).
 ///
 /// # Examples
 ///

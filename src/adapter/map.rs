@@ -5,7 +5,7 @@ use crate::contract::{Sink, WriteError, delegate};
 
 /// Writes what a closure makes of each event. Made by [`map`](crate::SinkExt::map).
 ///
-/// The closure borrows the event, so that the original can be handed back.
+/// The closure borrows the event, so that the original can be handed back if the write fails.
 ///
 /// # Examples
 ///

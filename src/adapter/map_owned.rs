@@ -3,11 +3,12 @@ use std::marker::PhantomData;
 
 use crate::contract::{Sink, WriteError, delegate};
 
-/// Writes what a closure makes of each event, which it takes. Made by
+/// Writes what a closure makes of each event, which the closure takes by value. Made by
 /// [`map_owned`](crate::SinkExt::map_owned).
 ///
-/// For events too large to copy: a second closure turns what is handed back into the event again.
-/// `write_ref` clones, unless the sink is closed.
+/// For events that are too large to copy: if the write fails, a second closure turns what came back into the
+/// event again. `write_ref` clones the event, unless the sink is closed. Whether a filter behind it
+/// [`wants`](Sink::wants) an event cannot be asked without that event, so this answers `true`.
 ///
 /// # Examples
 ///
@@ -17,9 +18,10 @@ use crate::contract::{Sink, WriteError, delegate};
 /// let bodies = sink::collector();
 /// let sink = bodies.clone().map_owned(String::into_bytes, |body| String::from_utf8(body).unwrap());
 /// sink.write("push".to_string()).unwrap();
-/// sink.close();
+/// sink.close().wait()?;
 /// assert_eq!(sink.write("pull".to_string()).unwrap_err().into_event(), "pull");
 /// assert_eq!(bodies.events(), [b"push"]);
+/// # Ok::<(), outflow::CloseError>(())
 /// ```
 #[must_use = "sinks do nothing unless written to"]
 pub struct MapOwned<S, T, E, I, B> {

@@ -19,8 +19,8 @@ use crate::sync::scope::Scope;
 /// must own it.
 ///
 /// A tee is closed when both sinks are. While only one of them is, the events that it misses are counted, and
-/// the outcome of the close has [`CloseError::Missed`] in it. What a [`filter`](crate::SinkExt::filter) before
-/// that sink would have rejected is not missed.
+/// the outcome of the close has [`CloseError::Missed`] in it. What a [`filter`](crate::SinkExt::filter)
+/// before that sink would have rejected is not missed.
 ///
 /// A close closes both sinks at once, which wakes a write that waits in one of them. It is done when both are
 /// closed and the writes under way have returned. An abort gives these 100 ms; if one does not return, the
@@ -88,7 +88,8 @@ pub struct Tee<S, T> {
     second: T,
     missed: Arc<AtomicU64>,
     closing: OnceLock<Closing>,
-    /// Shut when both sinks are closed: a write that begins after that is refused by both, and misses nothing.
+    /// Shut when both sinks are closed: a write that begins after that is refused by both, and misses
+    /// nothing.
     gate: Gate<OpenWrites>,
     /// Complete when no write is left that may have reached one sink and not the other.
     quiesced: Arc<Completion<CloseError>>,

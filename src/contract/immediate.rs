@@ -5,16 +5,15 @@ use super::Sink;
 /// A sink whose writes never wait: what [`into_futures`](crate::SinkExt::into_futures) asks for. With the
 /// feature `futures`.
 ///
-/// A queue or a channel is one if its policy is [`Immediate`]; a transparent combinator is one if what is
-/// downstream of it is; [`discard`](crate::sink::discard()) and [`collector`](crate::sink::collector()) are. A
-/// closure of a combinator is taken to be quick, and so is a spill: what they do there is their author's to
-/// answer for.
+/// Implemented for a queue or a channel whose policy is [`Immediate`](crate::buffer::Immediate), for
+/// [`discard`](crate::sink::discard()) and [`collector`](crate::sink::collector()), and for a transparent
+/// combinator of such a sink. The closures of combinators and the spills of buffers are trusted to be quick.
 ///
-/// Not one: a [`Retry`](crate::retry::Retry), which sleeps; a sink made of a closure, which is there to do the
-/// work; a [`Broadcaster`](crate::Broadcaster) and a [`SharedSink`](crate::SharedSink), whose sinks have lost
-/// their types. A queue before any of them is.
+/// Not implemented for a [`Retry`](crate::retry::Retry), which sleeps; for a sink made of a closure, which
+/// does the work itself; for a [`Broadcaster`](crate::Broadcaster) and a [`SharedSink`](crate::SharedSink),
+/// since the types of the sinks behind them are erased. Put a queue before those.
 ///
-/// It can be implemented for a sink of your own, and is then a promise of yours.
+/// You may implement it for a sink of your own, and promise by that that its writes never wait.
 ///
 /// # Examples
 ///

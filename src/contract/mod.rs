@@ -1,4 +1,5 @@
-//! What every sink is: the trait, its error, and the mark of a sink that cannot fail.
+//! What every sink is: the trait, its error, and the traits of sinks that cannot fail and of those that never
+//! wait.
 
 mod closed_flag;
 mod delegate;

@@ -4,8 +4,8 @@ use super::WriteError;
 
 /// The error of a sink that cannot fail: implemented for [`Infallible`] alone.
 ///
-/// Combinators that have no way to report a failure (a queue, a broadcaster, a tee) ask for `S::Error:
-/// Never`. A sink that can fail is made reliable by saying what happens to what fails:
+/// Where a failure could not be reported to the writer (behind a queue, a broadcaster or a tee), the bound is
+/// `S::Error: Never`. A sink that can fail is made reliable by saying what happens to an event that fails:
 ///
 /// - [`retry`](crate::SinkExt::retry): it is tried again, until it is written;
 /// - [`dead_letter`](crate::SinkExt::dead_letter): it goes elsewhere, with the error;
@@ -61,7 +61,7 @@ mod sealed {
     }
 }
 
-/// `WriteError<E, Infallible>` has one variant that can be: the event of a closed sink.
+/// The event of a reliable sink's error, which can only be `Closed`.
 pub(crate) fn refused<E, X>(error: WriteError<E, X>) -> E
 where
     X: Never,

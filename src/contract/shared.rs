@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::never::{Never, refused};
 use super::{Sink, WriteError, delegate};
 
-/// A sink whose type is erased: cheap to clone, clones share. Made by [`shared`](crate::SinkExt::shared).
+/// A sink whose type is erased. Clones are cheap, and share the sink. Made by
+/// [`shared`](crate::SinkExt::shared).
 ///
 /// # Examples
 ///
@@ -19,7 +20,6 @@ use super::{Sink, WriteError, delegate};
 /// ```
 pub type SharedSink<E, X = Infallible> = Arc<dyn Sink<E, Error = X> + Send + Sync>;
 
-/// Says that it is a sink: what is behind it has lost its type.
 impl<E, X> fmt::Debug for dyn Sink<E, Error = X> + Send + Sync + '_ {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Sink(..)")

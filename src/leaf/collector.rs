@@ -8,18 +8,6 @@ use crate::contract::{ClosedFlag, Sink, WriteError};
 use crate::lifecycle::{Closing, Flushing};
 
 /// A sink that keeps every event. Made by [`collector`]; clones share the events.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::{Sink, sink};
-///
-/// let collector = sink::collector();
-/// collector.write(1).unwrap();
-/// let same = collector.clone();
-/// assert_eq!(same.take(), [1]);
-/// assert!(collector.is_empty());
-/// ```
 pub struct Collector<E> {
     kept: Arc<Kept<E>>,
 }
@@ -29,8 +17,8 @@ struct Kept<E> {
     closed: ClosedFlag,
 }
 
-/// Makes a reliable sink that keeps every event, for tests and small jobs; memory is the bound. Writers wait
-/// for each other, as long as a push takes. `write_ref` clones, unless the sink is closed.
+/// Makes a reliable sink that keeps every event, for tests and small jobs: it grows without a bound. Writers
+/// wait for each other for as long as a push takes. `write_ref` clones the event, unless the sink is closed.
 ///
 /// # Examples
 ///
@@ -49,7 +37,7 @@ pub fn collector<E>() -> Collector<E> {
 
 impl<E> Collector<E> {
     /// A copy of the events, in the order in which they were written. They are cloned under the collector's
-    /// lock, so a `clone` that calls the collector waits for itself.
+    /// lock: a `clone` of an event that uses the collector deadlocks.
     ///
     /// # Examples
     ///
@@ -68,48 +56,17 @@ impl<E> Collector<E> {
         self.kept.events.lock().clone()
     }
 
-    /// Takes the events out.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, sink};
-    ///
-    /// let collector = sink::collector();
-    /// collector.write(1).unwrap();
-    /// assert_eq!(collector.take(), [1]);
-    /// assert!(collector.take().is_empty());
-    /// ```
+    /// Takes the events out, in the order in which they were written.
     pub fn take(&self) -> Vec<E> {
         std::mem::take(&mut *self.kept.events.lock())
     }
 
-    /// How many events there are.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, sink};
-    ///
-    /// let collector = sink::collector();
-    /// collector.write(1).unwrap();
-    /// assert_eq!(collector.len(), 1);
-    /// ```
+    /// How many events it keeps now.
     pub fn len(&self) -> usize {
         self.kept.events.lock().len()
     }
 
-    /// Whether there is none.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, sink};
-    ///
-    /// let collector = sink::collector();
-    /// collector.write(1).unwrap();
-    /// assert!(!collector.is_empty());
-    /// ```
+    /// Whether it keeps no event now.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -134,7 +91,7 @@ impl<E> Sink<E> for Collector<E> {
         if self.is_closed() {
             return Err(WriteError::Closed(()));
         }
-        // Cloned before the lock is taken: `clone` is a user's.
+        // Cloned before the lock is taken, since a user's `clone` may use the collector.
         self.write(event.clone()).map_err(|refused| refused.map_event(drop))
     }
 
@@ -155,7 +112,7 @@ impl<E> Sink<E> for Collector<E> {
 }
 
 impl<E> Default for Collector<E> {
-    /// One that has kept nothing yet, as [`collector`] makes it.
+    /// As [`collector`] makes it: with no events.
     fn default() -> Self {
         Self { kept: Arc::new(Kept { events: Mutex::default(), closed: ClosedFlag::default() }) }
     }

@@ -4,16 +4,7 @@ use std::marker::PhantomData;
 
 use crate::contract::{ClosedFlag, Sink, WriteError};
 
-/// A sink that drops every event, as asked. Made by [`discard`].
-///
-/// # Examples
-///
-/// ```
-/// use outflow::sink::{self, Discard};
-///
-/// let nowhere: Discard<u32> = sink::discard();
-/// # let _ = nowhere;
-/// ```
+/// A sink that drops every event. Made by [`discard`].
 pub struct Discard<E> {
     closed: ClosedFlag,
     event: PhantomData<fn(E)>,
@@ -28,8 +19,9 @@ pub struct Discard<E> {
 ///
 /// let sink = sink::discard();
 /// assert!(sink.write(1).is_ok());
-/// sink.close();
+/// sink.close().wait()?;
 /// assert!(sink.write(2).is_err());
+/// # Ok::<(), outflow::CloseError>(())
 /// ```
 pub fn discard<E>() -> Discard<E> {
     Discard { closed: ClosedFlag::default(), event: PhantomData }

@@ -5,18 +5,6 @@ use std::marker::PhantomData;
 use crate::contract::{ClosedFlag, Sink, WriteError};
 
 /// A sink that gives each event to a closure. Made by [`for_each`].
-///
-/// # Examples
-///
-/// ```
-/// use outflow::sink::{self, ForEach};
-///
-/// fn print(event: u32) {
-///     println!("{event}");
-/// }
-/// let sink: ForEach<u32, fn(u32)> = sink::for_each(print);
-/// # let _ = sink;
-/// ```
 pub struct ForEach<E, F> {
     f: F,
     closed: ClosedFlag,
@@ -24,7 +12,8 @@ pub struct ForEach<E, F> {
 }
 
 /// Makes a reliable sink of a closure that takes each event. It runs on the writer's thread, on several at
-/// once if there are several writers. `write_ref` clones, unless the sink is closed.
+/// once if there are several writers. `write_ref` clones the event, unless the sink is closed. A panic in it
+/// goes on to the writer.
 ///
 /// # Examples
 ///

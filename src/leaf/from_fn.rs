@@ -4,16 +4,6 @@ use std::marker::PhantomData;
 use crate::contract::{ClosedFlag, Sink, WriteError};
 
 /// A sink that calls a closure with a reference to each event. Made by [`from_fn`].
-///
-/// # Examples
-///
-/// ```
-/// use outflow::sink::{self, FromFn};
-///
-/// type Check = fn(&u32) -> Result<(), &'static str>;
-/// let sink: FromFn<u32, Check> = sink::from_fn(|event| if *event < 9 { Ok(()) } else { Err("too large") });
-/// # let _ = sink;
-/// ```
 pub struct FromFn<E, F> {
     f: F,
     closed: ClosedFlag,

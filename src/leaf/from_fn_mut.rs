@@ -7,32 +7,19 @@ use parking_lot::ReentrantMutex;
 use crate::contract::{ClosedFlag, Sink, WriteError};
 
 /// A sink that calls a closure that changes something, one event at a time. Made by [`from_fn_mut`].
-///
-/// # Examples
-///
-/// ```
-/// use outflow::sink::{self, FromFnMut};
-///
-/// type Check = Box<dyn FnMut(&u32) -> Result<(), &'static str> + Send>;
-/// let mut last = 0;
-/// let rising: FromFnMut<u32, Check> = sink::from_fn_mut(Box::new(move |event: &u32| {
-///     if *event > last { Ok(last = *event) } else { Err("not greater") }
-/// }));
-/// # let _ = rising;
-/// ```
 pub struct FromFnMut<E, F> {
     f: ReentrantMutex<RefCell<F>>,
     closed: ClosedFlag,
     event: PhantomData<fn(E)>,
 }
 
-/// Makes a sink of a closure that may fail and needs what it owns for itself: a connection, a file, a
-/// counter. Writers wait for each other. Clones nothing. A panic in it goes on to the writer, and the next
-/// write calls it again.
+/// Makes a sink of a closure that may fail and that changes what it owns: a connection, a file, a counter. It
+/// runs on the writer's thread, for one writer at a time; the others wait. Clones nothing. A panic in it goes
+/// on to the writer, and the next write calls it again.
 ///
 /// # Panics
 ///
-/// A write panics if the closure itself, further down its own calls, writes to this sink.
+/// A write panics if it comes from within the closure itself.
 ///
 /// # Examples
 ///
@@ -58,12 +45,12 @@ where
     F: FnMut(&E) -> Result<(), X>,
 {
     fn write_ref_any(&self, event: &E) -> Result<(), WriteError<(), X>> {
-        // Before the lock, so that a closed sink refuses at once, even while a write is stuck in the closure.
+        // Before the lock: a closed sink refuses at once, even while a write is stuck in the closure.
         if self.closed.is_set() {
             return Err(WriteError::Closed(()));
         }
         let f = self.f.lock();
-        // And under it, so that a write that waited for its turn sees a close meanwhile.
+        // And under it: a write that has waited for its turn sees a close that came meanwhile.
         if self.closed.is_set() {
             return Err(WriteError::Closed(()));
         }

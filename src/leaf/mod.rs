@@ -1,6 +1,7 @@
 //! The leaves: sinks that wrap no other. Public as `outflow::sink`.
 
-/// The lifecycle of a sink that holds no events: what was accepted is delivered, so a close only sets the flag.
+/// The lifecycle of a sink that holds no events: what was accepted is delivered, so a close only sets the
+/// flag.
 macro_rules! closed_by_flag {
     ($closed:ident) => {
         fn flush(&self) -> $crate::lifecycle::Flushing {
