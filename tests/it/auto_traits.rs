@@ -146,3 +146,16 @@ fn what_can_be_waited_for_can_be_handed_to_another_thread_and_survives_a_panic()
     let closing = Closing::done();
     std::thread::spawn(move || closing.wait()).join().unwrap().unwrap();
 }
+
+#[test]
+fn what_holds_an_erased_sink_can_be_printed() {
+    use outflow::{SinkExt, sink};
+
+    let shared: SharedSink<u32> = sink::discard().shared();
+    assert_eq!(format!("{shared:?}"), "Sink(..)");
+    assert_eq!(format!("{:?}", shared.filter(|_| true)), "Filter { sink: Sink(..), .. }");
+    // So that the outcome of `replace` can be unwrapped.
+    let broadcaster = Broadcaster::new();
+    let id = broadcaster.add(sink::discard::<u32>()).unwrap();
+    broadcaster.replace(id, Collector::default()).unwrap();
+}
