@@ -2,18 +2,16 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::adapter::CloseGuard;
 use crate::adapter::{
-    CatchPanic, Closeable, Counter, DeadLetter, DeadLettered, Fallback, Filter, FilterMap, Inspect, KeepOpen,
-    Lossy, Map, MapOwned, Meter, Metered, Tee,
+    CatchPanic, CatchPanicError, CloseGuard, CloseOnFailure, CloseWithLast, Closeable, Counter, DeadLetter,
+    DeadLettered, Fallback, Filter, FilterMap, Inspect, KeepOpen, Lossy, Map, MapOwned, Meter, Metered, Tee,
 };
 use crate::buffer::{Policy, Unbounded};
-use crate::contract::Never;
-use crate::contract::{SharedSink, Sink, WriteError};
+use crate::contract::{Never, SharedSink, Sink, WriteError};
 use crate::queue::{Batch, Queue, QueueOptions};
 use crate::retry::{Retry, RetryStrategy};
 
-/// The combinators, on every sink.
+/// The combinators, on every sink. [`adapter`](crate::adapter) has a table of them all.
 ///
 /// In a chain the last call is the outermost and sees an event first: in
 /// `http.retry(breaker).queued().filter(is_push)` an event goes through the filter into the queue, and on
@@ -39,7 +37,7 @@ use crate::retry::{Retry, RetryStrategy};
 /// # Ok::<(), outflow::CloseError>(())
 /// ```
 pub trait SinkExt<E>: Sink<E> + Sized {
-    /// Writes the events that `predicate` holds for; the others are dropped, as asked. See [`Filter`].
+    /// Writes the events that `predicate` holds for, and drops the others, as asked. See [`Filter`].
     ///
     /// # Examples
     ///
@@ -78,8 +76,8 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         assert_sink::<T, Self::Error, _>(Map::new(self, f))
     }
 
-    /// As [`map`](SinkExt::map), for events too large to copy: `into` takes the event, and `back` turns
-    /// what is handed back into one. See [`MapOwned`].
+    /// As [`map`](SinkExt::map), for events that are too large to copy: `into` takes the event, and `back`
+    /// turns what is handed back into an event again. See [`MapOwned`].
     ///
     /// # Examples
     ///
@@ -217,8 +215,8 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         self.lossy_counted(&Counter::new())
     }
 
-    /// Drops what fails, as asked, and counts it where it can be read once the sink is out of reach. See
-    /// [`Lossy`].
+    /// Drops what fails, as asked, and adds to `counter`, which can be read once the sink is part of a chain.
+    /// See [`Lossy`].
     ///
     /// # Examples
     ///
@@ -254,7 +252,7 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     where
         E: Clone,
     {
-        assert_sink::<E, crate::CatchPanicError<Self::Error>, _>(CatchPanic::new(self))
+        assert_sink::<E, CatchPanicError<Self::Error>, _>(CatchPanic::new(self))
     }
 
     /// Counts writes and their outcomes into `meter`. See [`Metered`].
@@ -275,7 +273,8 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         assert_sink::<E, Self::Error, _>(Metered::new(self, meter.clone()))
     }
 
-    /// Passes everything on but `close`: for a sink that several chains share. See [`KeepOpen`].
+    /// Passes everything on but `close`: for a sink that several chains share and that is closed by hand. See
+    /// [`KeepOpen`]; [`close_with_last`](SinkExt::close_with_last) closes it with the last chain.
     ///
     /// # Examples
     ///
@@ -295,6 +294,47 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         assert_sink::<E, Self::Error, _>(KeepOpen::new(self))
     }
 
+    /// Counts the clones of this sink and closes it with the last of them: for a sink that several chains
+    /// share. See [`CloseWithLast`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let log = sink::collector();
+    /// let pushes = log.clone().close_with_last();
+    /// let pulls = pushes.clone();
+    /// let (pushes, pulls) = (pushes.queued(), pulls.queued());
+    /// pushes.write("push").unwrap();
+    /// pushes.close().wait()?;
+    /// pulls.write("pull").unwrap();
+    /// pulls.close().wait()?;
+    /// assert_eq!(log.events(), ["push", "pull"]);
+    /// assert!(log.is_closed());
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
+    fn close_with_last(self) -> CloseWithLast<Self, E> {
+        assert_sink::<E, Self::Error, _>(CloseWithLast::new(self))
+    }
+
+    /// Closes this sink at its first failure. See [`CloseOnFailure`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let sink = sink::from_fn(|event: &u32| if *event < 2 { Ok(()) } else { Err("no route to host") });
+    /// let strict = sink.close_on_failure();
+    /// assert!(strict.write(1).is_ok());
+    /// assert!(strict.write(2).unwrap_err().is_closed());
+    /// assert!(strict.write(1).unwrap_err().is_closed());
+    /// ```
+    fn close_on_failure(self) -> CloseOnFailure<Self> {
+        assert_sink::<E, std::convert::Infallible, _>(CloseOnFailure::new(self))
+    }
+
     /// Refuses writes once it was closed, whatever this sink does. See [`Closeable`].
     ///
     /// # Examples
@@ -304,8 +344,9 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     ///
     /// let log = sink::collector();
     /// let mine = log.clone().keep_open().closeable();
-    /// mine.close();
+    /// mine.close().wait()?;
     /// assert!(mine.write("refused").is_err() && log.write("accepted").is_ok());
+    /// # Ok::<(), outflow::CloseError>(())
     /// ```
     fn closeable(self) -> Closeable<Self> {
         assert_sink::<E, Self::Error, _>(Closeable::new(self))
@@ -367,8 +408,8 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         started(Queue::of_events(QueueOptions::default(), self))
     }
 
-    /// Puts a queue as `options` say before this sink: a [`Buffer`](crate::buffer::Buffer) or
-    /// [`QueueOptions`]. See [`Queue`].
+    /// Puts a queue before this sink, which must be reliable, with a [`Buffer`](crate::buffer::Buffer) or
+    /// with [`QueueOptions`]. See [`Queue`].
     ///
     /// # Panics
     ///
@@ -420,8 +461,8 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         Queue::of_events(options.into(), self)
     }
 
-    /// Puts a queue before this sink of vectors, whose worker writes up to so many events at once, never
-    /// none. What the sink hands back of a vector is spilled event by event. See [`Batch`].
+    /// Puts a queue before this sink of vectors. Its worker writes one event or more at once, at most as many
+    /// as `batch` says; what the sink hands back of a vector is spilled event by event. See [`Batch`].
     ///
     /// # Panics
     ///
@@ -495,8 +536,8 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         std::sync::Arc::new(self)
     }
 
-    /// Makes a `futures` sink of this one, which must be reliable and must not make a writer wait. With the
-    /// feature `futures`. See [`IntoFutures`](crate::adapter::IntoFutures).
+    /// Makes a `futures::Sink` of this sink, which must be reliable and must never make a writer wait. With
+    /// the feature `futures`. See [`IntoFutures`](crate::adapter::IntoFutures).
     ///
     /// # Examples
     ///
@@ -512,17 +553,17 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     #[cfg(feature = "futures")]
     fn into_futures(self) -> crate::adapter::IntoFutures<Self, E>
     where
-        Self: crate::sink::ImmediateSink<E>,
+        Self: crate::contract::ImmediateSink<E>,
         Self::Error: Never,
     {
         crate::adapter::IntoFutures::new(self)
     }
 
-    /// Writes all of `events`, and stops at the first that is refused.
+    /// Writes all of `events`, in order, and stops at the first that fails or is refused.
     ///
     /// # Errors
     ///
-    /// Hands back the event that was refused and the rest of the iterator.
+    /// That event, and the rest of the iterator.
     ///
     /// # Examples
     ///
@@ -612,7 +653,7 @@ fn started<T>(queue: io::Result<T>) -> T {
     }
 }
 
-/// Fails where a combinator's method is written if what it makes is no sink.
+/// Moves the compiler's error to the combinator's method, here, if what it makes is no sink.
 fn assert_sink<E, X, S>(sink: S) -> S
 where
     S: Sink<E, Error = X>,

@@ -16,4 +16,4 @@ pub use crate::leaf::{
 };
 
 #[cfg(feature = "futures")]
-pub use crate::adapter::ImmediateSink;
+pub use crate::contract::ImmediateSink;

@@ -2,15 +2,15 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{Sink, WriteError, delegate};
 use crate::sync::caught::panic_message;
 
 /// Turns a panic of a sink into an error, with the event. Made by
 /// [`catch_panic`](crate::SinkExt::catch_panic).
 ///
-/// Writes by reference, so that the caller's own event can be handed back; a sink that must own it clones.
-/// What a closure leaves behind half done when it panics is its author's to see to.
+/// It writes by reference, so that after a panic it still has the event to hand back; a sink that must own
+/// the event clones it. Only a panic of a write is caught. What a closure had half done when it panicked
+/// stays so.
 ///
 /// # Examples
 ///
@@ -77,17 +77,7 @@ where
         }
     }
 
-    fn flush(&self) -> Flushing {
-        self.sink.flush()
-    }
-
-    fn close(&self) -> Closing {
-        self.sink.close()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.sink.is_closed()
-    }
+    delegate!(sink: flush, close, is_closed, wants);
 }
 
 impl<S> fmt::Debug for CatchPanic<S>

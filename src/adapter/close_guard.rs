@@ -4,14 +4,14 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use crate::contract::Sink;
-use crate::lifecycle::CloseError;
+use crate::lifecycle::{CloseError, close_caught};
 
 /// Closes a sink when dropped, and waits. Made by [`close_on_drop`](crate::SinkExt::close_on_drop), for
 /// `main`.
 ///
 /// It dereferences to the sink. The drop begins the close, waits at most the time given and then aborts;
-/// what was not delivered goes to [`on_error`](CloseGuard::on_error), or is told by
-/// [`close`](CloseGuard::close).
+/// what was not delivered goes to [`on_error`](CloseGuard::on_error), or is returned by
+/// [`close`](CloseGuard::close). A panic of the sink's `close` is such an error, and goes no further.
 ///
 /// # Examples
 ///
@@ -50,7 +50,8 @@ where
         Self { sink, timeout, on_error: None, closed: false, event: PhantomData }
     }
 
-    /// Sets what is called when the drop could not deliver everything. Without it nobody is told.
+    /// Sets what is called when the drop could not deliver everything. Without it the error
+    /// is dropped.
     ///
     /// # Examples
     ///
@@ -58,8 +59,8 @@ where
     /// use std::time::Duration;
     /// use outflow::{Sink, SinkExt, retry::Constant, sink};
     ///
-    /// let told = sink::collector();
-    /// let report = told.clone();
+    /// let reported = sink::collector();
+    /// let report = reported.clone();
     /// let dead = sink::from_fn(|_: &u32| Err("no route to host"));
     /// let queue = dead
     ///     .retry(Constant::new(Duration::from_secs(3600)))
@@ -68,7 +69,7 @@ where
     ///     .on_error(move |error| report.write(error.undelivered()).unwrap());
     /// queue.write(1).unwrap();
     /// drop(queue);
-    /// assert_eq!(told.events(), [1]);
+    /// assert_eq!(reported.events(), [1]);
     /// ```
     pub fn on_error<F>(mut self, f: F) -> Self
     where
@@ -78,7 +79,7 @@ where
         self
     }
 
-    /// Closes now, waits at most the time given, and tells the outcome.
+    /// Closes now, waits at most the time given, and returns the outcome.
     ///
     /// # Errors
     ///
@@ -97,7 +98,7 @@ where
     /// ```
     pub fn close(mut self) -> Result<(), CloseError> {
         self.closed = true;
-        self.sink.close().within(self.timeout)
+        close_caught(|| self.sink.close()).within(self.timeout)
     }
 }
 
@@ -120,7 +121,9 @@ where
         if self.closed {
             return;
         }
-        if let (Err(error), Some(on_error)) = (self.sink.close().within(self.timeout), self.on_error.take()) {
+        // It may be dropped while a panic unwinds: another one would end the process.
+        let outcome = close_caught(|| self.sink.close()).within(self.timeout);
+        if let (Err(error), Some(on_error)) = (outcome, self.on_error.take()) {
             on_error(error);
         }
     }

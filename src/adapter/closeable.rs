@@ -1,13 +1,13 @@
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{ClosedFlag, Sink, WriteError, delegate};
+use crate::lifecycle::Closing;
 
 /// Refuses writes once it was closed, whatever its sink does. Made by
 /// [`closeable`](crate::SinkExt::closeable).
 ///
-/// A close closes the sink at once, so that it can wake a write that waits in it.
+/// A close does not wait for writes under way: it closes the sink at once, which wakes a write that waits
+/// there.
 ///
 /// # Examples
 ///
@@ -15,18 +15,19 @@ use crate::lifecycle::{Closing, Flushing};
 /// use outflow::{Sink, SinkExt, sink};
 ///
 /// let sink = sink::discard().keep_open().closeable();
-/// sink.close();
+/// sink.close().wait()?;
 /// assert_eq!(sink.write(1).unwrap_err().into_event(), 1);
+/// # Ok::<(), outflow::CloseError>(())
 /// ```
 #[must_use = "sinks do nothing unless written to"]
 pub struct Closeable<S> {
     sink: S,
-    closed: AtomicBool,
+    closed: ClosedFlag,
 }
 
 impl<S> Closeable<S> {
     pub(crate) fn new(sink: S) -> Self {
-        Self { sink, closed: AtomicBool::new(false) }
+        Self { sink, closed: ClosedFlag::default() }
     }
 }
 
@@ -38,8 +39,7 @@ where
 
     #[inline]
     fn write(&self, event: E) -> Result<(), WriteError<E, S::Error>> {
-        // Acquire: pairs with the release in `close`.
-        if self.closed.load(Ordering::Acquire) {
+        if self.closed.is_set() {
             return Err(WriteError::Closed(event));
         }
         self.sink.write(event)
@@ -50,24 +50,22 @@ where
     where
         E: Clone,
     {
-        if self.closed.load(Ordering::Acquire) {
+        if self.closed.is_set() {
             return Err(WriteError::Closed(()));
         }
         self.sink.write_ref(event)
     }
 
-    fn flush(&self) -> Flushing {
-        self.sink.flush()
-    }
-
     fn close(&self) -> Closing {
-        self.closed.store(true, Ordering::Release);
+        self.closed.set();
         self.sink.close()
     }
 
     fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire) || self.sink.is_closed()
+        self.closed.is_set() || self.sink.is_closed()
     }
+
+    delegate!(sink: flush, wants);
 }
 
 impl<S> fmt::Debug for Closeable<S>

@@ -1,9 +1,9 @@
 use std::fmt;
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{Sink, WriteError, delegate};
+use crate::lifecycle::{Closing, Flushing, close_caught, flush_caught};
 
-/// An event that could not be delivered, and why: what a dead letter sink is written.
+/// An event that could not be delivered, and why. [`dead_letter`](crate::SinkExt::dead_letter) writes these.
 ///
 /// # Examples
 ///
@@ -19,16 +19,17 @@ use crate::lifecycle::{Closing, Flushing};
 pub struct DeadLetter<E, X> {
     /// The event.
     pub event: E,
-    /// The error of the sink that it was to go to.
+    /// The error of the sink that it was written to first.
     pub error: X,
 }
 
 /// Writes to another sink what fails, with the error. Made by
 /// [`dead_letter`](crate::SinkExt::dead_letter).
 ///
-/// An event that the sink refuses because it is closed comes back as `Closed`. A close closes the dead
-/// letter sink first, so that a shutdown diverts nothing. `write_ref` clones an event that fails, since the
-/// dead letter must own it.
+/// Only failures go there: an event that the sink refuses because it is closed comes back as `Closed`. A
+/// close closes the dead letter sink first, so that a write that fails because of the close is handed back
+/// and not diverted. If the `close` of one of the two panics, the other is closed all the same. `write_ref`
+/// clones an event that fails, since the dead letter owns it.
 ///
 /// # Examples
 ///
@@ -86,17 +87,16 @@ where
     }
 
     fn flush(&self) -> Flushing {
-        Flushing::all([self.sink.flush(), self.other.flush()])
+        Flushing::all([flush_caught(|| self.sink.flush()), flush_caught(|| self.other.flush())])
     }
 
     fn close(&self) -> Closing {
-        let other = self.other.close();
-        Closing::all([self.sink.close(), other])
+        // A panic of one leaves the other to be closed all the same.
+        let other = close_caught(|| self.other.close());
+        Closing::all([close_caught(|| self.sink.close()), other])
     }
 
-    fn is_closed(&self) -> bool {
-        self.sink.is_closed()
-    }
+    delegate!(sink: is_closed, wants);
 }
 
 impl<S: fmt::Debug, T: fmt::Debug> fmt::Debug for DeadLettered<S, T> {

@@ -1,14 +1,18 @@
 use std::fmt;
 
 use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::lifecycle::{Closing, Flushing, close_caught, flush_caught};
 
-/// Writes to another sink what one fails or refuses. Made by [`fallback`](crate::SinkExt::fallback).
+/// Writes to another sink, the fallback, what one fails or refuses. Made by
+/// [`fallback`](crate::SinkExt::fallback).
 ///
-/// A close closes the other first, so that a shutdown diverts nothing: a write under way that fails then
-/// comes back as `Closed`. It is closed when both are: an other that is [kept open](crate::SinkExt::keep_open)
-/// goes on taking events, unless the whole is made [`closeable`](crate::SinkExt::closeable). The event handed
-/// back is the other's to hand back; the first error is dropped.
+/// The result of a write is that of the last sink tried; the error of the first is dropped, and
+/// [`dead_letter`](crate::SinkExt::dead_letter) is the combinator that keeps it.
+///
+/// A close closes the fallback first, so that a write that fails because of the close comes back as `Closed`
+/// and is not diverted. If the `close` of one of the two panics, the other is closed all the same. The whole
+/// is closed when both are: a fallback that is [kept open](crate::SinkExt::keep_open) goes on taking events,
+/// unless the whole is made [`closeable`](crate::SinkExt::closeable).
 ///
 /// # Examples
 ///
@@ -60,16 +64,21 @@ where
     }
 
     fn flush(&self) -> Flushing {
-        Flushing::all([self.sink.flush(), self.other.flush()])
+        Flushing::all([flush_caught(|| self.sink.flush()), flush_caught(|| self.other.flush())])
     }
 
     fn close(&self) -> Closing {
-        let other = self.other.close();
-        Closing::all([self.sink.close(), other])
+        // A panic of one leaves the other to be closed all the same.
+        let other = close_caught(|| self.other.close());
+        Closing::all([close_caught(|| self.sink.close()), other])
     }
 
     fn is_closed(&self) -> bool {
         self.sink.is_closed() && self.other.is_closed()
+    }
+
+    fn wants(&self, event: &E) -> bool {
+        self.sink.wants(event) || self.other.wants(event)
     }
 }
 

@@ -1,12 +1,11 @@
 use std::fmt;
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{Sink, WriteError, delegate};
 
 /// Writes the events that a predicate holds for. Made by [`filter`](crate::SinkExt::filter).
 ///
-/// The others are dropped, as asked, and clone nothing. A rejected event is answered `Closed` if the sink is
-/// closed, so that even a writer of nothing but rejected events learns of it.
+/// The others are dropped, as asked; nothing is cloned for them. Once the sink is closed, the write of a
+/// rejected event too is answered with `Closed`, so that every writer learns of the close.
 ///
 /// # Examples
 ///
@@ -62,17 +61,11 @@ where
         }
     }
 
-    fn flush(&self) -> Flushing {
-        self.sink.flush()
+    fn wants(&self, event: &E) -> bool {
+        (self.predicate)(event) && self.sink.wants(event)
     }
 
-    fn close(&self) -> Closing {
-        self.sink.close()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.sink.is_closed()
-    }
+    delegate!(sink: flush, close, is_closed);
 }
 
 impl<S, P> fmt::Debug for Filter<S, P>

@@ -1,13 +1,13 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{Sink, WriteError, delegate};
 
 /// Writes what a closure makes of an event, if it makes something. Made by
 /// [`filter_map`](crate::SinkExt::filter_map).
 ///
-/// An event of which it makes nothing is dropped, as asked, or answered `Closed` if the sink is closed.
+/// An event of which it makes nothing is dropped, as asked. Once the sink is closed, the write of such an
+/// event too is answered with `Closed`.
 ///
 /// # Examples
 ///
@@ -60,17 +60,11 @@ where
         }
     }
 
-    fn flush(&self) -> Flushing {
-        self.sink.flush()
+    fn wants(&self, event: &T) -> bool {
+        (self.f)(event).is_some_and(|mapped| self.sink.wants(&mapped))
     }
 
-    fn close(&self) -> Closing {
-        self.sink.close()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.sink.is_closed()
-    }
+    delegate!(sink: flush, close, is_closed);
 }
 
 impl<S, T, E, F> fmt::Debug for FilterMap<S, T, E, F>

@@ -1,9 +1,9 @@
 use std::fmt;
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{Sink, WriteError, delegate};
 
-/// Calls a closure before each write. Made by [`inspect`](crate::SinkExt::inspect).
+/// Calls a closure before each write, whatever becomes of the write. Made by
+/// [`inspect`](crate::SinkExt::inspect).
 ///
 /// # Examples
 ///
@@ -51,17 +51,7 @@ where
         self.sink.write_ref(event)
     }
 
-    fn flush(&self) -> Flushing {
-        self.sink.flush()
-    }
-
-    fn close(&self) -> Closing {
-        self.sink.close()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.sink.is_closed()
-    }
+    delegate!(sink: flush, close, is_closed, wants);
 }
 
 impl<S, F> fmt::Debug for Inspect<S, F>

@@ -4,20 +4,21 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use crate::contract::{Never, refused};
+use crate::contract::{ImmediateSink, Never, refused};
 use crate::lifecycle::{CloseError, Closing, FlushError, Flushing};
-use crate::sink::ImmediateSink;
 
-/// A `futures::Sink`, of a sink whose writes never wait. Made by
+/// A `futures::Sink` made of a sink whose writes never wait. Made by
 /// [`into_futures`](crate::SinkExt::into_futures).
 ///
-/// It is ready as long as the sink is open; an event is written as soon as it is sent, on the sender's
-/// thread. Flushing and closing are the sink's own, awaited: what that waits for are the threads downstream,
-/// and they wake the task. A close awaits a flush too, for a sink that is
-/// [kept open](crate::SinkExt::keep_open), whose close is through at once. Nothing makes a sender slow down:
-/// what is sent faster than it is delivered is in the buffer, whose bound and policy say how far that goes.
+/// It is ready as long as the sink is open: an event is written as soon as it is sent, on the sender's
+/// thread. A sender is never slowed down. What is sent faster than it is delivered waits in the buffer, whose
+/// bound and policy say how far that goes.
 ///
-/// Dropped, it drops the sink; nothing is closed that a drop does not close.
+/// `poll_flush` and `poll_close` await the sink's own flush and close; the threads downstream wake the task.
+/// `poll_close` awaits a flush too, since a sink that is [kept open](crate::SinkExt::keep_open) has nothing
+/// to close.
+///
+/// A drop drops the sink, and closes only what the drop of that closes.
 ///
 /// # Examples
 ///
@@ -30,13 +31,13 @@ use crate::sink::ImmediateSink;
 /// let delivered = sink::collector();
 /// let (sink, events) = channel::unbounded();
 /// sink.write_all(0..5).unwrap();
-/// sink.close();
+/// sink.close().wait()?;
 ///
 /// let queue = delivered.clone().queued().filter(|event| event % 2 == 0);
 /// futures::executor::block_on(events.map(Ok).forward(queue.into_futures()))?;
 /// assert_eq!(delivered.events(), [0, 2, 4]);
 /// assert!(delivered.is_closed());
-/// # Ok::<(), outflow::adapter::IntoFuturesError<u32>>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// A write that may wait for room would block an executor, and does not compile:
@@ -49,7 +50,7 @@ use crate::sink::ImmediateSink;
 #[must_use = "sinks do nothing unless written to"]
 pub struct IntoFutures<S, E> {
     sink: S,
-    /// The flush under way, unless something was sent since it began.
+    /// The flush under way; `None` again once something is sent, which the next flush has to include.
     flushing: Option<Flushing>,
     closing: Option<Closing>,
     event: PhantomData<fn(E)>,
@@ -61,29 +62,11 @@ impl<S, E> IntoFutures<S, E> {
     }
 
     /// The sink.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{SinkExt, sink};
-    ///
-    /// let queue = sink::for_each(|_: u32| {}).queued().into_futures();
-    /// assert_eq!(queue.get_ref().len(), 0);
-    /// ```
     pub fn get_ref(&self) -> &S {
         &self.sink
     }
 
-    /// Takes the sink back. A flush or a close that has begun goes on.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{SinkExt, sink};
-    ///
-    /// let sink = sink::collector::<u32>().into_futures();
-    /// assert!(sink.into_inner().is_empty());
-    /// ```
+    /// Takes the sink out. A flush or a close that has begun goes on.
     pub fn into_inner(self) -> S {
         self.sink
     }
@@ -99,7 +82,7 @@ impl<S, E> IntoFutures<S, E> {
     }
 }
 
-/// The sink is moved, never pinned.
+// The sink is never pinned.
 impl<S, E> Unpin for IntoFutures<S, E> {}
 
 impl<S, E> futures_sink::Sink<E> for IntoFutures<S, E>
@@ -110,12 +93,14 @@ where
     type Error = IntoFuturesError<E>;
 
     fn poll_ready(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(if self.sink.is_closed() { Err(IntoFuturesError::Closed(None)) } else { Ok(()) })
+        // While it closes itself it is ready: a buffer before it asks on each poll of its own close, with
+        // nothing left to send. An event that is sent all the same comes back.
+        let closed_by_another = self.closing.is_none() && self.sink.is_closed();
+        Poll::Ready(if closed_by_another { Err(IntoFuturesError::Closed(None)) } else { Ok(()) })
     }
 
     fn start_send(self: Pin<&mut Self>, event: E) -> Result<(), Self::Error> {
         let this = self.get_mut();
-        // The next flush has to be for this event too.
         this.flushing = None;
         this.sink.write(event).map_err(|error| IntoFuturesError::Closed(Some(refused(error))))
     }
@@ -139,7 +124,7 @@ impl<S: fmt::Debug, E> fmt::Debug for IntoFutures<S, E> {
 }
 
 impl<S: Clone, E> Clone for IntoFutures<S, E> {
-    /// A sink of its own over a clone, with no flush or close under way.
+    /// Over a clone of the sink, with no flush or close under way.
     fn clone(&self) -> Self {
         Self::new(self.sink.clone())
     }
@@ -156,15 +141,15 @@ impl<S: Clone, E> Clone for IntoFutures<S, E> {
 /// let queue = sink::for_each(|_: u32| {}).queued();
 /// let mut sender = queue.clone().into_futures();
 /// block_on(sender.send(1))?;
-/// queue.close();
+/// queue.close().wait()?;
 /// assert!(block_on(sender.send(2)).unwrap_err().is_closed());
-/// # Ok::<(), outflow::adapter::IntoFuturesError<u32>>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum IntoFuturesError<E> {
-    /// The sink is closed. With the event that was sent; without one if the sink was found closed before
-    /// anything was.
+    /// The sink is closed. With the event, if one was sent; without one, if the sink was found closed before
+    /// that.
     Closed(Option<E>),
     /// The flush could not deliver everything.
     Flush(FlushError),
@@ -173,15 +158,7 @@ pub enum IntoFuturesError<E> {
 }
 
 impl<E> IntoFuturesError<E> {
-    /// Takes the event back that was sent into a closed sink.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::adapter::IntoFuturesError;
-    ///
-    /// assert_eq!(IntoFuturesError::Closed(Some("pushed")).into_event(), Some("pushed"));
-    /// ```
+    /// Takes back the event that a closed sink refused.
     pub fn into_event(self) -> Option<E> {
         match self {
             Self::Closed(event) => event,
@@ -190,19 +167,6 @@ impl<E> IntoFuturesError<E> {
     }
 
     /// Whether the sink is closed and refuses events.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use futures::SinkExt as _;
-    /// use outflow::{Sink, SinkExt, sink};
-    ///
-    /// let log = sink::collector();
-    /// log.close();
-    /// let mut sink = log.into_futures();
-    /// let error = futures::executor::block_on(sink.send("refused")).unwrap_err();
-    /// assert!(error.is_closed());
-    /// ```
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed(_))
     }

@@ -1,12 +1,13 @@
 use std::fmt;
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{Sink, WriteError, delegate};
+use crate::lifecycle::Closing;
 
 /// Passes everything on but `close`. Made by [`keep_open`](crate::SinkExt::keep_open).
 ///
-/// For a sink that several chains share: each closes what it was handed, and the sink itself is closed by
-/// whoever shares it out. A close answers that it is done at once; `flush` is the barrier.
+/// For a sink that several chains share and that is closed by hand: the close of a chain leaves it open. So a
+/// close of this is done at once, and closes nothing; to wait until everything is delivered, flush. A sink
+/// that is to be closed with the last of its chains: [`close_with_last`](crate::SinkExt::close_with_last).
 ///
 /// # Examples
 ///
@@ -15,8 +16,9 @@ use crate::lifecycle::{Closing, Flushing};
 ///
 /// let shared = sink::collector::<u32>();
 /// let chain = shared.clone().keep_open().queued();
-/// chain.close().wait().unwrap();
+/// chain.close().wait()?;
 /// assert!(!shared.is_closed());
+/// # Ok::<(), outflow::CloseError>(())
 /// ```
 #[derive(Clone)]
 #[must_use = "sinks do nothing unless written to"]
@@ -49,17 +51,11 @@ where
         self.sink.write_ref(event)
     }
 
-    fn flush(&self) -> Flushing {
-        self.sink.flush()
-    }
-
     fn close(&self) -> Closing {
         Closing::done()
     }
 
-    fn is_closed(&self) -> bool {
-        self.sink.is_closed()
-    }
+    delegate!(sink: flush, is_closed, wants);
 }
 
 impl<S> fmt::Debug for KeepOpen<S>

@@ -3,8 +3,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{Sink, WriteError, delegate};
+use crate::lifecycle::Closing;
 use crate::trace;
 
 /// A count that can be read from anywhere. Clones share it.
@@ -28,19 +28,20 @@ pub struct Counter {
     handles: Handles,
 }
 
-/// As many clones as there are handles. Who observes has none of them, and sees when nothing can be counted any more.
+/// Cloned with each handle of a count. An observer holds none, and sees when the last handle is gone: then
+/// nothing can be counted any more.
 #[cfg(feature = "metrics")]
 #[derive(Clone, Debug, Default)]
 pub(super) struct Handles(Arc<()>);
 
 #[cfg(feature = "metrics")]
 impl Handles {
-    /// Answers whether all are gone. What was counted through them is seen after that.
+    /// Returns whether all are gone; a count that is read after that is the last.
     pub(super) fn observer(&self) -> impl Fn() -> bool + Send + Sync + use<> {
         let handles = Arc::downgrade(&self.0);
         move || {
             let gone = handles.strong_count() == 0;
-            // Pairs with the release of whoever dropped a handle.
+            // Pairs with the release in the drop of each handle.
             std::sync::atomic::fence(Ordering::Acquire);
             gone
         }
@@ -49,28 +50,11 @@ impl Handles {
 
 impl Counter {
     /// A count of zero.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// assert_eq!(outflow::Counter::new().get(), 0);
-    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// The count now.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Counter, Sink, SinkExt, sink};
-    ///
-    /// let dropped = Counter::new();
-    /// let sink = sink::from_fn(|_: &u32| Err("full")).lossy_counted(&dropped);
-    /// sink.write_all(0..3).unwrap();
-    /// assert_eq!(dropped.get(), 3);
-    /// ```
     pub fn get(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
@@ -116,16 +100,6 @@ impl<S> Lossy<S> {
     }
 
     /// How many events failed and were dropped.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, SinkExt, sink};
-    ///
-    /// let sink = sink::from_fn(|event: &u32| if *event < 2 { Ok(()) } else { Err("full") }).lossy();
-    /// sink.write_all(0..5).unwrap();
-    /// assert_eq!(sink.dropped(), 3);
-    /// ```
     pub fn dropped(&self) -> u64 {
         self.counter.get()
     }
@@ -162,18 +136,12 @@ where
         self.outcome(self.sink.write_ref(event))
     }
 
-    fn flush(&self) -> Flushing {
-        self.sink.flush()
-    }
-
     fn close(&self) -> Closing {
         self.losses.rest();
         self.sink.close()
     }
 
-    fn is_closed(&self) -> bool {
-        self.sink.is_closed()
-    }
+    delegate!(sink: flush, is_closed, wants);
 }
 
 impl<S: fmt::Debug> fmt::Debug for Lossy<S> {

@@ -1,12 +1,11 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{Sink, WriteError, delegate};
 
 /// Writes what a closure makes of each event. Made by [`map`](crate::SinkExt::map).
 ///
-/// The closure borrows the event, so that the original can be handed back.
+/// The closure borrows the event, so that the original can be handed back if the write fails.
 ///
 /// # Examples
 ///
@@ -51,17 +50,11 @@ where
         self.sink.write((self.f)(event)).map_err(|refused| refused.map_event(drop))
     }
 
-    fn flush(&self) -> Flushing {
-        self.sink.flush()
+    fn wants(&self, event: &T) -> bool {
+        self.sink.wants(&(self.f)(event))
     }
 
-    fn close(&self) -> Closing {
-        self.sink.close()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.sink.is_closed()
-    }
+    delegate!(sink: flush, close, is_closed);
 }
 
 impl<S, T, E, F> fmt::Debug for Map<S, T, E, F>

@@ -1,14 +1,14 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{Sink, WriteError, delegate};
 
-/// Writes what a closure makes of each event, which it takes. Made by
+/// Writes what a closure makes of each event, which the closure takes by value. Made by
 /// [`map_owned`](crate::SinkExt::map_owned).
 ///
-/// For events too large to copy: a second closure turns what is handed back into the event again.
-/// `write_ref` clones, unless the sink is closed.
+/// For events that are too large to copy: if the write fails, a second closure turns what came back into the
+/// event again. `write_ref` clones the event, unless the sink is closed. Whether a filter behind it
+/// [`wants`](Sink::wants) an event cannot be asked without that event, so this answers `true`.
 ///
 /// # Examples
 ///
@@ -18,9 +18,10 @@ use crate::lifecycle::{Closing, Flushing};
 /// let bodies = sink::collector();
 /// let sink = bodies.clone().map_owned(String::into_bytes, |body| String::from_utf8(body).unwrap());
 /// sink.write("push".to_string()).unwrap();
-/// sink.close();
+/// sink.close().wait()?;
 /// assert_eq!(sink.write("pull".to_string()).unwrap_err().into_event(), "pull");
 /// assert_eq!(bodies.events(), [b"push"]);
+/// # Ok::<(), outflow::CloseError>(())
 /// ```
 #[must_use = "sinks do nothing unless written to"]
 pub struct MapOwned<S, T, E, I, B> {
@@ -59,17 +60,7 @@ where
         self.sink.write((self.into)(event.clone())).map_err(|refused| refused.map_event(drop))
     }
 
-    fn flush(&self) -> Flushing {
-        self.sink.flush()
-    }
-
-    fn close(&self) -> Closing {
-        self.sink.close()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.sink.is_closed()
-    }
+    delegate!(sink: flush, close, is_closed);
 }
 
 impl<S, T, E, I, B> fmt::Debug for MapOwned<S, T, E, I, B>

@@ -3,8 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::latency::Latency;
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{Sink, WriteError, delegate};
 
 /// Counts the writes of the sinks that were made [`metered`](crate::SinkExt::metered) with it. Cheap to
 /// clone, readable from anywhere.
@@ -50,10 +49,11 @@ struct Counts {
 /// let meter = Meter::new();
 /// let sink = sink::discard().metered(&meter);
 /// sink.write(1).unwrap();
-/// sink.close();
+/// sink.close().wait()?;
 /// assert!(sink.write(2).is_err());
 /// let snapshot = meter.snapshot();
 /// assert_eq!((snapshot.events, snapshot.successes, snapshot.refused, snapshot.in_flight), (2, 1, 1, 0));
+/// # Ok::<(), outflow::CloseError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -73,15 +73,7 @@ pub struct MeterSnapshot {
 }
 
 impl Meter {
-    /// One that has counted nothing.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Meter, MeterSnapshot};
-    ///
-    /// assert_eq!(Meter::new().snapshot(), MeterSnapshot::default());
-    /// ```
+    /// A meter that has counted nothing.
     pub fn new() -> Self {
         Self::default()
     }
@@ -103,7 +95,7 @@ impl Meter {
         self.counts.snapshot()
     }
 
-    /// Times every write from now on. Answers `false` if that was asked for before.
+    /// Times every write from now on. Returns `false` if they were timed before.
     #[cfg(feature = "metrics")]
     pub(crate) fn time_writes(&self, histograms: super::Histograms) -> bool {
         self.counts.latency.record_to(histograms)
@@ -156,7 +148,7 @@ impl fmt::Debug for Meter {
     }
 }
 
-/// Counts an outcome when dropped; a panic, unless told otherwise.
+/// Counts an outcome when dropped: a panic, unless `count` was set to another.
 struct Outcome<'a> {
     counts: &'a Counts,
     count: &'a AtomicU64,
@@ -217,17 +209,7 @@ where
         self.meter.measure(|| self.sink.write_ref(event))
     }
 
-    fn flush(&self) -> Flushing {
-        self.sink.flush()
-    }
-
-    fn close(&self) -> Closing {
-        self.sink.close()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.sink.is_closed()
-    }
+    delegate!(sink: flush, close, is_closed, wants);
 }
 
 impl<S> fmt::Debug for Metered<S>

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use super::shared::QuiescedWhenDropped;
 use crate::contract::SharedSink;
 use crate::lifecycle::close_caught;
+use crate::lifecycle::completion::Completion;
 use crate::lifecycle::ended::{EndedEntry, Refusals};
 use crate::pipe::{Pipe, ReadEnd};
 use crate::sync::{Label, SinkId};
@@ -11,7 +11,16 @@ use crate::sync::{Label, SinkId};
 pub(super) struct List<E> {
     pub(super) entries: Vec<Entry<E>>,
     /// The same in every list of a broadcaster; dropped after the entries.
-    pub(super) quiesced: Arc<QuiescedWhenDropped<E>>,
+    pub(super) quiesced: Arc<QuiescedWhenDropped>,
+}
+
+/// Dropped when the gate is shut and the last write has left.
+pub(super) struct QuiescedWhenDropped(pub(super) Arc<Completion>);
+
+impl Drop for QuiescedWhenDropped {
+    fn drop(&mut self) {
+        self.0.complete(Ok(()));
+    }
 }
 
 pub(super) struct Entry<E> {

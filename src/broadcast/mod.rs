@@ -18,7 +18,7 @@ use std::sync::{Arc, Weak};
 use self::list::Entry;
 use self::shared::{OnClosed, Shared, keep_first};
 use crate::adapter::Filter;
-use crate::buffer::{Buffer, Policy};
+use crate::buffer::{Buffer, Reliable};
 use crate::channel::{self, ChannelSink};
 use crate::contract::{Never, SharedSink, Sink, WriteError, erase, refused};
 use crate::lifecycle::{Closing, Ended, Flushing};
@@ -317,8 +317,7 @@ where
     pub fn subscribe<P>(&self, buffer: Buffer<E, P>) -> Subscription<E>
     where
         E: Send,
-        P: Policy,
-        P::Error: Never,
+        P: Reliable,
     {
         self.subscribe_by(buffer, erase)
     }
@@ -342,8 +341,7 @@ where
     pub fn subscribe_where<P, F>(&self, buffer: Buffer<E, P>, predicate: F) -> Subscription<E>
     where
         E: Send,
-        P: Policy,
-        P::Error: Never,
+        P: Reliable,
         F: Fn(&E) -> bool + Send + Sync + 'static,
     {
         self.subscribe_by(buffer, |sink| erase(Filter::new(sink, predicate)))
@@ -356,8 +354,7 @@ where
     ) -> Subscription<E>
     where
         E: Send,
-        P: Policy,
-        P::Error: Never,
+        P: Reliable,
     {
         let (sink, events) = channel::with(buffer);
         let pipe = Arc::clone(sink.pipe());

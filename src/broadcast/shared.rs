@@ -23,7 +23,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::list::{Entry, List};
+use super::list::{Entry, List, QuiescedWhenDropped};
 use crate::contract::SharedSink;
 use crate::lifecycle::completion::{Abort, Completion, Outcome};
 use crate::lifecycle::ended::{EndedEntry, EndedSinks, Refusals};
@@ -54,15 +54,6 @@ pub(super) struct Shared<E> {
 
 pub(super) type OnClosed<E> = Box<dyn Fn(SinkId, &SharedSink<E>) + Send + Sync>;
 
-/// Dropped when the gate is shut and the last write has left.
-pub(super) struct QuiescedWhenDropped<E>(Arc<Shared<E>>);
-
-impl<E> Drop for QuiescedWhenDropped<E> {
-    fn drop(&mut self) {
-        self.0.quiesced.complete(Ok(()));
-    }
-}
-
 impl<E: 'static> Shared<E> {
     pub(super) fn new(on_closed: Option<OnClosed<E>>) -> Arc<Self> {
         let scope = Scope::new();
@@ -83,7 +74,7 @@ impl<E: 'static> Shared<E> {
         // Two deliberate reference cycles, which `shut` breaks; the last handle calls it if nothing else does.
         let conclude = Arc::clone(&shared);
         shared.quiesced.then(move |outcome| conclude.conclude(outcome));
-        let quiesced = Arc::new(QuiescedWhenDropped(Arc::clone(&shared)));
+        let quiesced = Arc::new(QuiescedWhenDropped(Arc::clone(&shared.quiesced)));
         shared.gate.fill(Arc::new(List { entries: Vec::new(), quiesced }));
         shared
     }

@@ -23,7 +23,7 @@ pub(crate) mod shed;
 #[cfg(feature = "futures")]
 pub use self::policy::Immediate;
 pub(crate) use self::policy::WhenFull;
-pub use self::policy::{Block, BlockFor, DropNewest, DropOldest, Full, Policy, Reject, Unbounded};
+pub use self::policy::{Block, BlockFor, DropNewest, DropOldest, Full, Policy, Reject, Reliable, Unbounded};
 
 use std::fmt;
 use std::time::Duration;

@@ -54,6 +54,21 @@ pub trait Policy: sealed::Policy + Clone + fmt::Debug + Send + Sync + 'static {
     type Error;
 }
 
+/// A [`Policy`] by which a write to an open buffer never fails: all but [`Reject`] and [`BlockFor`]. Sealed.
+///
+/// [`Broadcaster::subscribe`](crate::Broadcaster::subscribe) asks for it, since nothing can be put between a
+/// broadcaster and a subscription that would take an event that fails.
+#[diagnostic::on_unimplemented(
+    message = "a write by the policy `{Self}` can fail, and a subscription has nowhere to put the event then",
+    label = "needs a buffer to which a write never fails",
+    note = "let writers wait for room: `Buffer::bounded(n)`",
+    note = "or drop events, counted: `.drop_oldest()`, `.drop_newest()`",
+    note = "or have no bound: `Buffer::unbounded()`",
+    note = "or cut off a reader that is slow: `broadcaster.add(sink.close_on_failure())`, where \
+            `channel::with(buffer)` makes the sink and the events"
+)]
+pub trait Reliable: Policy<Error = Infallible> {}
+
 /// A [`Policy`] by which a write never waits for room: all but [`Block`] and [`BlockFor`]. Sealed. With the
 /// feature `futures`.
 ///
@@ -155,6 +170,8 @@ macro_rules! reliable {
         impl Policy for $policy {
             type Error = Infallible;
         }
+
+        impl Reliable for $policy {}
 
         impl sealed::Policy for $policy {
             fn when_full(&self) -> WhenFull {

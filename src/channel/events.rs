@@ -5,7 +5,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
 
 #[cfg(feature = "futures")]
-use super::stream::Offer;
+use super::offer::Offer;
 use crate::lifecycle::{Closing, MaybeDone, join};
 use crate::pipe::{Pipe, ReadEnd};
 use crate::sync::scope::Scope;

@@ -52,6 +52,8 @@
 
 mod events;
 #[cfg(feature = "futures")]
+mod offer;
+#[cfg(feature = "futures")]
 mod stream;
 
 pub use self::events::{Events, IntoIter, Iter, TryIter};
@@ -65,7 +67,7 @@ use self::events::EventsEnd;
 use crate::buffer::{Block, BlockFor, Buffer, Full, Policy, Reject, Unbounded};
 use crate::contract::{Sink, WriteError};
 use crate::lifecycle::{Closing, Flushing};
-use crate::pipe::{Pipe, Writer};
+use crate::pipe::{Pipe, Writer, pipe};
 
 /// A channel of any length: a write never waits.
 ///
@@ -136,7 +138,7 @@ pub fn with<E, P>(buffer: Buffer<E, P>) -> (ChannelSink<E, P>, Events<E>)
 where
     P: Policy,
 {
-    let (writer, pipe) = Pipe::new(buffer, EventsEnd::new());
+    let (writer, pipe) = pipe(buffer, EventsEnd::new());
     (ChannelSink { writer }, Events::new(pipe))
 }
 

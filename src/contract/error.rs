@@ -3,8 +3,8 @@ use std::fmt;
 
 /// Why a write was refused, with the event handed back.
 ///
-/// The event is the one that was passed in, itself: not a copy and not a mapped one. Nothing is asked of
-/// `E` to print the error, so a failed write can be reported whatever the event is.
+/// The event is the one that was passed in: not a copy of it, and not what a combinator made of it. The error
+/// can be printed whatever the event is, since `E` has no bounds.
 ///
 /// # Examples
 ///
@@ -17,8 +17,9 @@ use std::fmt;
 ///     other => panic!("{other:?}"),
 /// }
 ///
-/// sink.close();
+/// sink.close().wait()?;
 /// assert_eq!(sink.write(1).unwrap_err().into_event(), 1);
+/// # Ok::<(), outflow::CloseError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum WriteError<E, X> {
@@ -28,35 +29,18 @@ pub enum WriteError<E, X> {
     Failed {
         /// The event that was not written.
         event: E,
-        /// Why it was not.
+        /// Why not.
         error: X,
     },
 }
 
 impl<E, X> WriteError<E, X> {
     /// Makes the error of a write that failed on an open sink.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::WriteError;
-    ///
-    /// let refused = WriteError::failed("event", "no route to host");
-    /// assert_eq!(refused.error(), Some(&"no route to host"));
-    /// ```
     pub fn failed(event: E, error: X) -> Self {
         Self::Failed { event, error }
     }
 
     /// Takes the event back.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use outflow::WriteError;
-    /// let refused: WriteError<&str, ()> = WriteError::Closed("event");
-    /// assert_eq!(refused.into_event(), "event");
-    /// ```
     pub fn into_event(self) -> E {
         match self {
             Self::Closed(event) | Self::Failed { event, .. } => event,
@@ -64,13 +48,6 @@ impl<E, X> WriteError<E, X> {
     }
 
     /// The event that was refused.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use outflow::WriteError;
-    /// assert_eq!(*WriteError::failed(7, "full").event(), 7);
-    /// ```
     pub fn event(&self) -> &E {
         match self {
             Self::Closed(event) | Self::Failed { event, .. } => event,
@@ -78,14 +55,6 @@ impl<E, X> WriteError<E, X> {
     }
 
     /// Why the write failed; `None` if the sink is closed.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use outflow::WriteError;
-    /// assert_eq!(WriteError::failed(7, "full").error(), Some(&"full"));
-    /// assert_eq!(WriteError::<_, &str>::Closed(7).error(), None);
-    /// ```
     pub fn error(&self) -> Option<&X> {
         match self {
             Self::Closed(_) => None,
@@ -94,27 +63,11 @@ impl<E, X> WriteError<E, X> {
     }
 
     /// Whether the sink is closed.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use outflow::WriteError;
-    /// assert!(WriteError::<_, &str>::Closed(7).is_closed());
-    /// assert!(!WriteError::failed(7, "full").is_closed());
-    /// ```
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed(_))
     }
 
     /// Replaces the event by what `f` makes of it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use outflow::WriteError;
-    /// let refused = WriteError::failed(7, "full").map_event(|event| event.to_string());
-    /// assert_eq!(refused, WriteError::failed("7".to_string(), "full"));
-    /// ```
     pub fn map_event<F, T>(self, f: F) -> WriteError<T, X>
     where
         F: FnOnce(E) -> T,
@@ -126,14 +79,6 @@ impl<E, X> WriteError<E, X> {
     }
 
     /// Replaces the reason by what `f` makes of it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use outflow::WriteError;
-    /// let refused = WriteError::failed(7, 503).map_error(|status| format!("status {status}"));
-    /// assert_eq!(refused.error().unwrap(), "status 503");
-    /// ```
     pub fn map_error<F, Y>(self, f: F) -> WriteError<E, Y>
     where
         F: FnOnce(X) -> Y,

@@ -1,11 +1,20 @@
-//! What every sink is: the trait, its error, and the mark of a sink that cannot fail.
+//! What every sink is: the trait, its error, and the traits of sinks that cannot fail and of those that never
+//! wait.
 
+mod closed_flag;
+mod delegate;
 mod error;
+#[cfg(feature = "futures")]
+mod immediate;
 mod never;
 mod shared;
 mod sink;
 
+pub(crate) use self::closed_flag::ClosedFlag;
+pub(crate) use self::delegate::delegate;
 pub use self::error::WriteError;
+#[cfg(feature = "futures")]
+pub use self::immediate::ImmediateSink;
 pub use self::never::Never;
 pub(crate) use self::never::refused;
 pub use self::shared::SharedSink;

@@ -4,13 +4,17 @@ use super::WriteError;
 
 /// The error of a sink that cannot fail: implemented for [`Infallible`] alone.
 ///
-/// Combinators that have no way to report a failure (a queue, a broadcaster, a tee) ask for `S::Error:
-/// Never`. A sink that can fail is made reliable by saying what happens to what fails:
+/// Where a failure could not be reported to the writer (behind a queue, a broadcaster or a tee), the bound is
+/// `S::Error: Never`. A sink that can fail is made reliable by saying what happens to an event that fails:
 ///
-/// - [`retry`](crate::SinkExt::retry): it is tried again;
+/// - [`retry`](crate::SinkExt::retry): it is tried again, until it is written;
 /// - [`dead_letter`](crate::SinkExt::dead_letter): it goes elsewhere, with the error;
 /// - [`fallback`](crate::SinkExt::fallback): it goes elsewhere;
-/// - [`lossy`](crate::SinkExt::lossy): it is dropped, and counted.
+/// - [`lossy`](crate::SinkExt::lossy): it is dropped, and counted;
+/// - [`close_on_failure`](crate::SinkExt::close_on_failure): it comes back, and the sink is closed.
+///
+/// A retry that gives up, after [`max_attempts`](crate::retry::Retry::max_attempts) or by
+/// [`give_up_when`](crate::retry::Retry::give_up_when), can fail: one of the others has to follow it.
 ///
 /// # Examples
 ///
@@ -32,9 +36,11 @@ use super::WriteError;
 #[diagnostic::on_unimplemented(
     message = "this sink can fail with `{Self}`, and nothing says what happens to an event that does",
     label = "needs a sink that cannot fail",
-    note = "try again: `.retry(Breaker::new(5, Duration::from_secs(1)))`",
-    note = "or send what fails elsewhere: `.dead_letter(sink)`, `.fallback(sink)`",
-    note = "or drop what fails, counted: `.lossy()`"
+    note = "send what fails elsewhere: `.dead_letter(sink)`, `.fallback(sink)`",
+    note = "or drop what fails, counted: `.lossy()`",
+    note = "or close the sink at its first failure: `.close_on_failure()`",
+    note = "or try again until it is written: `.retry(Breaker::new(5, Duration::from_secs(1)))`; a retry with \
+            `.max_attempts(n)` or `.give_up_when(f)` gives up, and needs one of the above after it"
 )]
 pub trait Never: sealed::Never {}
 
@@ -55,7 +61,7 @@ mod sealed {
     }
 }
 
-/// `WriteError<E, Infallible>` has one variant that can be: the event of a closed sink.
+/// The event of a reliable sink's error, which can only be `Closed`.
 pub(crate) fn refused<E, X>(error: WriteError<E, X>) -> E
 where
     X: Never,

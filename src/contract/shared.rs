@@ -3,10 +3,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::never::{Never, refused};
-use super::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use super::{Sink, WriteError, delegate};
 
-/// A sink whose type is erased: cheap to clone, clones share. Made by [`shared`](crate::SinkExt::shared).
+/// A sink whose type is erased. Clones are cheap, and share the sink. Made by
+/// [`shared`](crate::SinkExt::shared).
 ///
 /// # Examples
 ///
@@ -19,6 +19,12 @@ use crate::lifecycle::{Closing, Flushing};
 /// }
 /// ```
 pub type SharedSink<E, X = Infallible> = Arc<dyn Sink<E, Error = X> + Send + Sync>;
+
+impl<E, X> fmt::Debug for dyn Sink<E, Error = X> + Send + Sync + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sink(..)")
+    }
+}
 
 /// Turns the error of a reliable sink into [`Infallible`] itself, so that its type can be erased.
 pub(crate) struct Reliable<S>(pub(crate) S);
@@ -50,17 +56,7 @@ where
         })
     }
 
-    fn flush(&self) -> Flushing {
-        self.0.flush()
-    }
-
-    fn close(&self) -> Closing {
-        self.0.close()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.0.is_closed()
-    }
+    delegate!(0: flush, close, is_closed, wants);
 }
 
 /// Erases a reliable sink.

@@ -5,13 +5,13 @@ use crate::lifecycle::{Closing, Flushing};
 
 /// Accepts events of type `E`.
 ///
-/// Every method takes `&self`: a sink is shared by its writers. What a sink of this crate promises beyond
-/// the signatures are the laws in [`docs::guarantees`](crate::docs::guarantees); what an implementation of
-/// your own must do to keep them is little:
+/// Every method takes `&self`: a sink is shared by its writers. What the sinks of this crate promise beyond
+/// the signatures are the laws in [`docs::guarantees`](crate::docs::guarantees). To keep them, an
+/// implementation of your own does three things:
 ///
 /// - a write that fails hands back the event that was passed in;
 /// - once `close` has returned, every write answers [`WriteError::Closed`];
-/// - `flush` and `close` begin something and return; waiting is the caller's business.
+/// - `flush` and `close` begin something and return at once; the caller waits for what they return.
 ///
 /// # Examples
 ///
@@ -49,11 +49,16 @@ use crate::lifecycle::{Closing, Flushing};
 /// assert!(sink.write("pushed".to_string()).is_ok());
 /// ```
 ///
-/// That one stays open whatever is asked of it; [`closeable`](crate::SinkExt::closeable) gives it a closed
-/// state.
+/// This sink never refuses an event as closed; [`closeable`](crate::SinkExt::closeable) makes one that does.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a sink of `{E}`",
+    label = "needs a sink: an implementation of `Sink<{E}>`",
+    note = "make a sink of a closure: `sink::for_each(|event| ..)`, or `sink::from_fn(|event| ..)` if it can fail",
+    note = "make a sink of other events fit: `.map(|event| ..)`, `.filter_map(|event| ..)`"
+)]
 pub trait Sink<E> {
-    /// Why a write can fail while the sink is open. [`Infallible`] marks a *reliable* sink: the only way
-    /// it refuses an event is by being closed.
+    /// Why a write can fail while the sink is open. [`Infallible`](std::convert::Infallible) marks a
+    /// *reliable* sink, which refuses an event only by being closed.
     type Error;
 
     /// Writes an event, or hands it back with the reason.
@@ -71,15 +76,16 @@ pub trait Sink<E> {
     /// let sink = sink::from_fn(|event: &u32| if *event < 2 { Ok(()) } else { Err("too large") });
     /// assert!(sink.write(1).is_ok());
     /// assert_eq!(sink.write(2), Err(WriteError::Failed { event: 2, error: "too large" }));
-    /// sink.close();
+    /// sink.close().wait()?;
     /// assert_eq!(sink.write(3), Err(WriteError::Closed(3)));
+    /// # Ok::<(), outflow::CloseError>(())
     /// ```
     fn write(&self, event: E) -> Result<(), WriteError<E, Self::Error>>;
 
     /// Writes an event that the caller keeps.
     ///
-    /// The provided method clones the event and calls [`write`](Sink::write). Sinks that only look at an
-    /// event, and combinators, override it, so that nothing is cloned until something must own the event.
+    /// The provided method clones the event and calls [`write`](Sink::write). Combinators, and sinks that
+    /// only look at an event, override it, so that an event is cloned only where something must own it.
     ///
     /// # Errors
     ///
@@ -106,7 +112,7 @@ pub trait Sink<E> {
         self.write(event.clone()).map_err(|refused| refused.map_event(drop))
     }
 
-    /// Begins to deliver everything accepted so far; the answer waits for it.
+    /// Begins to deliver everything accepted so far, and returns what waits for it.
     ///
     /// # Examples
     ///
@@ -123,8 +129,8 @@ pub trait Sink<E> {
     /// ```
     fn flush(&self) -> Flushing;
 
-    /// Refuses writes from now on and begins to deliver what was accepted, then to close what is
-    /// downstream; the answer waits for it. Never waits itself, and may be called any number of times.
+    /// Refuses writes from now on, begins to deliver what was accepted and then to close what is downstream,
+    /// and returns what waits for that. Does not wait itself, and may be called any number of times.
     ///
     /// # Examples
     ///
@@ -143,26 +149,30 @@ pub trait Sink<E> {
     fn close(&self) -> Closing;
 
     /// Whether writes are refused. Provided: `false`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, sink};
-    ///
-    /// let sink = sink::discard::<u32>();
-    /// assert!(!sink.is_closed());
-    /// sink.close();
-    /// assert!(sink.is_closed());
-    /// ```
     fn is_closed(&self) -> bool {
         false
     }
 
-    /// Whether the event is meant for this sink. Provided: `true`.
+    /// Whether `event` is meant for this sink. Provided: `true`.
     ///
-    /// Asked of an event that a closed sink refused, so that what a filter would have rejected does not count as
-    /// undelivered.
-    fn wants(&self, _event: &E) -> bool {
+    /// What writes to a sink asks this about an event to which the sink, being closed, answered
+    /// [`Closed`](WriteError::Closed): if a [`filter`](crate::SinkExt::filter) would have rejected the event
+    /// anyhow, it is not counted as undelivered. Writes nothing, and does not depend on whether the sink is
+    /// closed. The closures of filters and maps are called for it once more.
+    ///
+    /// A sink that wraps another passes the question on; one that ignores some of its events answers `false`
+    /// for those.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let pushes = sink::discard().filter(|event: &&str| event.starts_with("push"));
+    /// assert!(pushes.wants(&"push alpine") && !pushes.wants(&"pull alpine"));
+    /// ```
+    fn wants(&self, event: &E) -> bool {
+        let _ = event;
         true
     }
 }

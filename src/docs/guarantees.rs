@@ -1,4 +1,4 @@
-//! What every sink of this crate promises: order, delivery, and who has an event when.
+//! What every sink of this crate promises: order, delivery, and where an event is at every moment.
 //!
 //! # Where an event is
 //!
@@ -11,9 +11,9 @@
 //! - **dropped**: the buffer gave it up and had no spill, or the spill refused it;
 //! - **lost**: the sink panicked on it.
 //!
-//! [`Queue::stats`](crate::Queue::stats) answers all of them, and they add up to what was accepted. So do those of
-//! a log's [followers](crate::log::Follower::stats), each of which has them for itself, with one more: **skipped**,
-//! where it was asked to keep up or skip.
+//! [`Queue::stats`](crate::Queue::stats) has all of them, and they add up to what was accepted. So do
+//! those of a log's [followers](crate::log::Follower::stats), each of which has them for itself, with one
+//! more: **skipped**, where it was asked to keep up or skip.
 //!
 //! Nothing here is durable: an event in a queue dies with the process.
 //!
@@ -32,12 +32,14 @@
 //!    drops: `accepted = delivered + dropped + spilled + lost + pending + in_flight`.
 //! 5. A sink handed to a combinator belongs to the chain, spill and dead letter included, and is closed
 //!    with it, after the last write to it. (An abort does not wait for that.) A sink that several chains
-//!    share is handed to each as [`keep_open`](crate::SinkExt::keep_open).
+//!    share is handed to each as [`keep_open`](crate::SinkExt::keep_open), or as a clone of
+//!    [`close_with_last`](crate::SinkExt::close_with_last).
 //! 6. Events of one writer reach a downstream in the order written, and an event whose write returned before
-//!    another's began precedes it. Spills aside.
+//!    another's began precedes it. Spills aside, and writes
+//!    from within a write, where there are [several sinks](#order-across-sinks).
 //! 7. A downstream that answers `Closed` makes the sink above it closed, and never in silence: a queue's
-//!    close tells [`DownstreamClosed`](crate::CloseError::DownstreamClosed), a broadcaster reports the sink and
-//!    goes on with the others, as a log does without a follower that has ended.
+//!    close reports [`DownstreamClosed`](crate::CloseError::DownstreamClosed), a broadcaster reports the sink
+//!    and goes on with the others, as a log does without a follower that has ended.
 //! 8. A sink may be called from within its own downstream (write, flush, close, add, remove, subscribe, drop)
 //!    without a deadlock. Two bounded queues that write into each other are their author's.
 //! 9. A panic in user code leaves no sink hanging and no other event unaccounted for.
@@ -47,21 +49,24 @@
 //! # Delivery
 //!
 //! A retry writes until the sink says that it accepted. A sink that accepts and whose answer is lost, as a
-//! request that is cut off, gets the event again: *at least once*, if the sink behind is a remote one. What
-//! a queue does not deliver is told by its close. So: at least once while the process lives, in order; or,
+//! request that is cut off, gets the event again: *at least once*, if the sink behind is a remote one. What a
+//! queue does not deliver is reported by its close. So: at least once while the process lives, in order; or,
 //! after `max_attempts`, into the dead letter that you named.
 //!
 //! # Order across sinks
 //!
 //! Concurrent writers to a [`Broadcaster`](crate::Broadcaster) may reach two of its sinks in different
-//! orders. `broadcaster.queued()` gives all sinks one order.
+//! orders. So may one writer: an event that a sink of a broadcaster or a [`tee`](crate::SinkExt::tee) writes
+//! back to it, in the middle of a write, reaches the later sinks *before* the event that was being written.
+//! They get `[2, 1]` where the first sink gets `[1, 2]`. A queue before it, `broadcaster.queued()`, gives all
+//! sinks one order in both cases.
 //!
 //! ```
 //! use outflow::{Broadcaster, Sink, SinkExt, sink};
 //!
-//! let (left, right) = (sink::collector(), sink::collector());
+//! let (first, second) = (sink::collector(), sink::collector());
 //! let broadcaster = Broadcaster::new();
-//! broadcaster.extend([left.clone(), right.clone()])?;
+//! broadcaster.extend([first.clone(), second.clone()])?;
 //! let ordered = broadcaster.queued();
 //!
 //! std::thread::scope(|scope| {
@@ -71,6 +76,6 @@
 //!     }
 //! });
 //! ordered.close().wait()?;
-//! assert_eq!(left.events(), right.events());
+//! assert_eq!(first.events(), second.events());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -4,33 +4,21 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::contract::{Sink, WriteError};
+use crate::contract::{ClosedFlag, Sink, WriteError};
 use crate::lifecycle::{Closing, Flushing};
 
 /// A sink that keeps every event. Made by [`collector`]; clones share the events.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::{Sink, sink};
-///
-/// let collector = sink::collector();
-/// collector.write(1).unwrap();
-/// let same = collector.clone();
-/// assert_eq!(same.take(), [1]);
-/// assert!(collector.is_empty());
-/// ```
 pub struct Collector<E> {
-    kept: Arc<Mutex<Kept<E>>>,
+    kept: Arc<Kept<E>>,
 }
 
 struct Kept<E> {
-    events: Vec<E>,
-    closed: bool,
+    events: Mutex<Vec<E>>,
+    closed: ClosedFlag,
 }
 
-/// Makes a reliable sink that keeps every event, for tests and small jobs; memory is the bound. Writers wait
-/// for each other, as long as a push takes. `write_ref` clones, unless the sink is closed.
+/// Makes a reliable sink that keeps every event, for tests and small jobs: it grows without a bound. Writers
+/// wait for each other for as long as a push takes. `write_ref` clones the event, unless the sink is closed.
 ///
 /// # Examples
 ///
@@ -44,12 +32,12 @@ struct Kept<E> {
 /// assert!(collector.is_empty());
 /// ```
 pub fn collector<E>() -> Collector<E> {
-    Collector { kept: Arc::new(Mutex::new(Kept { events: Vec::new(), closed: false })) }
+    Collector::default()
 }
 
 impl<E> Collector<E> {
     /// A copy of the events, in the order in which they were written. They are cloned under the collector's
-    /// lock, so a `clone` that calls the collector waits for itself.
+    /// lock: a `clone` of an event that uses the collector deadlocks.
     ///
     /// # Examples
     ///
@@ -65,51 +53,20 @@ impl<E> Collector<E> {
     where
         E: Clone,
     {
-        self.kept.lock().events.clone()
+        self.kept.events.lock().clone()
     }
 
-    /// Takes the events out.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, sink};
-    ///
-    /// let collector = sink::collector();
-    /// collector.write(1).unwrap();
-    /// assert_eq!(collector.take(), [1]);
-    /// assert!(collector.take().is_empty());
-    /// ```
+    /// Takes the events out, in the order in which they were written.
     pub fn take(&self) -> Vec<E> {
-        std::mem::take(&mut self.kept.lock().events)
+        std::mem::take(&mut *self.kept.events.lock())
     }
 
-    /// How many events there are.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, sink};
-    ///
-    /// let collector = sink::collector();
-    /// collector.write(1).unwrap();
-    /// assert_eq!(collector.len(), 1);
-    /// ```
+    /// How many events it keeps now.
     pub fn len(&self) -> usize {
-        self.kept.lock().events.len()
+        self.kept.events.lock().len()
     }
 
-    /// Whether there is none.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, sink};
-    ///
-    /// let collector = sink::collector();
-    /// collector.write(1).unwrap();
-    /// assert!(!collector.is_empty());
-    /// ```
+    /// Whether it keeps no event now.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -119,11 +76,11 @@ impl<E> Sink<E> for Collector<E> {
     type Error = Infallible;
 
     fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
-        let mut kept = self.kept.lock();
-        if kept.closed {
+        let mut events = self.kept.events.lock();
+        if self.kept.closed.is_set() {
             return Err(WriteError::Closed(event));
         }
-        kept.events.push(event);
+        events.push(event);
         Ok(())
     }
 
@@ -134,7 +91,7 @@ impl<E> Sink<E> for Collector<E> {
         if self.is_closed() {
             return Err(WriteError::Closed(()));
         }
-        // Cloned before the lock is taken: `clone` is a user's.
+        // Cloned before the lock is taken, since a user's `clone` may use the collector.
         self.write(event.clone()).map_err(|refused| refused.map_event(drop))
     }
 
@@ -143,12 +100,21 @@ impl<E> Sink<E> for Collector<E> {
     }
 
     fn close(&self) -> Closing {
-        self.kept.lock().closed = true;
+        // Under the lock, so that nothing is added once this has returned.
+        let _events = self.kept.events.lock();
+        self.kept.closed.set();
         Closing::done()
     }
 
     fn is_closed(&self) -> bool {
-        self.kept.lock().closed
+        self.kept.closed.is_set()
+    }
+}
+
+impl<E> Default for Collector<E> {
+    /// As [`collector`] makes it: with no events.
+    fn default() -> Self {
+        Self { kept: Arc::new(Kept { events: Mutex::default(), closed: ClosedFlag::default() }) }
     }
 }
 
@@ -160,7 +126,6 @@ impl<E> Clone for Collector<E> {
 
 impl<E> fmt::Debug for Collector<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kept = self.kept.lock();
-        f.debug_struct("Collector").field("len", &kept.events.len()).field("closed", &kept.closed).finish()
+        f.debug_struct("Collector").field("len", &self.len()).field("closed", &self.kept.closed).finish()
     }
 }

@@ -1,23 +1,12 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{ClosedFlag, Sink, WriteError};
 
-/// A sink that drops every event, as asked. Made by [`discard`].
-///
-/// # Examples
-///
-/// ```
-/// use outflow::sink::{self, Discard};
-///
-/// let nowhere: Discard<u32> = sink::discard();
-/// # let _ = nowhere;
-/// ```
+/// A sink that drops every event. Made by [`discard`].
 pub struct Discard<E> {
-    closed: AtomicBool,
+    closed: ClosedFlag,
     event: PhantomData<fn(E)>,
 }
 
@@ -30,36 +19,26 @@ pub struct Discard<E> {
 ///
 /// let sink = sink::discard();
 /// assert!(sink.write(1).is_ok());
-/// sink.close();
+/// sink.close().wait()?;
 /// assert!(sink.write(2).is_err());
+/// # Ok::<(), outflow::CloseError>(())
 /// ```
 pub fn discard<E>() -> Discard<E> {
-    Discard { closed: AtomicBool::new(false), event: PhantomData }
+    Discard { closed: ClosedFlag::default(), event: PhantomData }
 }
 
 impl<E> Sink<E> for Discard<E> {
     type Error = Infallible;
 
     fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
-        if self.closed.load(Ordering::Acquire) { Err(WriteError::Closed(event)) } else { Ok(()) }
+        if self.closed.is_set() { Err(WriteError::Closed(event)) } else { Ok(()) }
     }
 
     fn write_ref(&self, _event: &E) -> Result<(), WriteError<(), Infallible>> {
-        if self.closed.load(Ordering::Acquire) { Err(WriteError::Closed(())) } else { Ok(()) }
+        if self.closed.is_set() { Err(WriteError::Closed(())) } else { Ok(()) }
     }
 
-    fn flush(&self) -> Flushing {
-        Flushing::done()
-    }
-
-    fn close(&self) -> Closing {
-        self.closed.store(true, Ordering::Release);
-        Closing::done()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
+    closed_by_flag!(closed);
 }
 
 impl<E> fmt::Debug for Discard<E> {

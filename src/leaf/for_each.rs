@@ -1,32 +1,19 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{ClosedFlag, Sink, WriteError};
 
 /// A sink that gives each event to a closure. Made by [`for_each`].
-///
-/// # Examples
-///
-/// ```
-/// use outflow::sink::{self, ForEach};
-///
-/// fn print(event: u32) {
-///     println!("{event}");
-/// }
-/// let sink: ForEach<u32, fn(u32)> = sink::for_each(print);
-/// # let _ = sink;
-/// ```
 pub struct ForEach<E, F> {
     f: F,
-    closed: AtomicBool,
+    closed: ClosedFlag,
     event: PhantomData<fn(E)>,
 }
 
 /// Makes a reliable sink of a closure that takes each event. It runs on the writer's thread, on several at
-/// once if there are several writers. `write_ref` clones, unless the sink is closed.
+/// once if there are several writers. `write_ref` clones the event, unless the sink is closed. A panic in it
+/// goes on to the writer.
 ///
 /// # Examples
 ///
@@ -42,7 +29,7 @@ pub fn for_each<E, F>(f: F) -> ForEach<E, F>
 where
     F: Fn(E),
 {
-    ForEach { f, closed: AtomicBool::new(false), event: PhantomData }
+    ForEach { f, closed: ClosedFlag::default(), event: PhantomData }
 }
 
 impl<E, F> Sink<E> for ForEach<E, F>
@@ -52,7 +39,7 @@ where
     type Error = Infallible;
 
     fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
-        if self.closed.load(Ordering::Acquire) {
+        if self.closed.is_set() {
             return Err(WriteError::Closed(event));
         }
         (self.f)(event);
@@ -63,25 +50,14 @@ where
     where
         E: Clone,
     {
-        if self.closed.load(Ordering::Acquire) {
+        if self.closed.is_set() {
             return Err(WriteError::Closed(()));
         }
         (self.f)(event.clone());
         Ok(())
     }
 
-    fn flush(&self) -> Flushing {
-        Flushing::done()
-    }
-
-    fn close(&self) -> Closing {
-        self.closed.store(true, Ordering::Release);
-        Closing::done()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
+    closed_by_flag!(closed);
 }
 
 impl<E, F> fmt::Debug for ForEach<E, F> {

@@ -1,24 +1,12 @@
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{ClosedFlag, Sink, WriteError};
 
 /// A sink that calls a closure with a reference to each event. Made by [`from_fn`].
-///
-/// # Examples
-///
-/// ```
-/// use outflow::sink::{self, FromFn};
-///
-/// type Check = fn(&u32) -> Result<(), &'static str>;
-/// let sink: FromFn<u32, Check> = sink::from_fn(|event| if *event < 9 { Ok(()) } else { Err("too large") });
-/// # let _ = sink;
-/// ```
 pub struct FromFn<E, F> {
     f: F,
-    closed: AtomicBool,
+    closed: ClosedFlag,
     event: PhantomData<fn(E)>,
 }
 
@@ -38,7 +26,7 @@ pub fn from_fn<E, X, F>(f: F) -> FromFn<E, F>
 where
     F: Fn(&E) -> Result<(), X>,
 {
-    FromFn { f, closed: AtomicBool::new(false), event: PhantomData }
+    FromFn { f, closed: ClosedFlag::default(), event: PhantomData }
 }
 
 impl<E, X, F> Sink<E> for FromFn<E, F>
@@ -58,18 +46,7 @@ where
         self.write_ref_any(event)
     }
 
-    fn flush(&self) -> Flushing {
-        Flushing::done()
-    }
-
-    fn close(&self) -> Closing {
-        self.closed.store(true, Ordering::Release);
-        Closing::done()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
+    closed_by_flag!(closed);
 }
 
 impl<E, X, F> FromFn<E, F>
@@ -77,7 +54,7 @@ where
     F: Fn(&E) -> Result<(), X>,
 {
     fn write_ref_any(&self, event: &E) -> Result<(), WriteError<(), X>> {
-        if self.closed.load(Ordering::Acquire) {
+        if self.closed.is_set() {
             return Err(WriteError::Closed(()));
         }
         (self.f)(event).map_err(|error| WriteError::failed((), error))

@@ -1,40 +1,25 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::ReentrantMutex;
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{ClosedFlag, Sink, WriteError};
 
 /// A sink that calls a closure that changes something, one event at a time. Made by [`from_fn_mut`].
-///
-/// # Examples
-///
-/// ```
-/// use outflow::sink::{self, FromFnMut};
-///
-/// type Check = Box<dyn FnMut(&u32) -> Result<(), &'static str> + Send>;
-/// let mut last = 0;
-/// let rising: FromFnMut<u32, Check> = sink::from_fn_mut(Box::new(move |event: &u32| {
-///     if *event > last { Ok(last = *event) } else { Err("not greater") }
-/// }));
-/// # let _ = rising;
-/// ```
 pub struct FromFnMut<E, F> {
     f: ReentrantMutex<RefCell<F>>,
-    closed: AtomicBool,
+    closed: ClosedFlag,
     event: PhantomData<fn(E)>,
 }
 
-/// Makes a sink of a closure that may fail and needs what it owns for itself: a connection, a file, a
-/// counter. Writers wait for each other. Clones nothing. A panic in it goes on to the writer, and the next
-/// write calls it again.
+/// Makes a sink of a closure that may fail and that changes what it owns: a connection, a file, a counter. It
+/// runs on the writer's thread, for one writer at a time; the others wait. Clones nothing. A panic in it goes
+/// on to the writer, and the next write calls it again.
 ///
 /// # Panics
 ///
-/// A write panics if the closure itself, further down its own calls, writes to this sink.
+/// A write panics if it comes from within the closure itself.
 ///
 /// # Examples
 ///
@@ -52,7 +37,7 @@ pub fn from_fn_mut<E, X, F>(f: F) -> FromFnMut<E, F>
 where
     F: FnMut(&E) -> Result<(), X>,
 {
-    FromFnMut { f: ReentrantMutex::new(RefCell::new(f)), closed: AtomicBool::new(false), event: PhantomData }
+    FromFnMut { f: ReentrantMutex::new(RefCell::new(f)), closed: ClosedFlag::default(), event: PhantomData }
 }
 
 impl<E, X, F> FromFnMut<E, F>
@@ -60,13 +45,13 @@ where
     F: FnMut(&E) -> Result<(), X>,
 {
     fn write_ref_any(&self, event: &E) -> Result<(), WriteError<(), X>> {
-        // Before the lock, so that a closed sink refuses at once, even while a write is stuck in the closure.
-        if self.closed.load(Ordering::Acquire) {
+        // Before the lock: a closed sink refuses at once, even while a write is stuck in the closure.
+        if self.closed.is_set() {
             return Err(WriteError::Closed(()));
         }
         let f = self.f.lock();
-        // And under it, so that a write that waited for its turn sees a close meanwhile.
-        if self.closed.load(Ordering::Acquire) {
+        // And under it: a write that has waited for its turn sees a close that came meanwhile.
+        if self.closed.is_set() {
             return Err(WriteError::Closed(()));
         }
         let Ok(mut f) = f.try_borrow_mut() else {
@@ -93,18 +78,7 @@ where
         self.write_ref_any(event)
     }
 
-    fn flush(&self) -> Flushing {
-        Flushing::done()
-    }
-
-    fn close(&self) -> Closing {
-        self.closed.store(true, Ordering::Release);
-        Closing::done()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
+    closed_by_flag!(closed);
 }
 
 impl<E, F> fmt::Debug for FromFnMut<E, F> {

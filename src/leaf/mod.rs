@@ -1,5 +1,24 @@
 //! The leaves: sinks that wrap no other. Public as `outflow::sink`.
 
+/// The lifecycle of a sink that holds no events: what was accepted is delivered, so a close only sets the
+/// flag.
+macro_rules! closed_by_flag {
+    ($closed:ident) => {
+        fn flush(&self) -> $crate::lifecycle::Flushing {
+            $crate::lifecycle::Flushing::done()
+        }
+
+        fn close(&self) -> $crate::lifecycle::Closing {
+            self.$closed.set();
+            $crate::lifecycle::Closing::done()
+        }
+
+        fn is_closed(&self) -> bool {
+            self.$closed.is_set()
+        }
+    };
+}
+
 mod collector;
 mod discard;
 mod for_each;

@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::completion::{Abort, Completion, Waited};
-use super::deadline;
+use super::completion::{Abort, Completion, MaybeDone, Remaining};
 use super::error::CloseError;
-use super::graph::Remaining;
-use super::maybe_done::MaybeDone;
+use super::graph;
 use super::task::Task;
+use super::wait::{Waited, deadline};
 use crate::sync::caught::panic_message;
 use crate::trace;
 
@@ -227,7 +226,7 @@ impl Closing {
     /// What there still is to deliver, in every queue that the drain goes through.
     fn remaining(&self) -> Remaining {
         match &self.0 {
-            MaybeDone::Pending(completion) => Remaining::of(completion),
+            MaybeDone::Pending(completion) => graph::remaining(completion),
             MaybeDone::Done(_) => Remaining::default(),
         }
     }

@@ -9,17 +9,13 @@
 //! - An outcome is set under the lock under which a waiter looks for it, and `changed` is notified after.
 //! - A completion that is made of others is [checked](Completion::check) after it has registered with all of them,
 //!   and once more by each of them after that one's outcome is set. The last of these checks finds all of them done.
-//! - A waiter inside a scope walks the graph without its own lock, so that an edge may be added meanwhile. It counts
-//!   itself in `SCOPED_WAITERS` before it walks and reads `notified` before that; whoever adds an edge does that first,
-//!   then looks at `SCOPED_WAITERS`, and if there is one counts `notified` up wherever the edge may matter. Locks order
-//!   the four: either the walk sees the edge, or the waiter's own count is seen and it walks again.
+//! - How a waiter inside a scope learns of a new edge is in [`wait`](super::wait).
 //!
 //! # Locks
 //!
 //! A completion's lock may be taken while that of one that awaits it is held, never the other way round; edges never
 //! form a ring (see [`link`](super::graph::link)). No user's code runs under a lock.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::{self, ThreadId};
 use std::time::Instant;
@@ -28,10 +24,8 @@ use parking_lot::{Condvar, Mutex};
 
 use super::deferred;
 use super::error::CloseError;
-use super::graph::{self, Remaining};
-use super::maybe_done::MaybeDone;
 #[cfg(feature = "futures")]
-use super::task::{Sleepers, Task};
+use super::task::Sleepers;
 use crate::sync::caught::drop_caught;
 use crate::sync::scope::Scope;
 
@@ -54,9 +48,32 @@ pub(crate) trait Abort: Send + Sync {
     fn count_remaining(&self, _remaining: &mut Remaining) {}
 }
 
+/// An outcome that is known, or a completion that will have it: what is inside `Closing` and `Flushing`.
+#[derive(Clone)]
+pub(crate) enum MaybeDone {
+    Done(Outcome),
+    Pending(Arc<Completion>),
+}
+
+impl MaybeDone {
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        match self {
+            Self::Done(outcome) => Some(outcome.clone()),
+            Self::Pending(completion) => completion.outcome(),
+        }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        match self {
+            Self::Done(_) => true,
+            Self::Pending(completion) => completion.is_done(),
+        }
+    }
+}
+
 pub(crate) struct Completion {
-    state: Mutex<State>,
-    changed: Condvar,
+    pub(super) state: Mutex<State>,
+    pub(super) changed: Condvar,
     /// What every thread must have left before this can complete: see `Scope`.
     pub(super) scopes: Vec<Scope>,
 }
@@ -69,20 +86,20 @@ pub(crate) struct Edge {
 }
 
 #[derive(Default)]
-struct State {
-    outcome: Option<Outcome>,
+pub(super) struct State {
+    pub(super) outcome: Option<Outcome>,
     gather: Option<Gather>,
     then: Vec<Then>,
-    awaits: Vec<Edge>,
+    pub(super) awaits: Vec<Edge>,
     dependents: Vec<Weak<Completion>>,
     /// How many dependents there may be before those that are gone are removed.
     prune_at: usize,
-    aborter: Option<Arc<dyn Abort>>,
+    pub(super) aborter: Option<Arc<dyn Abort>>,
     /// The threads that are in the aborter's `begin`.
-    aborting: Vec<ThreadId>,
-    notified: u64,
+    pub(super) aborting: Vec<ThreadId>,
+    pub(super) notified: u64,
     #[cfg(feature = "futures")]
-    sleepers: Sleepers,
+    pub(super) sleepers: Sleepers,
 }
 
 type Then = Box<dyn FnOnce(&Outcome) + Send>;
@@ -95,15 +112,6 @@ pub(super) struct Gather {
     /// Gets the outcomes in the order of the parts.
     pub(super) finish: Box<dyn FnOnce(Vec<Outcome>) -> Outcome + Send>,
 }
-
-pub(crate) enum Waited {
-    Done(Outcome),
-    TimedOut,
-    WouldDeadlock,
-}
-
-/// How many threads wait for a completion from within a scope.
-static SCOPED_WAITERS: AtomicUsize = AtomicUsize::new(0);
 
 /// What is left to do when an outcome is set: by a loop, so that a long chain does not recurse.
 #[derive(Default)]
@@ -246,60 +254,6 @@ impl Completion {
             }
         }
     }
-
-    pub(crate) fn wait(self: &Arc<Self>, deadline: Option<Instant>) -> Waited {
-        deferred::run_all();
-        let scoped = Scope::any_is_current().then(ScopedWaiter::new);
-        let mut state = self.state.lock();
-        loop {
-            if let Some(outcome) = &state.outcome {
-                return Waited::Done(outcome.clone());
-            }
-            if scoped.is_some() {
-                let notified = state.notified;
-                drop(state);
-                if graph::would_deadlock(self) {
-                    return Waited::WouldDeadlock;
-                }
-                state = self.state.lock();
-                if state.outcome.is_some() || state.notified != notified {
-                    continue;
-                }
-            }
-            match deadline {
-                None => self.changed.wait(&mut state),
-                Some(deadline) => {
-                    let timed_out = self.changed.wait_until(&mut state, deadline).timed_out();
-                    if timed_out && state.outcome.is_none() {
-                        return Waited::TimedOut;
-                    }
-                }
-            }
-        }
-    }
-
-    #[cfg(feature = "futures")]
-    pub(crate) fn poll(&self, task: &mut Task, context: &std::task::Context<'_>) -> std::task::Poll<Outcome> {
-        use std::task::Poll;
-
-        deferred::run_all();
-        if let Some(outcome) = self.outcome() {
-            task.forget();
-            return Poll::Ready(outcome);
-        }
-        // The waker is in its place before the outcome is looked at again: a thread that sets it after that finds it.
-        let first = task.sleep(context.waker());
-        let mut state = self.state.lock();
-        if let Some(outcome) = state.outcome.clone() {
-            drop(state);
-            task.forget();
-            return Poll::Ready(outcome);
-        }
-        if let Some(slot) = first {
-            state.sleepers.add(slot);
-        }
-        Poll::Pending
-    }
 }
 
 /// What the walks through the graph do to one completion.
@@ -342,11 +296,6 @@ impl Completion {
         self.changed.notify_all();
     }
 
-    /// Whether a new edge has to be made known to waiters.
-    pub(super) fn has_scoped_waiters() -> bool {
-        SCOPED_WAITERS.load(Ordering::SeqCst) > 0
-    }
-
     pub(super) fn notify(&self) {
         self.state.lock().notified += 1;
         self.changed.notify_all();
@@ -367,44 +316,6 @@ impl Completion {
         drop(state);
         aborter.begin();
         self.state.lock().aborting.retain(|other| *other != thread);
-    }
-
-    /// Waits until `deadline` for an outcome, and then sets one. `false` if it awaits more than `known` meanwhile.
-    pub(super) fn settle_abort(self: &Arc<Self>, known: usize, deadline: Instant) -> bool {
-        let state = self.state.lock();
-        // In the aborter, further up this thread's stack, which will complete.
-        let is_under_way_here = state.aborting.contains(&thread::current().id());
-        let aborter = state.aborter.clone();
-        drop(state);
-        if is_under_way_here {
-            return true;
-        }
-        if let Some(aborter) = aborter {
-            aborter.settle(deadline);
-            if aborter.is_under_way_here() {
-                return true;
-            }
-        }
-        deferred::run_all();
-        if Scope::any_is_current() && graph::would_deadlock(self) {
-            // What it would have to wait for is this very call.
-            self.complete(Err(CloseError::Aborted));
-            return true;
-        }
-        let mut state = self.state.lock();
-        loop {
-            if state.outcome.is_some() {
-                return true;
-            }
-            if state.awaits.len() > known {
-                return false;
-            }
-            if self.changed.wait_until(&mut state, deadline).timed_out() {
-                drop(state);
-                self.complete(Err(CloseError::Aborted));
-                return true;
-            }
-        }
     }
 
     pub(super) fn count_remaining(&self, remaining: &mut Remaining) {
@@ -430,17 +341,30 @@ impl Drop for Completion {
     }
 }
 
-struct ScopedWaiter;
-
-impl ScopedWaiter {
-    fn new() -> Self {
-        SCOPED_WAITERS.fetch_add(1, Ordering::SeqCst);
-        Self
-    }
+/// What a drain still has to deliver, in all the queues that it goes through.
+#[derive(Default)]
+pub(crate) struct Remaining {
+    pub(crate) pending: u64,
+    pub(crate) in_flight: u64,
+    /// How many queues have something left.
+    pub(crate) queues: u64,
+    /// The name of the one that has the most.
+    pub(crate) longest: Option<String>,
+    most: u64,
 }
 
-impl Drop for ScopedWaiter {
-    fn drop(&mut self) {
-        SCOPED_WAITERS.fetch_sub(1, Ordering::SeqCst);
+impl Remaining {
+    pub(crate) fn add(&mut self, queue: Option<&str>, pending: u64, in_flight: u64) {
+        let left = pending + in_flight;
+        if left == 0 {
+            return;
+        }
+        self.pending += pending;
+        self.in_flight += in_flight;
+        self.queues += 1;
+        if left > self.most {
+            self.most = left;
+            self.longest = queue.map(str::to_owned);
+        }
     }
 }

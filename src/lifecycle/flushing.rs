@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::closing::Closing;
-use super::completion::{Completion, Waited};
-use super::deadline;
+use super::completion::{Completion, MaybeDone};
 use super::error::{CloseError, FlushError};
-use super::maybe_done::MaybeDone;
 use super::task::Task;
+use super::wait::{Waited, deadline};
 use crate::sync::caught::panic_message;
 
 /// The answer of [`Sink::flush`](crate::Sink::flush): the flush has begun, and this waits for it.

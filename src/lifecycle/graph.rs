@@ -1,23 +1,48 @@
-//! Walks through the graph of completions: whether a wait would be for itself, and how an abort goes down.
+//! Edges between completions, and walks along them. No walk recurses, so that a chain may be as long as memory allows.
 //!
-//! None of them recurses, so that a chain may be as long as memory allows.
+//! # Why a waiter in a scope learns of a new edge
+//!
+//! A waiter inside a scope walks the graph without its own lock, so that an edge may be added meanwhile. It counts
+//! itself in `SCOPED_WAITERS`, reads its completion's `notified`, and then walks. A thread that adds an edge does that
+//! first, then looks at `SCOPED_WAITERS`, and if there is one counts `notified` up wherever the edge may matter. The
+//! locks under which edges are added and read order the four: either the walk sees the edge, or the waiter's count is
+//! seen, and it walks again.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use super::completion::{Completion, Edge};
+use super::completion::{Completion, Edge, Remaining};
+
+/// How many threads wait for a completion from within a scope.
+static SCOPED_WAITERS: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts a thread that waits from within a scope.
+pub(super) struct ScopedWaiter;
+
+impl ScopedWaiter {
+    pub(super) fn new() -> Self {
+        SCOPED_WAITERS.fetch_add(1, Ordering::SeqCst);
+        Self
+    }
+}
+
+impl Drop for ScopedWaiter {
+    fn drop(&mut self) {
+        SCOPED_WAITERS.fetch_sub(1, Ordering::SeqCst);
+    }
+}
 
 /// Which completions a walk has seen.
 #[derive(Default)]
-struct Seen(HashSet<*const Completion>);
+pub(super) struct Seen(HashSet<*const Completion>);
 
 impl Seen {
     /// Whether it was not seen before.
-    fn add(&mut self, completion: &Arc<Completion>) -> bool {
+    pub(super) fn add(&mut self, completion: &Arc<Completion>) -> bool {
         self.0.insert(Arc::as_ptr(completion))
     }
 }
@@ -35,7 +60,7 @@ pub(super) fn link(from: &Arc<Completion>, to: &Arc<Completion>, aborts: bool) -
     to.add_dependent(from);
     from.add_edge(Edge { to: Arc::clone(to), aborts });
     drop(edges);
-    if Completion::has_scoped_waiters() {
+    if SCOPED_WAITERS.load(Ordering::SeqCst) > 0 {
         notify_upwards(from);
     }
     true
@@ -85,86 +110,13 @@ fn notify_upwards(completion: &Arc<Completion>) {
     }
 }
 
-/// Aborts `completion` and what it awaits: begins from above to below, then waits from below to above, all of them
-/// together until `deadline`.
-pub(super) fn abort(completion: &Arc<Completion>, deadline: Instant) {
-    struct Visit {
-        completion: Arc<Completion>,
-        edges: Vec<Edge>,
-        next: usize,
-    }
-    let visit = |completion: &Arc<Completion>| Visit {
-        completion: Arc::clone(completion),
-        edges: completion.awaited(),
-        next: 0,
-    };
-
-    completion.begin_abort();
-    let mut begun = Seen::default();
-    let mut rest = completion.awaited();
-    while let Some(edge) = rest.pop() {
-        if edge.aborts && begun.add(&edge.to) {
-            edge.to.begin_abort();
-            // Looked up after that, which may add to it.
-            rest.append(&mut edge.to.awaited());
-        }
-    }
-
-    let mut settled = Seen::default();
-    let mut path = vec![visit(completion)];
-    while let Some(top) = path.last_mut() {
-        if let Some(edge) = top.edges.get(top.next) {
-            top.next += 1;
-            if edge.aborts && settled.add(&edge.to) {
-                // An edge may be added meanwhile, by a close that another thread is in the middle of beginning.
-                if begun.add(&edge.to) {
-                    edge.to.begin_abort();
-                }
-                let next = visit(&edge.to);
-                path.push(next);
-            }
-        } else if top.completion.settle_abort(top.edges.len(), deadline) {
-            path.pop();
-        } else {
-            top.edges = top.completion.awaited();
-        }
-    }
-}
-
-/// What a drain still has to deliver, in all the queues that it goes through.
-#[derive(Default)]
-pub(crate) struct Remaining {
-    pub(crate) pending: u64,
-    pub(crate) in_flight: u64,
-    /// How many queues have something left.
-    pub(crate) queues: u64,
-    /// The name of the one that has the most.
-    pub(crate) longest: Option<String>,
-    most: u64,
-}
-
-impl Remaining {
-    pub(super) fn of(completion: &Completion) -> Self {
-        let mut remaining = Self::default();
-        completion.count_remaining(&mut remaining);
-        let _ = visit_awaited(completion, |edge| {
-            edge.to.count_remaining(&mut remaining);
-            ControlFlow::Continue(true)
-        });
-        remaining
-    }
-
-    pub(crate) fn add(&mut self, queue: Option<&str>, pending: u64, in_flight: u64) {
-        let left = pending + in_flight;
-        if left == 0 {
-            return;
-        }
-        self.pending += pending;
-        self.in_flight += in_flight;
-        self.queues += 1;
-        if left > self.most {
-            self.most = left;
-            self.longest = queue.map(str::to_owned);
-        }
-    }
+/// What there still is to deliver, in every queue that the drain goes through.
+pub(super) fn remaining(completion: &Completion) -> Remaining {
+    let mut remaining = Remaining::default();
+    completion.count_remaining(&mut remaining);
+    let _ = visit_awaited(completion, |edge| {
+        edge.to.count_remaining(&mut remaining);
+        ControlFlow::Continue(true)
+    });
+    remaining
 }

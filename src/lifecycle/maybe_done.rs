@@ -1,33 +1,17 @@
+//! What `Closing` and `Flushing` do with what is inside them.
+
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::ABORT_GRACE;
-use super::completion::{Completion, Gather, Outcome, Waited};
+use super::completion::{Completion, Gather, MaybeDone, Outcome};
 use super::error::CloseError;
-use super::graph;
+use super::wait::Waited;
+use super::{abort, graph};
 
-/// An outcome that is known, or a completion that will have it: what is inside `Closing` and `Flushing`.
-#[derive(Clone)]
-pub(crate) enum MaybeDone {
-    Done(Outcome),
-    Pending(Arc<Completion>),
-}
+/// How long an abort gives a write that is under way to come back.
+const ABORT_GRACE: Duration = Duration::from_millis(100);
 
 impl MaybeDone {
-    pub(crate) fn outcome(&self) -> Option<Outcome> {
-        match self {
-            Self::Done(outcome) => Some(outcome.clone()),
-            Self::Pending(completion) => completion.outcome(),
-        }
-    }
-
-    pub(crate) fn is_done(&self) -> bool {
-        match self {
-            Self::Done(_) => true,
-            Self::Pending(completion) => completion.is_done(),
-        }
-    }
-
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> Waited {
         match self {
             Self::Done(outcome) => Waited::Done(outcome.clone()),
@@ -93,7 +77,7 @@ impl MaybeDone {
         match self {
             Self::Done(outcome) => outcome.clone(),
             Self::Pending(completion) => {
-                graph::abort(completion, Instant::now() + ABORT_GRACE);
+                abort::abort(completion, Instant::now() + ABORT_GRACE);
                 completion.outcome().unwrap_or(Err(CloseError::Aborted))
             }
         }

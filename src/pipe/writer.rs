@@ -3,8 +3,9 @@ use std::time::Instant;
 
 use crossbeam_channel::{Sender, TrySendError};
 
-use super::{Pipe, ReadEnd, Room};
-use crate::buffer::{Full, Policy, WhenFull};
+use super::shared::{Pipe, ReadEnd, Room};
+use crate::buffer::shed::Shed;
+use crate::buffer::{Buffer, Full, Policy, WhenFull};
 use crate::contract::WriteError;
 
 /// The writing end, as channels and queues share it. Clones share; the last one dropped shuts the gate.
@@ -12,6 +13,22 @@ pub(crate) struct Writer<E, P, R: ReadEnd<E>> {
     pub(crate) pipe: Arc<Pipe<E, R>>,
     pub(crate) handle: Arc<Handle<E, R>>,
     pub(crate) policy: P,
+}
+
+/// Makes a pipe that `end` is to read.
+pub(crate) fn pipe<E, P, R>(buffer: Buffer<E, P>, end: R) -> (Writer<E, P, R>, Arc<Pipe<E, R>>)
+where
+    R: ReadEnd<E>,
+{
+    let Buffer { capacity, policy, spill } = buffer;
+    let (sender, receiver) = match capacity {
+        None => crossbeam_channel::unbounded(),
+        Some(capacity) => crossbeam_channel::bounded(capacity),
+    };
+    let pipe = Pipe::new(capacity, receiver, Shed::new(spill), end);
+    pipe.open(sender);
+    let handle = Arc::new(Handle { pipe: Arc::clone(&pipe) });
+    (Writer { pipe: Arc::clone(&pipe), handle, policy }, pipe)
 }
 
 /// Shuts the gate when the last writer drops it.
@@ -47,7 +64,7 @@ where
     where
         Q: Policy,
     {
-        let entered = self.pipe.gate.enter();
+        let entered = self.pipe.enter();
         let Some(entrance) = &*entered else {
             return Err(WriteError::Closed(event));
         };
@@ -85,7 +102,7 @@ where
     }
 
     fn full(&self) -> Full {
-        Full::new(self.pipe.capacity.unwrap_or(usize::MAX))
+        Full::new(self.pipe.capacity().unwrap_or(usize::MAX))
     }
 
     /// Does what the policy says to do when there is no room. The caller has entered, and leaves after this.

@@ -27,7 +27,7 @@ use self::worker::Worker;
 use crate::buffer::{BlockFor, Full, Policy, Reject, Unbounded};
 use crate::contract::{Never, Sink, WriteError, erase};
 use crate::lifecycle::{Closing, Flushing};
-use crate::pipe::{Handle, Pipe, Writer};
+use crate::pipe::{Handle, Writer, pipe};
 
 /// A queue before a sink, and a thread of its own between them. Made by
 /// [`queued`](crate::SinkExt::queued), [`queued_with`](crate::SinkExt::queued_with) and
@@ -80,7 +80,7 @@ where
         let QueueOptions { buffer, name, stack_size } = options;
         let sink = Arc::new(sink);
         let state = QueueState::new(Arc::new(ClosesSink(erase::<T, _>(Arc::clone(&sink)))));
-        let (writer, pipe) = Pipe::new(buffer, state);
+        let (writer, pipe) = pipe(buffer, state);
         pipe.shed.log.of_queue(name.as_deref());
         pipe.completion.set_aborter(Arc::new(AbortQueue { pipe: Arc::downgrade(&pipe) }));
         let worker = Worker::new(pipe, Arc::new(sink));

@@ -7,8 +7,8 @@ use super::{
     Stop,
 };
 use crate::adapter::Counter;
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{Sink, WriteError, delegate};
+use crate::lifecycle::Closing;
 use crate::sync::clock::{Alarm, Clock, ClockSlot};
 use crate::trace;
 
@@ -336,10 +336,6 @@ where
         .map_err(|refused| refused.map_event(|_| ()))
     }
 
-    fn flush(&self) -> Flushing {
-        self.sink.flush()
-    }
-
     fn close(&self) -> Closing {
         self.alarm.raise();
         self.given_up.rest();
@@ -349,6 +345,8 @@ where
     fn is_closed(&self) -> bool {
         self.alarm.is_raised() || self.sink.is_closed()
     }
+
+    delegate!(sink: flush, wants);
 }
 
 impl<S: fmt::Debug, R: fmt::Debug> fmt::Debug for Retry<S, R> {

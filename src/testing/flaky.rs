@@ -1,8 +1,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{Sink, WriteError, delegate};
 
 /// A sink that fails by a script, or at random; what fails never reaches the sink that it wraps.
 ///
@@ -252,17 +251,7 @@ where
         }
     }
 
-    fn flush(&self) -> Flushing {
-        self.sink.flush()
-    }
-
-    fn close(&self) -> Closing {
-        self.sink.close()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.sink.is_closed()
-    }
+    delegate!(sink: flush, close, is_closed, wants);
 }
 
 impl<S: fmt::Debug> fmt::Debug for Flaky<S> {

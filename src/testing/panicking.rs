@@ -2,8 +2,7 @@ use std::fmt;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{Sink, WriteError, delegate};
 
 /// A sink that panics on command; what it panics on never reaches the sink that it wraps.
 ///
@@ -145,17 +144,7 @@ where
         self.sink.write_ref(event)
     }
 
-    fn flush(&self) -> Flushing {
-        self.sink.flush()
-    }
-
-    fn close(&self) -> Closing {
-        self.sink.close()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.sink.is_closed()
-    }
+    delegate!(sink: flush, close, is_closed, wants);
 }
 
 impl<E, S: fmt::Debug> fmt::Debug for Panicking<E, S> {

@@ -2,8 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{Sink, WriteError, delegate};
 use crate::sync::clock::{Alarm, Clock, ClockSlot};
 
 /// A sink of which every write takes a given time, and then goes on to the sink that it wraps. A close does
@@ -114,17 +113,7 @@ where
         self.sink.write_ref(event)
     }
 
-    fn flush(&self) -> Flushing {
-        self.sink.flush()
-    }
-
-    fn close(&self) -> Closing {
-        self.sink.close()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.sink.is_closed()
-    }
+    delegate!(sink: flush, close, is_closed, wants);
 }
 
 impl<S: fmt::Debug> fmt::Debug for Slow<S> {

@@ -1,8 +1,8 @@
 use std::fmt;
 
 use super::Latch;
-use crate::contract::{Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing};
+use crate::contract::{Sink, WriteError, delegate};
+use crate::lifecycle::Closing;
 
 /// A sink of which every write waits at a [`Latch`] before it goes on: an endpoint that takes a connection and
 /// never answers.
@@ -97,10 +97,6 @@ where
         self.sink.write_ref(event)
     }
 
-    fn flush(&self) -> Flushing {
-        self.sink.flush()
-    }
-
     fn close(&self) -> Closing {
         // First the sink, so that a write that is let go finds it closed.
         let closing = self.sink.close();
@@ -110,9 +106,7 @@ where
         closing
     }
 
-    fn is_closed(&self) -> bool {
-        self.sink.is_closed()
-    }
+    delegate!(sink: flush, is_closed, wants);
 }
 
 impl<S: fmt::Debug> fmt::Debug for Stuck<S> {

@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 
 use outflow::adapter::{
-    CatchPanic, Closeable, DeadLettered, Fallback, Filter, FilterMap, Inspect, KeepOpen, Lossy, Map,
-    MapOwned, Metered, Tee,
+    CatchPanic, CloseOnFailure, CloseWithLast, Closeable, DeadLettered, Fallback, Filter, FilterMap, Inspect,
+    KeepOpen, Lossy, Map, MapOwned, Metered, Tee,
 };
 use outflow::buffer::{Block, BlockFor, DropNewest, DropOldest, Full, Reject, Unbounded};
 use outflow::channel::{ChannelSink, Events};
@@ -51,6 +51,8 @@ fn every_sink_is_send_and_sync_even_if_its_events_are_only_send() {
     send_sync::<Metered<Leaf>>();
     send_sync::<KeepOpen<Leaf>>();
     send_sync::<Closeable<Leaf>>();
+    send_sync::<CloseOnFailure<Leaf>>();
+    send_sync::<CloseWithLast<Leaf, Event>>();
     send_sync::<Retry<Leaf, Breaker>>();
     send_sync::<Retry<Leaf, GiveUpWhen<MaxAttempts<OnFailure<Breaker, F>>, F>>>();
     send_sync::<Retry<Leaf, CountRetries<Breaker>>>();
@@ -143,4 +145,17 @@ fn what_can_be_waited_for_can_be_handed_to_another_thread_and_survives_a_panic()
     unpin::<(Closing, Flushing)>();
     let closing = Closing::done();
     std::thread::spawn(move || closing.wait()).join().unwrap().unwrap();
+}
+
+#[test]
+fn what_holds_an_erased_sink_can_be_printed() {
+    use outflow::{SinkExt, sink};
+
+    let shared: SharedSink<u32> = sink::discard().shared();
+    assert_eq!(format!("{shared:?}"), "Sink(..)");
+    assert_eq!(format!("{:?}", shared.filter(|_| true)), "Filter { sink: Sink(..), .. }");
+    // So that the outcome of `replace` can be unwrapped.
+    let broadcaster = Broadcaster::new();
+    let id = broadcaster.add(sink::discard::<u32>()).unwrap();
+    broadcaster.replace(id, Collector::default()).unwrap();
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use outflow::adapter::Tee;
+use outflow::adapter::{CloseWithLast, Tee};
 use outflow::buffer::Policy;
 use outflow::log::{FollowOptions, Lag, Log};
 use outflow::queue::Batch;
@@ -140,6 +140,45 @@ fn keep_open() {
         .without([Law::ClosedRefuses, Law::ClosesDownstream])
         .assert();
     Conformance::new(|end: Downstream| end.keep_open().closeable()).without([Law::ClosesDownstream]).assert();
+}
+
+#[test]
+fn close_with_last() {
+    keeps_all(|end| end.close_with_last());
+    // A clone that was dropped, and one that was closed, keep it open no longer.
+    keeps_all(|end| end.close_with_last().clone());
+    keeps_all(|end| {
+        let (other, shared) = clones(end);
+        other.close().wait().unwrap();
+        shared
+    });
+    // While another is open, which it is as long as the subject, the downstream stays open.
+    let beside = |end| {
+        let (other, shared) = clones(end);
+        Subject::new(shared).closes(move || !other.is_closed())
+    };
+    Conformance::of_subjects(beside).without([Law::ClosesDownstream]).assert();
+    // Under chains of which each is closed for itself.
+    let beside_a_queue = |end| {
+        let (other, shared) = clones(end);
+        let other = other.queued();
+        Subject::new(shared.queued()).closes(move || !other.is_closed())
+    };
+    Conformance::of_subjects(beside_a_queue).without([Law::ClosesDownstream]).assert();
+}
+
+fn clones(end: Downstream) -> (CloseWithLast<Downstream, Probe>, CloseWithLast<Downstream, Probe>) {
+    let shared = end.close_with_last();
+    (shared.clone(), shared)
+}
+
+#[test]
+fn close_on_failure() {
+    keeps_all(|end| end.close_on_failure());
+    // It closes by itself when the sink fails, once in a hundred writes.
+    Conformance::new(|end| Flaky::at_random(end, 0.01, 7).close_on_failure())
+        .without([Law::ClosedRefuses])
+        .assert();
 }
 
 #[test]

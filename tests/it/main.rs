@@ -17,6 +17,8 @@ mod broadcast;
 #[cfg(feature = "testing")]
 mod close;
 #[cfg(feature = "testing")]
+mod closing_combinators;
+#[cfg(feature = "testing")]
 mod conformance;
 #[cfg(feature = "testing")]
 mod conformance_catches;
@@ -40,4 +42,5 @@ mod retry_after;
 mod streams;
 #[cfg(feature = "testing")]
 mod testing;
+mod wants;
 mod write_ref;

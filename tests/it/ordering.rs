@@ -1,13 +1,15 @@
 //! Law 6: events of one writer arrive in the order written, and what was written before precedes.
 
-use std::sync::Arc;
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 use crate::common::in_time;
 use outflow::queue::Batch;
-use outflow::{Broadcaster, Buffer, Sink, SinkExt, channel, sink};
+use outflow::sink::Collector;
+use outflow::{Broadcaster, Buffer, Queue, SharedSink, Sink, SinkExt, channel, sink};
 
 const WRITERS: u64 = 4;
 const EVENTS: u64 = 3000;
@@ -98,6 +100,65 @@ fn of_one_writer_through_a_broadcaster_of_queues_and_one_order_behind_a_queue() 
         top.close().wait().unwrap();
         in_order(&dests[0].events(), true);
         assert_eq!(dests[0].events(), dests[1].events(), "one order for all");
+    });
+}
+
+/// A sink that keeps what it gets and, in the middle of the write of a 1, writes a 2 to `top`.
+fn answering<S>(kept: &Collector<u32>, top: &Arc<OnceLock<S>>) -> impl Sink<u32, Error = Infallible> + use<S>
+where
+    S: Sink<u32>,
+{
+    let (kept, top) = (kept.clone(), Arc::clone(top));
+    sink::for_each(move |event| {
+        kept.write(event).unwrap();
+        if event == 1 {
+            assert!(top.get().unwrap().write(2).is_ok());
+        }
+    })
+}
+
+#[test]
+fn not_of_a_write_from_within_a_write_which_reaches_the_later_sinks_first() {
+    let (first, second) = (sink::collector(), sink::collector());
+    let top: Arc<OnceLock<Broadcaster<u32>>> = Arc::default();
+    let broadcaster = top.get_or_init(Broadcaster::new);
+    broadcaster.add(answering(&first, &top)).unwrap();
+    broadcaster.add(second.clone()).unwrap();
+    broadcaster.write(1).unwrap();
+    assert_eq!((first.take(), second.take()), (vec![1, 2], vec![2, 1]));
+    broadcaster.close().wait().unwrap();
+
+    let (first, second) = (sink::collector(), sink::collector());
+    let top: Arc<OnceLock<SharedSink<u32>>> = Arc::default();
+    let tee = top.get_or_init(|| answering(&first, &top).tee(second.clone()).shared());
+    tee.write(1).unwrap();
+    assert_eq!((first.events(), second.events()), (vec![1, 2], vec![2, 1]));
+}
+
+#[test]
+fn of_a_write_from_within_a_write_too_behind_a_queue() {
+    in_time("the queue", || {
+        let (first, second) = (sink::collector(), sink::collector());
+        let top: Arc<OnceLock<Queue<u32>>> = Arc::default();
+        let broadcaster = Broadcaster::new();
+        broadcaster.add(answering(&first, &top)).unwrap();
+        broadcaster.add(second.clone()).unwrap();
+        let queue = top.get_or_init(|| broadcaster.queued());
+        queue.write(1).unwrap();
+        // The first flush is done when the 1 is delivered, and by then the 2 is written.
+        queue.flush().wait().unwrap();
+        queue.flush().wait().unwrap();
+        assert_eq!((first.take(), second.take()), (vec![1, 2], vec![1, 2]));
+        queue.close().wait().unwrap();
+
+        let (first, second) = (sink::collector(), sink::collector());
+        let top: Arc<OnceLock<Queue<u32>>> = Arc::default();
+        let queue = top.get_or_init(|| answering(&first, &top).tee(second.clone()).queued());
+        queue.write(1).unwrap();
+        queue.flush().wait().unwrap();
+        queue.flush().wait().unwrap();
+        assert_eq!((first.events(), second.events()), (vec![1, 2], vec![1, 2]));
+        queue.close().wait().unwrap();
     });
 }
 

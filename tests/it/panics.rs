@@ -4,10 +4,13 @@
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 use crate::common::{OnClose, PLANNED, hush_planned_panics, in_time, wait_until};
+use outflow::sink::Collector;
 use outflow::{
-    Broadcaster, Buffer, CloseError, Closing, FlushError, Flushing, Sink, SinkExt, WriteError, sink,
+    Broadcaster, Buffer, CloseError, Closing, DeadLetter, FlushError, Flushing, Sink, SinkExt, WriteError,
+    sink,
 };
 
 /// Panics in its destructor, unless another panic is going on.
@@ -32,14 +35,18 @@ impl Drop for Nasty {
     }
 }
 
-/// Whose close and flush panic.
+/// Whose close, flush and `is_closed` panic.
 struct Broken;
 
-impl Sink<u32> for Broken {
+impl<E> Sink<E> for Broken {
     type Error = Infallible;
 
-    fn write(&self, _: u32) -> Result<(), WriteError<u32, Infallible>> {
+    fn write(&self, _: E) -> Result<(), WriteError<E, Infallible>> {
         Ok(())
+    }
+
+    fn is_closed(&self) -> bool {
+        panic_any(PLANNED)
     }
 
     fn flush(&self) -> Flushing {
@@ -103,7 +110,7 @@ fn of_a_close_or_a_flush_are_told_by_the_queue_above() {
 fn of_a_close_are_told_by_the_broadcaster_above_for_each_sink() {
     hush_planned_panics();
     in_time("the broadcaster", || {
-        let broadcaster = Broadcaster::new();
+        let broadcaster = Broadcaster::<u32>::new();
         let id = broadcaster.add(Broken).unwrap();
         let log = sink::collector();
         broadcaster.add(log.clone()).unwrap();
@@ -112,6 +119,71 @@ fn of_a_close_are_told_by_the_broadcaster_above_for_each_sink() {
         assert_eq!(error.sinks().map(|(id, _)| id).collect::<Vec<_>>(), [id]);
         assert!(log.is_closed());
     });
+}
+
+/// A queue over `two`, one of whose two sinks is `Broken`; the other is `kept`, behind a queue of its own.
+#[track_caller]
+fn check_the_other(
+    which: &'static str,
+    kept: &Collector<u32>,
+    events: u64,
+    two: impl Sink<u32, Error = Infallible> + Send + Sync + 'static,
+) {
+    let kept = kept.clone();
+    in_time(which, move || {
+        let queue = two.queued();
+        queue.write_all(0..10).unwrap();
+        let flushed = queue.flush().wait().unwrap_err();
+        assert!(matches!(flushed, FlushError::Closed(CloseError::Panicked { .. })), "{which}: {flushed:?}");
+        assert_eq!(kept.len() as u64, events, "{which}: flushed");
+        queue.write_all(10..20).unwrap();
+        let closed = queue.close().wait().unwrap_err();
+        assert!(matches!(closed, CloseError::Panicked { events: 0, .. }), "{which}: {closed:?}");
+        assert!(kept.is_closed(), "{which}: closed");
+        assert_eq!(kept.len() as u64, 2 * events, "{which}: drained");
+    });
+}
+
+#[test]
+fn of_one_of_two_sinks_close_and_flush_leave_the_other_to_be_closed_and_drained() {
+    hush_planned_panics();
+    let failing = || sink::from_fn(|_: &u32| Err("no"));
+
+    let kept = sink::collector();
+    check_the_other("a tee's first", &kept, 10, Broken.tee(kept.clone().queued()));
+    let kept = sink::collector();
+    check_the_other("a tee's second", &kept, 10, kept.clone().queued().tee(Broken));
+    let kept = sink::collector();
+    check_the_other("what falls back", &kept, 0, SinkExt::<u32>::fallback(Broken, kept.clone().queued()));
+    let kept = sink::collector();
+    check_the_other("a fallback", &kept, 10, kept.clone().queued().fallback(Broken));
+    let kept = sink::collector();
+    let letters = kept.clone().queued().map(|letter: &DeadLetter<u32, Infallible>| letter.event);
+    check_the_other("what has a dead letter sink", &kept, 0, SinkExt::<u32>::dead_letter(Broken, letters));
+    let kept = sink::collector();
+    let lettered = kept.clone().queued().dead_letter(Broken);
+    check_the_other("a dead letter sink", &kept, 10, lettered);
+
+    // Nothing is left that an abort would wait for.
+    let kept = sink::collector();
+    let all = failing().dead_letter(Broken).tee(failing().fallback(Broken)).tee(kept.clone().queued());
+    let error = in_time("the close", move || all.close().abort().unwrap_err());
+    assert!(matches!(&error, CloseError::Several(panics) if panics.len() == 2), "{error:?}");
+    assert!(kept.is_closed());
+}
+
+#[test]
+fn of_a_close_in_a_guards_drop_are_reported_and_go_no_further() {
+    hush_planned_panics();
+    let reported = sink::collector();
+    let report = reported.clone();
+    let guard = SinkExt::<u32>::close_on_drop(Broken, Duration::from_secs(5))
+        .on_error(move |error| report.write(error.to_string()).unwrap());
+    drop(guard);
+    assert_eq!(reported.events().len(), 1);
+
+    let guard = SinkExt::<u32>::close_on_drop(Broken, Duration::from_secs(5));
+    assert!(matches!(guard.close(), Err(CloseError::Panicked { .. })));
 }
 
 #[test]

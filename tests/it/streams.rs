@@ -741,3 +741,57 @@ fn every_policy_that_never_waits_can_be_sent_to() {
     send(Arc::new(stuck().queued()));
     slow.open();
 }
+
+#[test]
+fn a_sink_behind_a_buffer_of_futures_is_closed_without_an_error_once_all_is_delivered() {
+    in_time("the close", || {
+        for _ in 0..100 {
+            let delivered = sink::collector();
+            let (latch, inside) = (Latch::new(), delivered.clone());
+            let gate = latch.clone();
+            // The worker is held until the close was polled once, so that it is polled again.
+            let queue = sink::for_each(move |event: u32| {
+                gate.pass();
+                inside.write(event).unwrap();
+            })
+            .queued();
+            let mut sender = queue.into_futures().buffer(4);
+            block_on(async {
+                for event in 0..10 {
+                    sender.feed(event).await.unwrap();
+                }
+            });
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(futures::Sink::poll_close(Pin::new(&mut sender), &mut context).is_pending());
+            assert!(
+                futures::Sink::poll_close(Pin::new(&mut sender), &mut context).is_pending(),
+                "asked again before it is done"
+            );
+            latch.open();
+            block_on(sender.close()).unwrap();
+            assert_eq!(delivered.events(), (0..10).collect::<Vec<_>>());
+
+            let delivered = sink::collector();
+            let sender = delivered.clone().queued().into_futures().buffer(4);
+            block_on(futures::stream::iter(0..10).map(Ok).forward(sender)).unwrap();
+            assert_eq!(delivered.events(), (0..10).collect::<Vec<_>>());
+        }
+    });
+}
+
+#[test]
+fn a_futures_sink_that_closes_itself_refuses_and_one_that_another_closed_is_not_ready() {
+    use futures::Sink as _;
+
+    let mut context = Context::from_waker(Waker::noop());
+    let mut sender = sink::collector().into_futures();
+    assert!(Pin::new(&mut sender).poll_close(&mut context).is_ready());
+    assert!(matches!(Pin::new(&mut sender).poll_ready(&mut context), Poll::Ready(Ok(()))));
+    assert_eq!(Pin::new(&mut sender).start_send(1).unwrap_err().into_event(), Some(1));
+
+    let kept = sink::collector();
+    let mut sender = kept.clone().into_futures();
+    drop(kept.close());
+    let ready = Pin::new(&mut sender).poll_ready(&mut context);
+    assert!(matches!(ready, Poll::Ready(Err(IntoFuturesError::<u32>::Closed(None)))));
+}

@@ -188,6 +188,8 @@ fn of_every_transparent_combinator() {
     assert_eq!(seen[0].snapshot(), seen[1].snapshot());
     assert_eq!(seen[0].snapshot().events, 10);
     same("keep_open", |log| fallible("a", log).keep_open().closeable());
+    same("close_with_last", |log| fallible("a", log).close_with_last());
+    same("close_on_failure", |log| fallible("a", log).close_on_failure());
     same("closeable", |log| fallible("a", log).closeable());
     same("retry", |log| fallible("a", log).retry(Constant::new(Duration::ZERO)).max_attempts(3));
     same("retry with a breaker", |log| {

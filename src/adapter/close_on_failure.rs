@@ -1,0 +1,111 @@
+use std::convert::Infallible;
+use std::fmt;
+
+use crate::contract::{ClosedFlag, Sink, WriteError, delegate};
+use crate::lifecycle::{Closing, close_caught};
+
+/// Closes a sink at its first failure. Made by [`close_on_failure`](crate::SinkExt::close_on_failure).
+///
+/// The event that failed comes back as [`Closed`](WriteError::Closed), and so does every later one. So the
+/// sink is reliable: a broadcaster removes it and reports it in [`ended`](crate::Broadcaster::ended), a queue
+/// closes with [`DownstreamClosed`](crate::CloseError::DownstreamClosed).
+///
+/// The close is begun by the write that failed, which does not wait for it; [`close`](Sink::close) does. The
+/// error is dropped. To see it, put [`on_failure`](crate::retry::Retry::on_failure) between, or have a
+/// [`retry`](crate::SinkExt::retry) try a few times first.
+///
+/// # Examples
+///
+/// A watcher that lets events wait for more than a second is cut off:
+///
+/// ```
+/// use std::time::Duration;
+/// use outflow::{Broadcaster, Buffer, Sink, SinkExt, channel};
+///
+/// let (watcher, events) = channel::with(Buffer::bounded(2).block_for(Duration::from_millis(1)));
+/// let broadcaster = Broadcaster::new();
+/// broadcaster.add(watcher.close_on_failure())?;
+/// broadcaster.write_all(0..5).unwrap();
+///
+/// assert!(broadcaster.is_empty());
+/// assert_eq!(broadcaster.ended().undelivered, 1);
+/// assert_eq!(events.iter().collect::<Vec<_>>(), [0, 1]);
+/// # Ok::<(), outflow::AddError>(())
+/// ```
+#[must_use = "sinks do nothing unless written to"]
+pub struct CloseOnFailure<S> {
+    sink: S,
+    closed: ClosedFlag,
+}
+
+impl<S> CloseOnFailure<S> {
+    pub(crate) fn new(sink: S) -> Self {
+        Self { sink, closed: ClosedFlag::default() }
+    }
+
+    fn outcome<E, T>(
+        &self,
+        written: Result<(), WriteError<T, S::Error>>,
+    ) -> Result<(), WriteError<T, Infallible>>
+    where
+        S: Sink<E>,
+    {
+        match written {
+            Ok(()) => Ok(()),
+            Err(WriteError::Closed(event)) => Err(WriteError::Closed(event)),
+            Err(WriteError::Failed { event, error: _ }) => {
+                self.closed.set();
+                // Whatever the close does, the writer gets its event back. `close` returns the same drain.
+                drop(close_caught(|| self.sink.close()));
+                Err(WriteError::Closed(event))
+            }
+        }
+    }
+}
+
+impl<E, S> Sink<E> for CloseOnFailure<S>
+where
+    S: Sink<E>,
+{
+    type Error = Infallible;
+
+    fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
+        if self.closed.is_set() {
+            return Err(WriteError::Closed(event));
+        }
+        self.outcome(self.sink.write(event))
+    }
+
+    fn write_ref(&self, event: &E) -> Result<(), WriteError<(), Infallible>>
+    where
+        E: Clone,
+    {
+        if self.closed.is_set() {
+            return Err(WriteError::Closed(()));
+        }
+        self.outcome(self.sink.write_ref(event))
+    }
+
+    fn close(&self) -> Closing {
+        self.closed.set();
+        self.sink.close()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.is_set() || self.sink.is_closed()
+    }
+
+    delegate!(sink: flush, wants);
+}
+
+impl<S> fmt::Debug for CloseOnFailure<S>
+where
+    S: fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CloseOnFailure")
+            .field("sink", &self.sink)
+            .field("closed", &self.closed)
+            .finish_non_exhaustive()
+    }
+}
