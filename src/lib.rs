@@ -195,6 +195,7 @@ pub use self::lifecycle::{
 };
 pub use self::log::Log;
 pub use self::queue::Queue;
+pub use self::scope::is_delivering;
 pub use self::sink::{Never, SharedSink, Sink};
 
 #[cfg(doctest)]
