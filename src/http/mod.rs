@@ -153,15 +153,22 @@
 //! It does not keep a URL from naming a host of the inner network. Who posts to URLs that strangers gave
 //! checks them, or goes through a proxy that does.
 
+mod answer;
 mod build_error;
 mod builder;
 mod client;
+mod connect;
 mod encode;
 mod endpoint;
 mod error;
+mod failure;
+mod head;
 mod headers;
+mod per_event;
 mod proxy;
 mod redirect;
+mod request;
+mod resolve;
 mod retry_after;
 mod sign;
 mod sink;
