@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use outflow::http::{HttpError, HttpSink, HttpSinkBuilder, TransportFailure};
-use outflow::retry::Constant;
+use outflow::retry::{Breaker, Constant};
 use outflow::{Sink, SinkExt, sink};
 
 use crate::common::{Latch, SOON, in_time};
@@ -65,14 +65,19 @@ fn a_name_is_looked_up() {
     );
 }
 
-/// Answers as soon as it has read the head, and hangs up on the body.
-fn refuse_the_body(stream: &mut (impl Read + Write)) {
+fn read_head(stream: &mut impl Read) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
         stream.read_exact(&mut byte).unwrap();
         head.push(byte[0]);
     }
+    String::from_utf8(head).unwrap()
+}
+
+/// Answers as soon as it has read the head, and hangs up on the body.
+fn refuse_the_body(stream: &mut (impl Read + Write)) {
+    read_head(stream);
     stream.write_all(empty("413 Content Too Large").as_bytes()).unwrap();
 }
 
@@ -115,6 +120,33 @@ fn a_body_that_is_hung_up_on_without_an_answer_is_a_connection_that_broke_off() 
     let error = refused.error().unwrap();
     assert!(matches!(error, HttpError::Transport { failure: TransportFailure::Connection, .. }), "{error:?}");
     assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn an_event_that_an_endpoint_hangs_up_on_each_time_does_not_block_the_queue_behind_it() {
+    let server = Server::raw(|mut stream, _| {
+        if !read_head(&mut stream).contains("content-length: 20000000\r\n") {
+            stream.read_exact(&mut [0; "small".len()]).unwrap();
+            stream.write_all(empty("200 OK").as_bytes()).unwrap();
+        }
+    });
+    let dead = sink::collector();
+    let queue = bytes(server.url())
+        .build()
+        .unwrap()
+        .retry(Breaker::new(5, Duration::from_millis(1)))
+        .honor_retry_after()
+        .give_up_when(|failure| !failure.error.is_transient())
+        .max_attempts(7)
+        .dead_letter(dead.clone())
+        .queued();
+    queue.write(vec![b'a'; 20_000_000]).unwrap();
+    queue.write(b"small".to_vec()).unwrap();
+    queue.close().within(SOON).unwrap();
+    let dead = dead.take();
+    assert_eq!((dead.len(), dead[0].event.len()), (1, 20_000_000));
+    assert!(matches!(dead[0].error, HttpError::Transport { failure: TransportFailure::Connection, .. }));
+    assert_eq!(server.connections(), 8);
 }
 
 /// Makes as many connections as that, and leaves them idle.
@@ -236,26 +268,20 @@ fn as_many_threads_as_connections_are_kept_make_no_more() {
 
 #[test]
 fn as_many_idle_connections_are_kept_as_was_asked_for() {
+    const WRITERS: usize = 4;
     for kept in [0, 1, 3] {
-        let latch = Latch::new();
-        let at_endpoint = latch.clone();
-        let server = Server::after_request(move |mut stream, connection| {
-            if connection < 4 {
-                at_endpoint.pass();
-            }
-            stream.write_all(empty("200 OK").as_bytes()).unwrap();
-            while let Ok(Some(_)) = Request::read(&mut stream) {
-                stream.write_all(empty("200 OK").as_bytes()).unwrap();
-            }
+        let (first, second) = (Latch::new(), Latch::new());
+        let at_endpoint = [first.clone(), second.clone()];
+        let server = Server::answering(move |number, _| {
+            at_endpoint[number / WRITERS].pass();
+            empty("200 OK")
         });
         let sink = bytes(server.url()).idle_connections(kept).build().unwrap();
         in_time("the writers", move || {
-            leave_idle(&sink, 4, &latch);
-            // The server notices in its own time which are gone: what counts is how many are made.
-            for _ in 0..3 {
-                sink.write(b"event".to_vec()).unwrap();
-            }
-            assert_eq!(server.connections(), if kept == 0 { 7 } else { 4 }, "{kept}");
+            leave_idle(&sink, WRITERS, &first);
+            assert_eq!(server.connections(), WRITERS);
+            leave_idle(&sink, WRITERS, &second);
+            assert_eq!(server.connections(), 2 * WRITERS - kept, "{kept}");
         });
     }
 }
