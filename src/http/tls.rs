@@ -97,3 +97,26 @@ fn client_certificate(chain: &[u8], key: &[u8]) -> Result<ClientCert, &'static s
 fn owned(certificates: &[CertificateDer<'static>]) -> Vec<Certificate<'static>> {
     certificates.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    fn own(name: &str) -> Vec<u8> {
+        let params = CertificateParams::new([name.to_string()]).unwrap();
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem().into()
+    }
+
+    #[test]
+    fn the_public_roots_stand_beside_ones_own_and_can_all_be_read() {
+        let alone = Trust { own: vec![own("a.example"), own("b.example")], ..Trust::default() };
+        assert_eq!(alone.roots().unwrap().len(), 2);
+        let both = Trust { public: true, ..alone };
+        let public = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+        assert_eq!(both.roots().unwrap().len(), 2 + public.len());
+        let (read, ignored) = RootCertStore::empty().add_parsable_certificates(public.iter().cloned());
+        assert!(read > 100 && ignored == 0, "{read} {ignored}");
+    }
+}

@@ -254,15 +254,25 @@ fn an_answer_that_breaks_off_is_no_reason_to_make_the_request_again() {
 #[test]
 fn as_many_threads_as_connections_are_kept_make_no_more() {
     const THREADS: usize = 32;
-    let server = Server::status("200 OK");
+    let (first, second) = (Latch::new(), Latch::new());
+    let at_endpoint = [first.clone(), second.clone()];
+    let server = Server::answering(move |number, _| {
+        if let Some(latch) = at_endpoint.get(number / THREADS) {
+            latch.pass();
+        }
+        empty("200 OK")
+    });
     let sink = bytes(server.url()).build().unwrap();
     in_time("the writers", move || {
+        // All at the same time, and then as it comes.
+        leave_idle(&sink, THREADS, &first);
+        leave_idle(&sink, THREADS, &second);
         thread::scope(|scope| {
             for _ in 0..THREADS {
-                scope.spawn(|| (0..50).for_each(|_| sink.write(b"event".to_vec()).unwrap()));
+                scope.spawn(|| (0..20).for_each(|_| sink.write(b"event".to_vec()).unwrap()));
             }
         });
-        assert!(server.connections() <= THREADS, "{} connections", server.connections());
+        assert_eq!(server.connections(), THREADS);
     });
 }
 
