@@ -2,15 +2,15 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ureq::http::{HeaderMap, Method, Request, Response};
+use ureq::http::{HeaderMap, HeaderName, Method, Request, Response};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body, Proxy};
 
 use super::answer::Answer;
 use super::connect;
 use super::endpoint::Endpoint;
-use super::failure::{Fault, was_dead};
-use super::head::LONGEST_HEAD;
+use super::failure::{Fault, answered, was_dead};
+use super::head::{Head, LONGEST_HEAD};
 use super::resolve::Lookup;
 use super::{HttpError, redirect, retry_after};
 
@@ -95,16 +95,17 @@ impl Client {
             }
             answer => answer,
         };
-        let mut response = response.map_err(|error| self.failed(endpoint, error))?;
+        let mut response = match response {
+            Ok(response) => response,
+            Err(error) => {
+                let head = answered(error).map_err(|error| self.failed(endpoint, error))?;
+                return Ok(answer(endpoint, head.status, &told(head)));
+            }
+        };
         // What comes after the head changes nothing: a 2xx is the delivery, and an endpoint that stalls after
         // it has the event.
         drain(&mut response);
-        let redirect = response.status().is_redirection();
-        Ok(Answer {
-            status: response.status().as_u16(),
-            retry_after: retry_after::read(response.headers()),
-            redirect: redirect.then(|| redirect::host(response.headers(), endpoint.host())).flatten(),
-        })
+        Ok(answer(endpoint, response.status().as_u16(), response.headers()))
     }
 
     fn failed(&self, endpoint: &Endpoint, error: ureq::Error) -> HttpError {
@@ -122,6 +123,21 @@ impl Client {
 #[derive(Debug, thiserror::Error)]
 #[error("the client cannot write its request: {0}")]
 struct Unsendable(&'static str);
+
+fn answer(endpoint: &Endpoint, status: u16, headers: &HeaderMap) -> Answer {
+    let redirect = (300..400).contains(&status);
+    Answer {
+        status,
+        retry_after: retry_after::read(headers),
+        redirect: redirect.then(|| redirect::host(headers, endpoint.host())).flatten(),
+    }
+}
+
+/// The headers of a head that the client did not read.
+fn told(head: Head) -> HeaderMap {
+    let header = |(name, value): (_, String)| Some((HeaderName::from_static(name), value.try_into().ok()?));
+    head.told.into_iter().filter_map(header).collect()
+}
 
 fn drain(response: &mut Response<Body>) {
     let _ = io::copy(&mut response.body_mut().as_reader().take(LONGEST_BODY), &mut io::sink());

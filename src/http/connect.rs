@@ -14,6 +14,9 @@ use ureq::unversioned::transport::{
 use super::failure::{Own, is_broken};
 use super::head::{self, Beginning, Head, LONGEST_HEAD, LONGEST_REWRITTEN};
 
+/// Enough to take what has come already.
+const AT_ONCE: Left = Left::from_millis(10);
+
 const NOT_HTTP: &str = "it is not HTTP/1.1";
 const LONG_HEAD: &str = "its head is longer than 16 KiB, interim answers (1xx) included";
 
@@ -59,12 +62,12 @@ impl<In: Transport> Connector<In> for ReadsOn {
 }
 
 /// A socket from which an answer can be read although a write to it failed. An endpoint that refuses a body before
-/// it has read it answers and hangs up; the client would tell of the latter only, and nobody would learn that the
-/// event is too large.
+/// it has read it answers and hangs up; the client by itself reports the latter only, and that the event is too
+/// large is lost.
 #[derive(Debug)]
 struct ReadingOn<T> {
     inner: T,
-    /// How a write failed. What is written after that goes nowhere.
+    /// How a write failed, or that its time was over in the middle of it. What is written after that goes nowhere.
     broken: Option<io::Error>,
 }
 
@@ -82,7 +85,11 @@ impl<T: Transport> Transport for ReadingOn<T> {
                 self.broken = Some(error);
                 Ok(())
             }
-            answer => answer,
+            Err(error) => {
+                self.broken = Some(io::ErrorKind::TimedOut.into());
+                Err(error)
+            }
+            Ok(()) => Ok(()),
         }
     }
 
@@ -161,7 +168,7 @@ struct ReadingHeads<T> {
 
 impl<T: Transport> ReadingHeads<T> {
     /// Reads until there is a head.
-    fn read_head(&mut self, timeout: NextTimeout) -> Result<(), ureq::Error> {
+    fn read_head(&mut self, timeout: NextTimeout) -> Result<Head, ureq::Error> {
         let begun = Instant::now();
         loop {
             let input = self.inner.buffers().input();
@@ -180,11 +187,9 @@ impl<T: Transport> ReadingHeads<T> {
             };
             if let Some(head) = head {
                 self.inner.buffers().input_consume(head.length);
-                self.head.input_append_buf()[..head.rewritten.len()].copy_from_slice(&head.rewritten);
-                self.head.input_appended(head.rewritten.len());
                 self.awaits = false;
                 self.answers += 1;
-                return Ok(());
+                return Ok(head);
             }
             let left = timeout.after.saturating_sub(begun.elapsed());
             if left.is_zero() {
@@ -220,14 +225,29 @@ impl<T: Transport> Transport for ReadingHeads<T> {
             self.awaits = true;
             self.interim = 0;
         }
-        self.inner.transmit_output(amount, timeout).map_err(|error| self.seen(error))
+        let begun = Instant::now();
+        // Encryption keeps it to itself that the time was over, until the next write.
+        let sent = self.inner.transmit_output(amount, timeout).and_then(|()| match timeout.after {
+            Left::Exact(after) if begun.elapsed() >= after => Err(ureq::Error::Timeout(timeout.reason)),
+            _ => Ok(()),
+        });
+        if self.awaits && matches!(sent, Err(ureq::Error::Timeout(_))) {
+            // The endpoint read no further. It may have said why.
+            if let Ok(head) = self.read_head(NextTimeout { after: AT_ONCE, ..timeout }) {
+                return Err(Own::Answered(head).into());
+            }
+        }
+        sent.map_err(|error| self.seen(error))
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
         if !self.awaits {
             return self.inner.await_input(timeout);
         }
-        self.read_head(timeout).map(|()| true).map_err(|error| self.seen(error))
+        let head = self.read_head(timeout).map_err(|error| self.seen(error))?;
+        self.head.input_append_buf()[..head.rewritten.len()].copy_from_slice(&head.rewritten);
+        self.head.input_appended(head.rewritten.len());
+        Ok(true)
     }
 
     fn is_open(&mut self) -> bool {

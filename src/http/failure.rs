@@ -7,6 +7,7 @@ use std::io;
 use rustls::{AlertDescription, CertificateError, OtherError, PeerIncompatible};
 
 use super::TransportFailure;
+use super::head::Head;
 
 /// What this crate's own parts of the client report, inside [`ureq::Error::Other`].
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,9 @@ pub(super) enum Own {
     Dead(Box<ureq::Error>),
     #[error("the answer cannot be read: {0}")]
     Unreadable(&'static str),
+    /// No failure to the sink: the endpoint answered before it had the whole request, and read no further.
+    #[error("the endpoint answered before it had the whole request")]
+    Answered(Head),
 }
 
 impl From<Own> for ureq::Error {
@@ -64,6 +68,20 @@ pub(super) fn was_dead(error: &ureq::Error) -> bool {
     }
 }
 
+/// The answer that came although the request could not be sent whole, or what else went wrong.
+pub(super) fn answered(error: ureq::Error) -> Result<Head, ureq::Error> {
+    match error {
+        ureq::Error::Other(other) => match other.downcast::<Own>() {
+            Ok(own) => match *own {
+                Own::Answered(head) => Ok(head),
+                own => Err(own.into()),
+            },
+            Err(other) => Err(ureq::Error::Other(other)),
+        },
+        error => Err(error),
+    }
+}
+
 impl From<ureq::Error> for Fault {
     fn from(error: ureq::Error) -> Self {
         match error {
@@ -99,6 +117,8 @@ impl From<Own> for Fault {
             Own::Proxy(error) => Self::Transport(TransportFailure::Proxy, of_proxy(*error)),
             Own::Dead(error) => (*error).into(),
             Own::Unreadable(reason) => Self::transport(TransportFailure::Protocol, reason),
+            // `answered` takes it; over a tunnel's connection to its proxy there is none.
+            Own::Answered(_) => Self::transport(TransportFailure::Protocol, ""),
         }
     }
 }

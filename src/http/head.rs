@@ -35,6 +35,9 @@ pub(super) enum Beginning {
 pub(super) struct Head {
     /// How many bytes it has.
     pub(super) length: usize,
+    pub(super) status: u16,
+    /// The headers that the sink itself looks at, each once.
+    pub(super) told: Vec<(&'static str, String)>,
     /// The same as every client can read it, without the lines that are of no use here. If a line of it is not as
     /// HTTP/1.1 has it, where the answer ends cannot be relied on: then it says that the connection is closed, and
     /// has no body.
@@ -44,7 +47,32 @@ pub(super) struct Head {
 impl Head {
     /// That of an answer of which only the status can be read, in the first `length` bytes.
     pub(super) fn of_status(status: u16, length: usize) -> Self {
-        Self { length, rewritten: rewritten(1, status, &[], false) }
+        Self::new(length, 1, status, Vec::new(), false)
+    }
+}
+
+impl Head {
+    fn new(length: usize, minor: u8, status: u16, fields: Vec<Field>, well_formed: bool) -> Self {
+        let mut rewritten = format!("HTTP/1.{} {status} \r\n", minor.min(1));
+        let mut told: Vec<(&'static str, String)> = Vec::new();
+        for Field { name, value } in fields {
+            match name {
+                // Of several the first counts.
+                Some(name) if TOLD.contains(&name) && told.iter().all(|(other, _)| *other != name) => {
+                    rewritten += &format!("{name}: {value}\r\n");
+                    told.push((name, value));
+                }
+                Some(name) if FRAMING.contains(&name) && well_formed => {
+                    rewritten += &format!("{name}: {value}\r\n");
+                }
+                _ => {}
+            }
+        }
+        if !well_formed {
+            rewritten += "connection: close\r\ncontent-length: 0\r\n";
+        }
+        rewritten += "\r\n";
+        Self { length, status, told, rewritten: rewritten.into_bytes() }
     }
 }
 
@@ -79,7 +107,7 @@ pub(super) fn read(input: &[u8]) -> Beginning {
         return Beginning::Interim(rest);
     }
     well_formed &= is_framed(&fields);
-    Beginning::Answer(Head { length: rest, rewritten: rewritten(minor, status, &fields, well_formed) })
+    Beginning::Answer(Head::new(rest, minor, status, fields, well_formed))
 }
 
 struct NotHttp;
@@ -176,33 +204,15 @@ fn is_framed(fields: &[Field]) -> bool {
         && fields.iter().filter(|field| field.name.is_some()).count() <= MOST_LINES
 }
 
-fn rewritten(minor: u8, status: u16, fields: &[Field], well_formed: bool) -> Vec<u8> {
-    let mut head = format!("HTTP/1.{} {status} \r\n", minor.min(1));
-    let mut told = [false; TOLD.len()];
-    for Field { name, value } in fields {
-        let Some(name) = name else { continue };
-        match TOLD.iter().position(|told| told == name) {
-            // Of several the first counts.
-            Some(number) if std::mem::replace(&mut told[number], true) => continue,
-            None if !well_formed => continue,
-            _ => {}
-        }
-        head += &format!("{name}: {value}\r\n");
-    }
-    if !well_formed {
-        head += "connection: close\r\ncontent-length: 0\r\n";
-    }
-    head += "\r\n";
-    head.into_bytes()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn head(input: &str) -> (usize, String) {
         match read(input.as_bytes()) {
-            Beginning::Answer(Head { length, rewritten }) => (length, String::from_utf8(rewritten).unwrap()),
+            Beginning::Answer(Head { length, rewritten, .. }) => {
+                (length, String::from_utf8(rewritten).unwrap())
+            }
             other => panic!("{input:?}: {other:?}"),
         }
     }

@@ -64,10 +64,10 @@
 //! breaker neither counts it nor takes it for a success. A thousand malformed events hold up none of the good ones.
 //!
 //! The bound on attempts is there because not every refusal can be heard. An endpoint that finds an event too large
-//! may hang up without an answer, or so hard that the answer is lost on the way, or may answer and read no further.
-//! Each of these looks as if the endpoint were down, and is transient: without a bound such an event would be sent
-//! for ever, and nothing behind it. With it, an outage that is longer than a quarter of an hour sends one event
-//! after the other into the dead letter. Set it by how long your endpoint may be down.
+//! may hang up without an answer, or so hard that its answer is lost on the way. That looks as if the endpoint were
+//! down, and is transient: without a bound such an event would be sent for ever, and nothing behind it. With the
+//! bound, an outage that is longer than a quarter of an hour sends one event after the other into the dead letter.
+//! Set it by how long your endpoint may be down.
 //!
 //! A request whose answer was lost is made again, so that an endpoint may get an event twice:
 //! [`webhook_id`](HttpSinkBuilder::webhook_id) lets it tell. A single write may do so, too: see
@@ -239,9 +239,9 @@
 //! passed over. An answer that has no status, or none within the first 16 KiB, interim answers included, cannot be
 //! read, [`TransportFailure::Protocol`], and is transient; so is one whose head breaks off.
 //!
-//! An endpoint that answers before it has read the body and then hangs up is heard, wherever the operating system
-//! keeps what came before a connection broke off, as Linux does. Where it does not, and where the endpoint does not
-//! hang up and reads no further, the write fails as if there had been no answer:
+//! An endpoint that answers before it has read the body is heard: when it hangs up, if the operating system keeps
+//! what came before a connection broke off, as Linux does, and if it reads no further, when the time is over. One
+//! that hangs up without an answer looks like a broken connection, which is transient:
 //! [`max_attempts`](crate::retry::Retry::max_attempts) ends that.
 //!
 //! It does not keep a URL from naming a host of the inner network. Who posts to URLs that strangers gave

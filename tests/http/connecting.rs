@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use outflow::http::{HttpError, HttpSink, HttpSinkBuilder, TransportFailure};
-use outflow::retry::{Breaker, Constant};
+use outflow::retry::{Breaker, Constant, RetryAfter};
 use outflow::{Sink, SinkExt, sink};
 
 use crate::common::{Latch, SOON, in_time};
@@ -110,6 +110,33 @@ fn an_answer_to_a_body_that_was_not_read_is_heard_through_encryption() {
     let refused = in_time("the write", move || sink.write("a".repeat(20_000_000)).unwrap_err());
     assert_eq!(refused.error().unwrap().status(), Some(413), "{refused:?}");
     assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn an_answer_to_a_body_that_is_read_no_further_is_heard_when_the_time_is_over() {
+    const REFUSED: &str = "HTTP/1.1 429 Slow Down\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n";
+    fn refuse_and_stay(stream: &mut (impl Read + Write), gone: &Latch) {
+        read_head(stream);
+        stream.write_all(REFUSED.as_bytes()).unwrap();
+        stream.flush().unwrap();
+        gone.pass();
+    }
+    let gone = Latch::new();
+    let stays = gone.clone();
+    let plain = Server::raw(move |mut stream, _| refuse_and_stay(&mut stream, &stays));
+    let stays = gone.clone();
+    let (_encrypted, builder) = crate::tls::encrypted(move |mut stream| refuse_and_stay(&mut stream, &stays));
+    for builder in [HttpSink::post(plain.url()), builder] {
+        let sink = builder.timeout(Duration::from_millis(400)).build().unwrap();
+        let refused = in_time("the write", move || sink.write("a".repeat(20_000_000)).unwrap_err());
+        let error = refused.error().unwrap();
+        assert_eq!(
+            (error.status(), error.retry_after()),
+            (Some(429), Some(Duration::from_secs(7))),
+            "{error}"
+        );
+    }
+    gone.open();
 }
 
 #[test]
