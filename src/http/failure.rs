@@ -217,12 +217,40 @@ fn of_certificate(error: &CertificateError) -> &'static str {
         }
         CertificateError::BadSignature => "the certificate is not signed by the authority that it names",
         CertificateError::Revoked => "the certificate was revoked",
-        CertificateError::Other(OtherError(error))
-            if matches!(error.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) =>
-        {
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "the certificate is not one for a server"
+        }
+        CertificateError::Other(OtherError(error)) => of_verification(error.downcast_ref()),
+        _ => "the certificate is not valid",
+    }
+}
+
+/// What rustls has no name of its own for.
+fn of_verification(error: Option<&webpki::Error>) -> &'static str {
+    match error {
+        Some(webpki::Error::CaUsedAsEndEntity) => {
             "the endpoint shows the certificate of an authority, as `openssl req -x509` makes it, and not one that \
              an authority gave to a server: make it with basicConstraints=CA:FALSE and a subjectAltName"
         }
+        Some(webpki::Error::UnsupportedCertVersion) => {
+            "the certificate is of X.509 version 1, as `openssl x509 -req` makes it without extensions: make it with \
+             a subjectAltName"
+        }
         _ => "the certificate is not valid",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_rustls_has_no_error_for_is_told_by_what_is_wrong_with_it() {
+        let told = |error| of_certificate(&CertificateError::Other(OtherError(Arc::new(error))));
+        assert!(told(webpki::Error::CaUsedAsEndEntity).contains("`openssl req -x509`"));
+        assert!(told(webpki::Error::UnsupportedCertVersion).contains("X.509 version 1"));
+        assert_eq!(told(webpki::Error::PathLenConstraintViolated), "the certificate is not valid");
     }
 }

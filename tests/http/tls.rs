@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use outflow::Sink;
 use outflow::http::{BuildError, HttpError, HttpSink, HttpSinkBuilder, TransportFailure};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -152,13 +152,17 @@ fn no_other_authority_is_trusted() {
 }
 
 #[test]
-fn a_certificate_for_another_host_or_another_time_is_refused() {
+fn a_certificate_for_another_host_time_or_purpose_is_refused() {
     let authority = Authority::new("ours");
     let mut expired = CertificateParams::new(["127.0.0.1".to_string()]).unwrap();
     expired.not_after = rcgen::date_time_ymd(2001, 1, 1);
-    for (identity, reason) in
-        [(authority.issue_to("other.example"), "for another host"), (authority.issue(&expired), "expired")]
-    {
+    let mut clients = CertificateParams::new(["127.0.0.1".to_string()]).unwrap();
+    clients.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    for (identity, reason) in [
+        (authority.issue_to("other.example"), "for another host"),
+        (authority.issue(&expired), "expired"),
+        (authority.issue(&clients), "not one for a server"),
+    ] {
         let server = accepting(server_config(&identity, None));
         let (failure, text) = refused(post(&server).root_certificate(authority.certificate.clone()));
         assert_eq!(failure, TransportFailure::Tls);
