@@ -12,7 +12,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use outflow::log::{
     Cursor, Follower, Lag, Log, LogOptions, RecvError, Seq, Start, StartError, SubscribeOptions,
@@ -21,15 +21,15 @@ use outflow::{Sink, SinkExt, sink};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
-struct Change {
-    id: String,
-    action: String,
-    target: Target,
+pub(crate) struct Change {
+    pub(crate) id: String,
+    pub(crate) action: String,
+    pub(crate) target: Target,
 }
 
 #[derive(Deserialize)]
-struct Target {
-    repository: String,
+pub(crate) struct Target {
+    pub(crate) repository: String,
 }
 
 #[derive(Deserialize)]
@@ -37,16 +37,16 @@ struct Envelope {
     events: Vec<Change>,
 }
 
-type Filter = fn(&Change) -> bool;
+pub(crate) type Filter = fn(&Change) -> bool;
 
 /// Everything that happens goes through here, and everybody may watch it.
-struct WatchQueue {
-    log: Log<Arc<Change>>,
+pub(crate) struct WatchQueue {
+    pub(crate) log: Log<Arc<Change>>,
 }
 
 impl WatchQueue {
     /// The changes from now on that pass.
-    fn watch(&self, filter: Filter) -> Watch {
+    pub(crate) fn watch(&self, filter: Filter) -> Watch {
         Watch { cursor: self.log.subscribe(), filter }
     }
 
@@ -76,20 +76,30 @@ impl WatchQueue {
 }
 
 /// One watcher. To cancel it is to drop it.
-struct Watch {
+pub(crate) struct Watch {
     cursor: Cursor<Arc<Change>>,
     filter: Filter,
 }
 
 impl Watch {
-    /// The next change that passes the filter; `None` when `timeout` has passed without any.
-    fn next(&mut self, timeout: Duration) -> Result<Option<Arc<Change>>, RecvError> {
+    /// The next change that passes the filter; `None` when `timeout` has passed without any. Changes that do not
+    /// pass do not prolong it; one change at least is looked at, if it is there.
+    pub(crate) fn next(&mut self, timeout: Duration) -> Result<Option<Arc<Change>>, RecvError> {
         // Only what passes is cloned.
         let look = |change: &Arc<Change>| (self.filter)(change).then(|| Arc::clone(change));
+        // A timeout too long for the clock has no end.
+        let deadline = Instant::now().checked_add(timeout);
+        let mut left = timeout;
         loop {
-            match self.cursor.recv_timeout_with(timeout, look)? {
+            match self.cursor.recv_timeout_with(left, look)? {
                 Some(None) => {}
                 passed => return Ok(passed.flatten()),
+            }
+            if let Some(deadline) = deadline {
+                left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Ok(None);
+                }
             }
         }
     }

@@ -2,15 +2,16 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use crate::adapter::CloseGuard;
 use crate::adapter::{
     CatchPanic, Closeable, Counter, DeadLetter, DeadLettered, Fallback, Filter, FilterMap, Inspect, KeepOpen,
     Lossy, Map, MapOwned, Meter, Metered, Tee,
 };
 use crate::buffer::{Policy, Unbounded};
+use crate::contract::Never;
+use crate::contract::{SharedSink, Sink, WriteError};
 use crate::queue::{Batch, Queue, QueueOptions};
 use crate::retry::{Retry, RetryStrategy};
-use crate::sink::Never;
-use crate::{CloseGuard, SharedSink, Sink, WriteError};
 
 /// The combinators, on every sink.
 ///

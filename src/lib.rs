@@ -156,47 +156,38 @@
 pub mod adapter;
 mod broadcast;
 pub mod buffer;
-mod caught;
 pub mod channel;
-pub mod clock;
+mod contract;
 pub mod docs;
-mod ended;
-mod error;
 mod ext;
-mod gate;
 #[cfg(feature = "http")]
 pub mod http;
-#[cfg(feature = "futures")]
-mod immediate;
 mod leaf;
 mod lifecycle;
 pub mod log;
 #[cfg(feature = "metrics")]
 pub mod metrics;
-mod outlet;
 mod pipe;
 pub mod queue;
 pub mod retry;
-mod scope;
 pub mod sink;
-#[cfg(feature = "futures")]
-mod stream;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod trace;
+mod worker;
 
-pub use self::adapter::{CatchPanicError, Counter, DeadLetter, Meter, MeterSnapshot};
-pub use self::broadcast::{AddError, Broadcaster, Ended, EndedSink, SinkId, Subscription};
+pub use self::adapter::{CatchPanicError, CloseGuard, Counter, DeadLetter, Meter, MeterSnapshot};
+pub use self::broadcast::{AddError, Broadcaster, Subscription, SubscriptionIntoIter, WeakBroadcaster};
 pub use self::buffer::Buffer;
-pub use self::error::WriteError;
+pub use self::contract::{Never, SharedSink, Sink, WriteError};
 pub use self::ext::{SinkExt, WriteAllError};
 pub use self::lifecycle::{
-    CloseError, CloseGuard, Closing, FlushError, Flushing, PendingClose, PendingFlush,
+    CloseError, Closing, Ended, EndedSink, FlushError, Flushing, PendingClose, PendingFlush,
 };
 pub use self::log::Log;
 pub use self::queue::Queue;
-pub use self::scope::is_delivering;
-pub use self::sink::{Never, SharedSink, Sink};
+pub use self::sync::{SinkId, clock, is_delivering};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -18,9 +18,10 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use parking_lot::Mutex;
 
 use crate::adapter::Histograms;
-use crate::caught::{Payload, drop_caught};
+use crate::adapter::{Counter, Meter, MeterSnapshot};
+use crate::queue::Queue;
 use crate::queue::QueueStats;
-use crate::{Counter, Meter, MeterSnapshot, Queue};
+use crate::sync::caught::{Payload, drop_caught};
 
 const EVENTS: &str = "outflow_events_total";
 const SUCCESSES: &str = "outflow_successes_total";

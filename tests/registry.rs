@@ -87,6 +87,48 @@ fn both_receivers_get_what_the_registry_tells_all_of_it_in_order() {
     }
 }
 
+/// Anybody who may pull can make one.
+#[test]
+fn an_event_that_is_too_large_holds_up_none_behind_it() {
+    let Some(programs) = Programs::find() else { return };
+    let scratch = Scratch::new("registry-large");
+    let (webhook, recorder) = (Webhook::healthy(), Webhook::healthy());
+    let undelivered = scratch.join("undelivered.ndjson");
+    let relay = Relay::run(
+        Relay::command(&["--listen", "127.0.0.1:0", "--undelivered", &undelivered])
+            .args(["--to", &webhook.url("/")])
+            .env("REGISTRY_RELAY_TOKEN", TOKEN),
+    );
+    let registry = Registry::start(&programs, &scratch, relay.address, &recorder);
+    let skopeo = Skopeo { programs: &programs, registry: registry.address, scratch: scratch.path() };
+    let image = image(&scratch.path().join("image"), "image");
+    skopeo.copy(&format!("oci:{}:v1", image.display()), &skopeo.docker("library/image:v1"));
+
+    let pull = |agent: &str| {
+        let head = format!(
+            "GET /v2/library/image/manifests/v1 HTTP/1.0\r\nhost: registry\r\n\
+             accept: application/vnd.oci.image.manifest.v1+json\r\nuser-agent: {agent}\r\n\r\n"
+        );
+        assert_eq!(Client::connect(registry.address).request(&head, b"").status, 200);
+    };
+    pull(&"long ".repeat(14_000));
+    pull("behind");
+    for receiver in [&recorder, &webhook] {
+        wait_until("the last event arrives", || {
+            receiver.events().last().is_some_and(|event| event.contains("behind"))
+        });
+    }
+    let ended = relay.terminate();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let (large, others): (Vec<String>, Vec<String>) =
+        recorder.events().into_iter().partition(|event| event.len() > 70_000);
+    assert_eq!(webhook.events(), others);
+    let written = fs::read_to_string(&undelivered).unwrap();
+    let line: Value = serde_json::from_str(&written).unwrap();
+    let events = [serde_json::from_str::<Value>(&large[0]).unwrap()];
+    assert_eq!((line["envelope"]["events"].as_array().unwrap().as_slice(), large.len()), (&events[..], 1));
+}
+
 /// Every other request is refused before it is recorded; and once, in the middle of a request that is
 /// recorded, it goes down for a while.
 fn half_and_an_outage() -> impl Fn(usize, &service::Request) -> service::Reply {
@@ -254,7 +296,8 @@ impl Registry {
 fn config_of(address: SocketAddr, debug: SocketAddr, relay: SocketAddr, recorder: &Webhook) -> Value {
     json!({
         "version": "0.1",
-        "log": { "level": "warn" },
+        // Nobody reads what is on standard output, and a pipe holds less than a long `User-Agent`.
+        "log": { "level": "warn", "accesslog": { "disabled": true } },
         "storage": { "inmemory": {}, "delete": { "enabled": true } },
         "http": { "addr": address.to_string(), "debug": { "addr": debug.to_string() } },
         "notifications": { "endpoints": [

@@ -14,6 +14,8 @@ mod envelope;
 mod held;
 #[path = "../examples/registry_relay/lines.rs"]
 mod lines;
+#[path = "../examples/registry_relay/notes.rs"]
+mod notes;
 mod service;
 #[allow(dead_code, reason = "as `books`")]
 #[path = "../examples/registry_relay/undelivered.rs"]
@@ -32,6 +34,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use outflow::queue::Batch;
@@ -186,6 +190,7 @@ fn a_body_that_is_no_envelope_is_told_why_and_harms_nothing() {
     let relay = Relay::start(&["--to", &webhook.url("/")]);
     let mut client = relay.client();
     let second = r#"{"events":["#.len() + ONE.len() + 2;
+    let long = |head: &str, tail: &str| format!("{head}\"{}\"{tail}", "x".repeat(10_000)).into_bytes();
     for (body, reason) in [
         (b"".to_vec(), "an envelope is a JSON object".to_string()),
         (b"[]".to_vec(), "byte 1, an envelope is a JSON object".to_string()),
@@ -198,6 +203,8 @@ fn a_body_that_is_no_envelope_is_told_why_and_harms_nothing() {
         (br#"{"events":[{"id":"a.b","action":"push"}]}"#.to_vec(), r#"the event id "a.b""#.to_string()),
         (br#"{"events":[{"id":"a\nb","action":"push"}]}"#.to_vec(), r#"the event id "a\nb""#.to_string()),
         (b"{\"events\":[\xff]}".to_vec(), "byte 12, this is not UTF-8".to_string()),
+        (long(r#"{"events":"#, "}"), "invalid type: string".to_string()),
+        (long(r#"{"events":[{"action":"a","id":"#, "}]}"), "an event id has more than 256 bytes".to_string()),
         // A good event before it is not taken either.
         (format!(r#"{{"events":[{ONE},{{"id":"x"}}]}}"#).into_bytes(), format!("byte {}", second + 9)),
         ([&b"{\"events\":"[..], &b"[".repeat(60_000)].concat(), "byte".to_string()),
@@ -205,6 +212,7 @@ fn a_body_that_is_no_envelope_is_told_why_and_harms_nothing() {
         let answer = client.post(&[], &body);
         assert_eq!(answer.status, 400, "{answer:?}");
         assert!(answer.body.contains(&reason), "{reason:?} is not in {answer:?}");
+        assert!(answer.body.len() < 400, "it is no echo: {answer:?}");
     }
     assert_eq!(client.post(&[], envelope(&[TWO]).as_bytes()).status, 202, "over the same connection");
     assert_eq!(client.post(&[], envelope::<&str>(&[]).as_bytes()).status, 202, "an empty one is one");
@@ -213,14 +221,10 @@ fn a_body_that_is_no_envelope_is_told_why_and_harms_nothing() {
 }
 
 #[test]
-fn a_body_over_the_limit_is_refused_however_it_is_sent() {
+fn without_a_file_a_body_over_the_limit_is_refused_however_it_is_sent() {
     let webhook = Webhook::healthy();
     let relay = Relay::start(&["--max-body", "1000", "--to", &webhook.url("/")]);
-    let padded = |id: &str, length: usize| {
-        let envelope = envelope(&[event(id)]);
-        let padding = " ".repeat(length - envelope.len());
-        (envelope + &padding).into_bytes()
-    };
+    let padded = |id: &str, length: usize| padded(id, length).into_bytes();
     let fits = padded("fits", 1000);
     let over = padded("over", 1001);
 
@@ -250,13 +254,272 @@ fn a_body_over_the_limit_is_refused_however_it_is_sent() {
     assert_eq!(relay.client().post(&["content-encoding: gzip"], b"no gzip").status, 400);
     assert_eq!(relay.client().post(&["content-encoding: gzip"], &gzip(&fits)[..40]).status, 400, "cut short");
     assert_eq!(relay.client().post(&["content-encoding: br"], &fits).status, 415);
-    assert_eq!(relay.terminate().code, Some(0));
+    let ended = relay.terminate();
+    assert_eq!(ended.code, Some(0));
+    for said in
+        ["more than 1000 bytes: raise --max-body; a registry posts it again", "there is --undelivered"]
+    {
+        assert!(ended.stderr.contains(said), "{said:?} is not in {ended:?}");
+    }
     assert!(webhook.ids().iter().all(|id| id == "fits"), "{:?}", webhook.ids());
     assert_eq!(webhook.ids().len(), 6);
 }
 
 #[test]
-fn an_envelope_with_more_events_than_a_backlog_holds_is_refused() {
+fn what_cannot_be_relayed_is_written_down_and_holds_up_nothing() {
+    let scratch = Scratch::new("parked");
+    let file = scratch.join("undelivered.ndjson");
+    let webhook = Webhook::healthy();
+    let relay = Relay::start(&["--undelivered", &file, "--backlog", "3", "--to", &webhook.url("/")]);
+    let agent = "x".repeat(70_000);
+    let pull =
+        |id: &str| format!(r#"{{ "id":"{id}", "action":"pull","request":{{"useragent":"{agent} \""}} }}"#);
+    let large = |id: &str| envelope(&[pull(id)]);
+    let too_long = "the body has more than 65536 bytes: raise --max-body";
+
+    // As a registry does: the next when the last was taken.
+    let mut client = relay.client();
+    let mut answers = vec![
+        client.post(&[], large("large").as_bytes()),
+        client.post(&[], envelope(&[event("small")]).as_bytes()),
+        client.post(&["content-encoding: gzip"], &gzip(large("gzip").as_bytes())),
+        client.post(&[], envelope(&["a", "b", "c", "d"].map(event)).as_bytes()),
+        client.post(&[], b"{\"events\" : [{\"id\":\"a b\",\"action\":\"\\\\ \\\" \"}]}"),
+        client.post(&[], b"{\"events\":[\xff]}"),
+        client.post(&["content-encoding: gzip"], b"no gzip"),
+    ];
+    let content_type = format!("content-type: {MEDIA_TYPE}");
+    let chunks = chunked(large("chunked").as_bytes());
+    answers.push(client.post_with(&[&content_type, "transfer-encoding: chunked"], &chunks));
+    answers.push(client.post(&[], envelope(&[event("behind")]).as_bytes()));
+    for (number, answer) in answers.iter().enumerate() {
+        assert_eq!(answer.status, 202, "{number}: {answer:?}");
+    }
+    assert_eq!(answers[0].body, format!("this is not relayed, but written down: {too_long}\n"));
+    assert_eq!(answers[1].body, "");
+    webhook.wait_for_events(2);
+    assert_eq!(webhook.ids(), ["small", "behind"]);
+    assert_eq!(relay.metric("registry_relay_parked_total"), Some(7));
+    let ended = relay.terminate();
+    assert_eq!(ended.code, Some(0), "nothing is lost: {ended:?}");
+    for said in [
+        &format!("bytes that cannot be relayed are written to --undelivered: {too_long}"),
+        "written down: 7\n",
+    ] {
+        assert!(ended.stderr.contains(said), "{said:?} is not in {ended:?}");
+    }
+
+    let compact = |id: &str| {
+        let event = pull(id).replace("{ ", "{").replace(r#", "action""#, r#","action""#).replace(" }", "}");
+        format!(r#"{{"reason":"{too_long}","envelope":{}}}"#, envelope(&[event]))
+    };
+    let written = fs::read_to_string(&file).unwrap();
+    let lines: Vec<&str> = written.lines().collect();
+    assert_eq!(lines.len(), 7, "{lines:?}");
+    assert_eq!([lines[0], lines[1], lines[6]], [&*compact("large"), &compact("gzip"), &compact("chunked")]);
+    let events = envelope(&["a", "b", "c", "d"].map(event));
+    let too_many = "an envelope with more events than a backlog holds: raise --backlog";
+    assert_eq!(lines[2], format!(r#"{{"reason":"{too_many}","envelope":{events}}}"#));
+    let reason = r#"{"reason":"the event id \"a b\" is not visible ASCII without a full stop","#;
+    assert_eq!(lines[3], format!(r#"{reason}"envelope":{{"events":[{{"id":"a b","action":"\\ \" "}}]}}}}"#));
+    assert!(
+        lines[4].starts_with(r#"{"reason":"this is no envelope: at byte 12, this is not UTF-8","base64":""#)
+    );
+    assert_eq!(lines[5], r#"{"reason":"the body is not gzip","base64":"bm8gZ3ppcA=="}"#);
+    for line in &lines[4..6] {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let body = BASE64_STANDARD.decode(line["base64"].as_str().unwrap()).unwrap();
+        assert!([&b"{\"events\":[\xff]}"[..], b"no gzip"].contains(&&*body), "{body:?}");
+    }
+}
+
+#[test]
+fn of_what_is_too_large_only_what_is_wanted_is_written_down() {
+    let scratch = Scratch::new("unwanted");
+    let file = scratch.join("undelivered.ndjson");
+    let args = ["--undelivered", &file, "--max-body", "1000", "--only", "push", "--to", DEAD];
+    let relay = Relay::start(&[&args[..], &["--grace", "0s"]].concat());
+    let pull = padded("a", 2000).replace("push", "pull");
+    assert_eq!(relay.post(&pull).status, 202);
+    assert!(!fs::exists(&file).unwrap(), "nobody wants it");
+    assert_eq!(relay.post(&padded("b", 2000)).status, 202);
+    assert!(fs::read_to_string(&file).unwrap().contains(r#""id":"b""#));
+}
+
+/// Larger than any event of a registry.
+#[test]
+fn what_is_written_down_has_a_limit_and_takes_little_memory() {
+    let scratch = Scratch::new("largest");
+    let file = scratch.join("undelivered.ndjson");
+    let webhook = Webhook::healthy();
+    let relay = Relay::start(&["--undelivered", &file, "--client-timeout", "1m", "--to", &webhook.url("/")]);
+    let over = padded("over", (32 << 20) + 1);
+    let answer = relay.post(&over);
+    assert_eq!(answer.status, 413, "{answer:?}");
+    assert!(answer.body.contains("more than 33554432 bytes: raise --max-body"), "{answer:?}");
+    let answer = relay.client().post(&["content-encoding: gzip"], &gzip(over.as_bytes()));
+    assert_eq!(answer.status, 413, "{answer:?}");
+    assert!(!fs::exists(&file).unwrap());
+
+    let [head, tail] = [r#"{"events":[{"id":"a","action":"b","c":""#, r#""}]}"#];
+    let largest = [head, &"x".repeat((32 << 20) - head.len() - tail.len()), tail].concat();
+    let (address, posted) = (relay.address, largest.as_bytes());
+    thread::scope(|scope| {
+        let post = move || assert_eq!(Client::connect(address).post(&[], posted).status, 202);
+        (0..4).for_each(|_| _ = scope.spawn(post));
+    });
+    let memory = memory(&relay.process, "VmHWM");
+    assert!(memory < 192 << 20, "{memory}");
+    assert_eq!(relay.post(&envelope(&[event("behind")])).status, 202);
+    let ended = relay.terminate();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(
+        ended.stderr.contains("33554432 bytes: raise --max-body; a registry posts it again"),
+        "{ended:?}"
+    );
+    assert_eq!(webhook.ids(), ["behind"]);
+    let written = fs::read_to_string(&file).unwrap();
+    assert_eq!(written.lines().count(), 4);
+    assert!(written.lines().all(|line| line.ends_with(&format!(r#","envelope":{largest}}}"#))));
+}
+
+#[test]
+fn what_can_neither_be_relayed_nor_written_down_is_not_taken() {
+    let scratch = Scratch::new("not-parked");
+    let file = scratch.join("undelivered.ndjson");
+    let webhook = Webhook::healthy();
+    let args = ["--undelivered", &file, "--max-body", "1000", "--to", &webhook.url("/")];
+    let relay = with_short_files(&args);
+    let not_taken = |length: usize, why: &str| {
+        let answer = relay.post(&format!("{}{}", "[".repeat(length), "]".repeat(length)));
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{answer:?}");
+        assert!(answer.body.contains(why), "{why:?} is not in {answer:?}");
+    };
+    assert_eq!(relay.post("[1]").status, 202);
+    // A disk that is full, as it were.
+    not_taken(5000, "it cannot be written down: File too large");
+    assert_eq!(relay.post("[2]").status, 202);
+    let parked: Vec<String> = fs::read_to_string(&file).unwrap().lines().map(str::to_string).collect();
+    assert!(parked.len() == 2 && parked[0].ends_with(":[1]}") && parked[1].ends_with(":[2]}"), "{parked:?}");
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, "precious").unwrap();
+    not_taken(10, "none of what was not delivered");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+    fs::remove_file(&file).unwrap();
+    assert_eq!(relay.post("[3]").status, 202);
+    assert_eq!(relay.post(&envelope(&[event("behind")])).status, 202);
+    let ended = relay.terminate();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(
+        ended.stderr.contains("cannot be written down either, and are refused until they can"),
+        "{ended:?}"
+    );
+    assert!(ended.stderr.contains("and written down: 3\n"), "{ended:?}");
+    assert_eq!(webhook.ids(), ["behind"]);
+}
+
+#[test]
+fn what_a_run_has_left_is_appended_to() {
+    let scratch = Scratch::new("left");
+    let file = scratch.join("undelivered.ndjson");
+    let args = ["--undelivered", &file, "--grace", "0s", "--to", DEAD];
+    let run = |ids: &[&str]| {
+        let mut relay = Relay::start(&args);
+        let said = relay.process.wait_for_stderr("listening").unwrap().to_string();
+        ids.iter().for_each(|id| assert_eq!(relay.post(&envelope(&[event(id)])).status, 202));
+        assert_eq!(relay.terminate().code, Some(0));
+        said
+    };
+    assert!(!run(&["a", "b"]).contains("lines of before"));
+    assert!(run(&["c"]).contains(&format!("--undelivered {file} is there, with lines of before: 2;")));
+    let ids = ids_in(&file);
+    // What was being posted may be written after what was not.
+    assert_eq!((ids[..2].iter().map(String::as_str).collect(), &*ids[2]), (HashSet::from(["a", "b"]), "c"));
+
+    // The machine stopped in the middle of a line.
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, [&whole[..], br#"{"endpoint":"http"#].concat()).unwrap();
+    assert!(run(&["d"]).contains("lines of before: 4;"));
+    let lines: Vec<String> = fs::read_to_string(&file).unwrap().lines().map(str::to_string).collect();
+    assert_eq!(
+        lines.iter().map(|line| line.contains(r#""event":"#)).collect::<Vec<_>>(),
+        [true, true, true, false, true]
+    );
+    assert_eq!(lines[3], r#"{"endpoint":"http"#, "it stays, and nothing goes behind it");
+    // Before its first was there, or just when it was made.
+    for (torn, before) in [
+        (r#"{"endp"#, "lines of before: 1;"),
+        (r#"{"reason":"x"#, "lines of before: 1;"),
+        ("", "lines of before: 0;"),
+    ] {
+        fs::write(&file, torn).unwrap();
+        assert!(run(&["e"]).contains(before), "{torn:?}");
+        let lines = fs::read_to_string(&file).unwrap();
+        assert_eq!(id_of_line(lines.lines().last().unwrap()), "e", "{torn:?}");
+        assert_eq!(lines.lines().count(), if torn.is_empty() { 1 } else { 2 }, "{torn:?}");
+    }
+    // While one writes to it, another does not.
+    let relay = Relay::start(&args);
+    assert_eq!(relay.post("[]").status, 202);
+    let ended =
+        Running::start(&mut Relay::command(&[&args[..], &["--listen", "127.0.0.1:0"]].concat())).finish();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(
+        ended.stderr.contains("another process writes to it"),
+        "two would cut off each other's lines: {ended:?}"
+    );
+    assert_eq!(relay.terminate().code, Some(0));
+}
+
+/// The command of its page, with another program, file and endpoint.
+#[test]
+fn what_was_written_down_is_sent_again_by_the_command_of_the_page() {
+    let scratch = Scratch::new("replay");
+    let file = scratch.join("undelivered.ndjson");
+    let refusing = Webhook::start(|_, _| Refuse("422 Unprocessable Content"));
+    let args = ["--undelivered", &file, "--max-body", "1000", "--grace", "0s"];
+    let relay = Relay::start(&[&args[..], &["--to", &refusing.url("/"), "--to", DEAD]].concat());
+    assert_eq!(relay.post(&envelope(&[ONE, TWO])).status, 202);
+    assert_eq!(relay.post(&padded("large", 2000)).status, 202);
+    wait_until("it is refused", || fs::read_to_string(&file).unwrap().contains("answered 422"));
+    assert_eq!(relay.terminate().code, Some(0));
+    assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), 5);
+
+    let page = include_str!("../examples/registry_relay/main.rs");
+    let (_, command) = page.split_once("//! again=").expect("the page has the command");
+    let (command, _) = command.split_once("//! ```").unwrap();
+    let program = service::example("relay");
+    let webhook = Webhook::healthy();
+    let mut command = format!("again={}", command.replace("//! ", ""));
+    for (text, other) in [
+        ("cargo run --release --example relay --", program.to_str().unwrap()),
+        ("/var/lib/relay", scratch.path().to_str().unwrap()),
+        ("https://hooks.example:443", &refusing.url("")),
+        ("https://hooks.example/registry", &webhook.url("/")),
+    ] {
+        assert!(command.contains(text), "{text:?} is not in {command}");
+        command = command.replace(text, other);
+    }
+    let ended = Running::start(Command::new("sh").args(["-ec", &command])).finish();
+    assert_eq!(ended.code, Some(0), "{command}: {ended:?}");
+    // What came in, less its whitespace, and nothing twice: the other endpoint's is its own.
+    let one = ONE.replace(r#"a" : [1, 2"#, r#"a":[1,2"#);
+    let two = r#"{"id":"two","action":"pull","big":12345678901234567890123,"action2":"\u00e9 \"x\""}"#;
+    let mut events = webhook.events();
+    events.sort();
+    assert_eq!(events, [event("large"), one, two.to_string()]);
+    assert!(!fs::exists(&file).unwrap(), "it was moved away");
+}
+
+/// An envelope of so many bytes.
+fn padded(id: &str, length: usize) -> String {
+    let envelope = envelope(&[event(id)]);
+    let padding = " ".repeat(length - envelope.len());
+    envelope + &padding
+}
+
+#[test]
+fn without_a_file_an_envelope_with_more_events_than_a_backlog_holds_is_refused() {
     let relay = Relay::start(&["--backlog", "2", "--when-full", "drop-oldest", "--to", DEAD]);
     let answer = relay.post(&envelope(&["a", "b", "c"].map(event)));
     assert_eq!(answer.status, 413, "{answer:?}");
@@ -274,6 +537,10 @@ fn only_what_can_be_an_envelope_is_taken() {
         ("content-type: application/x-www-form-urlencoded", 415),
         ("content-type: application/json", 202),
         ("content-type: Application/JSON; charset=utf-8", 202),
+        // That of the registry's next version.
+        ("content-type: application/vnd.docker.distribution.events.v2+json", 202),
+        ("content-type: application/json-not", 415),
+        ("content-type: text/x+json", 415),
     ] {
         let headers = [&*length, content_type];
         let headers = if content_type.is_empty() { &headers[..1] } else { &headers[..] };
@@ -320,7 +587,10 @@ fn without_the_token_there_is_401() {
         200,
         "which whoever starts it asks for, and which tells nothing"
     );
-    assert_eq!(relay.terminate().code, Some(0));
+    let ended = relay.terminate();
+    assert_eq!(ended.code, Some(0));
+    let said = "what was posted is refused (401): bring the token, as Authorization: Bearer; a registry posts it again";
+    assert!(ended.stderr.contains(said), "{ended:?}");
     assert_eq!(webhook.ids(), ["two", "two"]);
 }
 
@@ -676,7 +946,7 @@ fn what_is_delivered_leaves_no_file() {
 }
 
 #[test]
-fn the_file_is_never_one_that_exists_nor_behind_a_link() {
+fn the_file_is_never_somebody_elses_nor_behind_a_link() {
     let scratch = Scratch::new("existing");
     let (file, target) = (scratch.join("undelivered.ndjson"), scratch.join("target"));
     let in_the_way: [(&str, &dyn Fn()); 4] = [
@@ -706,7 +976,7 @@ fn the_file_is_never_one_that_exists_nor_behind_a_link() {
                 ended
             };
             assert_eq!(ended.code, Some(1), "{what}: {ended:?}");
-            assert!(ended.stderr.contains("File exists"), "{what}: {ended:?}");
+            assert!(ended.stderr.contains("move it away, or name another file"), "{what}: {ended:?}");
             assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
             assert!(!fs::exists(scratch.join("nothing")).unwrap());
             match what {
@@ -750,7 +1020,7 @@ fn a_file_that_was_moved_away_or_removed_is_made_anew() {
     webhook.wait_for_requests(5);
     let ended = relay.terminate();
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.stderr.contains("1, and not written: File exists"), "{ended:?}");
+    assert!(ended.stderr.contains("1, and not written: the file that is there is none"), "{ended:?}");
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
     assert_eq!(ids_in(&moved), ["d"]);
 }
@@ -761,7 +1031,7 @@ fn no_line_goes_into_a_file_that_is_removed_meanwhile() {
     const LINES: usize = 3000;
     let scratch = Scratch::new("removed");
     let file = scratch.join("undelivered.ndjson");
-    let undelivered = Undelivered::at(file.as_ref()).unwrap();
+    let undelivered = Undelivered::at(file.as_ref()).unwrap().0;
     let mut ids: HashSet<String> = HashSet::new();
     thread::scope(|scope| {
         let writer = scope.spawn(|| {
@@ -790,13 +1060,7 @@ fn a_line_that_does_not_fit_leaves_nothing_behind() {
     let scratch = Scratch::new("disk-full");
     let file = scratch.join("undelivered.ndjson");
     let webhook = Webhook::start(|_, _| Refuse("422 Unprocessable Content"));
-    // No file may be longer than a few KiB, as if the disk were full.
-    let relay = Relay::command(&["--listen", "127.0.0.1:0", "--undelivered", &file, "--grace", "0s"]);
-    let mut command = Command::new("sh");
-    command.args(["-c", "trap '' XFSZ; ulimit -f 4; exec \"$0\" \"$@\""]);
-    command.arg(relay.get_program()).args(relay.get_args()).args(["--to", &webhook.url("/")]);
-    relay.get_envs().for_each(|(name, _)| _ = command.env_remove(name));
-    let relay = Relay::run(&mut command);
+    let relay = with_short_files(&["--undelivered", &file, "--grace", "0s", "--to", &webhook.url("/")]);
     assert_eq!(relay.post(&envelope(&[event("fits")])).status, 202);
     wait_until("it is written", || fs::exists(&file).unwrap() && ids_in(&file) == ["fits"]);
     let large = format!(r#"{{"id":"large","action":"push","padding":"{}"}}"#, "x".repeat(10_000));
@@ -807,6 +1071,16 @@ fn a_line_that_does_not_fit_leaves_nothing_behind() {
     assert!(ended.stderr.contains("not written: File too large"), "{ended:?}");
     assert_eq!(ids_in(&file), ["fits", "behind"], "whole lines, whatever did not fit between them");
     assert_eq!((ended.rows()[0].written, ended.rows()[0].lost), (2, 1), "{ended:?}");
+}
+
+/// No file of this relay can be longer than a few KiB, as if the disk were full.
+fn with_short_files(args: &[&str]) -> Relay {
+    let relay = Relay::command(&[&["--listen", "127.0.0.1:0"], args].concat());
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 4; exec \"$0\" \"$@\""]);
+    command.arg(relay.get_program()).args(relay.get_args());
+    relay.get_envs().for_each(|(name, _)| _ = command.env_remove(name));
+    Relay::run(&mut command)
 }
 
 #[test]
@@ -847,14 +1121,14 @@ fn no_line_goes_behind_one_that_could_not_be_cut_off() {
 
     let mut file = Failing { room: 10, ..Failing::default() };
     let mut lines = Lines::new(&mut file);
-    lines.write(b"one\n").unwrap();
-    assert_eq!(lines.write(b"too long\n").unwrap_err().kind(), ErrorKind::StorageFull);
+    lines.write(&[b"one\n"]).unwrap();
+    assert_eq!(lines.write(&[b"too long\n"]).unwrap_err().kind(), ErrorKind::StorageFull);
     for _ in 0..2 {
-        assert_eq!(lines.write(b"two\n").unwrap_err().kind(), ErrorKind::ReadOnlyFilesystem);
+        assert_eq!(lines.write(&[b"two\n"]).unwrap_err().kind(), ErrorKind::ReadOnlyFilesystem);
         assert_eq!(lines.sync().unwrap_err().kind(), ErrorKind::ReadOnlyFilesystem, "its end is no line");
     }
     lines.file().whole.set(true);
-    lines.write(b"three\n").unwrap();
+    lines.write(&[b"three\n"]).unwrap();
     lines.sync().unwrap();
     assert_eq!(file.bytes, b"one\nthree\n");
 }
@@ -1242,7 +1516,7 @@ fn metrics_say_where_every_event_is() {
 fn what_a_queue_leaves_that_ends_by_a_panic_is_written_and_not_dropped() {
     let scratch = Scratch::new("panic");
     for file in [Some(scratch.join("undelivered.ndjson")), None] {
-        let undelivered = file.as_ref().map(|file| Undelivered::at(file.as_ref()).unwrap());
+        let undelivered = file.as_ref().map(|file| Undelivered::at(file.as_ref()).unwrap().0);
         let books = Arc::new(Books::new("endpoint".to_string(), undelivered.as_ref()));
         let (go_on, told) = mpsc::channel();
         let told = Mutex::new(told);
@@ -1275,7 +1549,7 @@ fn what_a_queue_leaves_that_ends_by_a_panic_is_written_and_not_dropped() {
 fn what_was_taken_from_a_write_is_not_written_again_when_the_write_comes_back() {
     let scratch = Scratch::new("taken");
     let file = scratch.join("undelivered.ndjson");
-    let undelivered = Undelivered::at(file.as_ref()).unwrap();
+    let undelivered = Undelivered::at(file.as_ref()).unwrap().0;
     let books = Arc::new(Books::new("endpoint".to_string(), Some(&undelivered)));
     let (go_on, told) = mpsc::channel();
     let told = Mutex::new(told);

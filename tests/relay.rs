@@ -26,6 +26,9 @@ const SOON: Duration = Duration::from_secs(60);
 /// An endpoint where nobody listens: the port is reserved.
 const DEAD: &str = "http://127.0.0.1:1";
 
+/// What is relayed to endpoints where it does not matter what.
+const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/registry-notifications.ndjson");
+
 const ONE: &str = r#"{"id":"one","action":"push","size":1.50e2,"unheard-of":{"a" : [1, 2]}}"#;
 const TWO: &str = r#"{"id":"two","action":"pull"}"#;
 const THREE: &str = r#"{"id":"three","action":"delete"}"#;
@@ -115,6 +118,59 @@ fn a_malformed_line_is_named_and_the_good_ones_are_relayed() {
 }
 
 #[test]
+fn samples_go_to_no_endpoint_that_was_given() {
+    let webhook = Webhook::start(|_| "200 OK");
+    let url = webhook.url("", "/");
+    let piped = |text: &str| {
+        let mut run = relay(&["--timeout", "1m", "--to", &url]);
+        run.stdin(text.to_string());
+        let run = run.finish();
+        assert_eq!(run.code, Some(0), "{run:?}");
+        webhook.ids()
+    };
+    assert_eq!(piped(""), [""; 0]);
+    assert_eq!(piped(&format!("{{\"events\":[{ONE}]}}\n")), ["one"], "it relays what it is piped");
+
+    // With a terminal there is nothing to read.
+    if cfg!(target_os = "linux") {
+        let mut command = Command::new("script");
+        let command_line = format!("exec '{}' --to {url}", program().display());
+        command.args(["--quiet", "--return", "--command", &command_line, "/dev/null"]);
+        let run = Running::start(&mut command).finish();
+        assert_eq!(run.code, Some(1), "{run:?}");
+        assert!(run.shows("name a file of envelopes, or pipe them in"), "{run:?}");
+        assert_eq!(webhook.ids(), [""; 0]);
+    }
+}
+
+#[test]
+fn what_a_relay_service_wrote_down_is_replayed_as_it_came_in() {
+    let webhook = Webhook::start(|_| "200 OK");
+    let mut run = relay(&["--timeout", "1m", "--to", &webhook.url("", "/")]);
+    let lines = [
+        format!(r#"{{"endpoint":"{DEAD}","reason":"{DEAD} answered 422","event":{ONE}}}"#),
+        format!(r#"{{"reason":"the body has more than 10 bytes","envelope":{{"events":[{TWO},{THREE}]}}}}"#),
+        r#"{"reason":"this is no envelope","envelope":{"events":[{"id":"x"}]}}"#.to_string(),
+        r#"{"reason":"this is no envelope","base64":"bm9uZQ=="}"#.to_string(),
+        format!(r#"{{"endpoint":"{DEAD}","reason":"cut off","event":{{"id":"four"#),
+    ];
+    run.stdin(lines.join("\n"));
+    let run = run.finish();
+    assert_eq!(run.code, Some(1), "{run:?}");
+    let bodies: Vec<String> = webhook.requests().into_iter().map(|request| request.body).collect();
+    assert_eq!(bodies, [ONE, TWO, THREE].map(|event| format!(r#"{{"events":[{event}]}}"#)));
+    let third = r#"{"reason":"this is no envelope","envelope":{"events":[{"id":"x"}"#.len();
+    for said in [
+        format!("standard input:3:{third}: missing field `action`"),
+        "standard input:4:1: a body that was no JSON".to_string(),
+        format!("standard input:5:{}: EOF while parsing", lines[4].len()),
+        "malformed and not relayed: 3".to_string(),
+    ] {
+        assert!(run.stderr.contains(&said), "{said:?} is not in {run:?}");
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_named() {
     for file in ["/nonexistent/notifications.ndjson", env!("CARGO_TARGET_TMPDIR")] {
         let run = relay(&[file]).finish();
@@ -175,7 +231,7 @@ fn no_secret_of_an_endpoint_is_shown() {
         no_tls.url("s3cret@", "/s3cret").replace("http:", "https:"),
         format!("{DEAD}/s3cret").replace("//", "//s3cret@"),
     ];
-    let mut args = vec!["--backoff", "10ms", "--grace", "0s"];
+    let mut args = vec![SAMPLES, "--backoff", "10ms", "--grace", "0s"];
     urls.iter().for_each(|url| args.extend(["--to", url]));
     let mut run = relay(&args);
     run.wait_for_stderr(&format!("{DEAD}: 0/251 acknowledged, "));
@@ -204,7 +260,7 @@ fn a_redirect_is_not_followed() {
 #[test]
 fn ctrl_c_ends_it_within_the_grace_and_says_what_was_not_delivered() {
     let healthy = Webhook::start(|_| "200 OK");
-    let mut run = relay(&["--to", &healthy.url("", "/"), "--to", DEAD, "--grace", "500ms"]);
+    let mut run = relay(&[SAMPLES, "--to", &healthy.url("", "/"), "--to", DEAD, "--grace", "500ms"]);
     run.wait_for_stderr("251/251");
     run.interrupt();
     let begun = Instant::now();
@@ -234,7 +290,7 @@ fn ctrl_c_does_not_wait_for_standard_input() {
 
 #[test]
 fn a_second_ctrl_c_ends_it_at_once() {
-    let mut run = relay(&["--to", DEAD, "--grace", "1h"]);
+    let mut run = relay(&[SAMPLES, "--to", DEAD, "--grace", "1h"]);
     run.wait_for_stderr("acknowledged");
     run.interrupt();
     run.wait_for_stderr("closing");
@@ -278,24 +334,27 @@ struct Running {
     seen: String,
 }
 
-fn relay(args: &[&str]) -> Running {
+fn program() -> PathBuf {
     let test = env::current_exe().unwrap();
     let relay = test.ancestors().nth(2).unwrap().join("examples/relay");
     assert!(relay.exists(), "{} is missing: cargo build --example relay", relay.display());
-    let mut child = Command::new(relay)
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let (tell, stderr) = mpsc::channel();
-    thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line + "\n")));
-    Running { child, stderr, seen: String::new() }
+    relay
+}
+
+fn relay(args: &[&str]) -> Running {
+    Running::start(Command::new(program()).args(args))
 }
 
 impl Running {
+    fn start(command: &mut Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (tell, stderr) = mpsc::channel();
+        thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line + "\n")));
+        Self { child, stderr, seen: String::new() }
+    }
+
     fn stdin(&mut self, text: String) {
         self.child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     }

@@ -1,6 +1,7 @@
 //! What is told to `tracing`: each line of `docs::observability`, its level, target and fields; that a flood is
 //! a few lines whose counts add up; that nothing of an event, an error or a panic is told.
 
+#[path = "it/common/mod.rs"]
 mod common;
 
 use std::cell::{Cell, RefCell};

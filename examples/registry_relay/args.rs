@@ -74,7 +74,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "EVENTS", default_value = "100", value_parser = up_to(MOST_EVENTS))]
     pub(crate) batch: usize,
 
-    /// How many bytes an envelope may have, decompressed; at most 1 GiB
+    /// How many bytes an envelope may have that is relayed, decompressed; at most 1 GiB. A larger one is written to
+    /// --undelivered, up to 32 MiB
     #[arg(long, value_name = "BYTES", default_value = "65536", value_parser = up_to(LARGEST_BODY))]
     pub(crate) max_body: usize,
 
@@ -102,9 +103,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
     pub(crate) grace: Duration,
 
-    /// Writes what was not delivered to this file, one JSON object a line. It must not exist, and is made
-    /// when there is something to write, anew if it was moved away or removed. With it, events that an endpoint
-    /// refuses for good go there; without it they are tried again for ever
+    /// Writes what was not delivered to this file, one JSON object a line. It is made when there is something to
+    /// write, anew if it was moved away or removed; what an earlier run has left there stays. With it, events that
+    /// an endpoint refuses for good go there, and what is posted and cannot be relayed; without it the ones are
+    /// tried again for ever, and the others are refused, and posted again
     #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(no_url))]
     pub(crate) undelivered: Option<PathBuf>,
 

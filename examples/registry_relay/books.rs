@@ -2,10 +2,8 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use outflow::http::HttpError;
 use outflow::retry::Failure;
@@ -14,10 +12,8 @@ use parking_lot::Mutex;
 
 use crate::envelope::Event;
 use crate::held::InHand;
+use crate::notes::Notes;
 use crate::undelivered::Undelivered;
-
-/// How often an endpoint's failures are told.
-const BETWEEN_NOTES: Duration = Duration::from_secs(10);
 
 pub(crate) type PostError = CatchPanicError<HttpError>;
 
@@ -37,7 +33,7 @@ pub(crate) struct Books {
     written: AtomicU64,
     lost: AtomicU64,
     failed: Mutex<Option<io::Error>>,
-    notes: Mutex<Notes>,
+    notes: Notes,
 }
 
 /// What stands in the books.
@@ -55,13 +51,6 @@ pub(crate) struct Account {
     pub(crate) lost: u64,
 }
 
-/// How many failures nobody was told of, and when it is time again.
-#[derive(Default)]
-struct Notes {
-    untold: u64,
-    next: Option<Instant>,
-}
-
 impl Books {
     pub(crate) fn new(endpoint: String, file: Option<&Undelivered>) -> Self {
         Self {
@@ -75,7 +64,7 @@ impl Books {
             written: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             failed: Mutex::default(),
-            notes: Mutex::default(),
+            notes: Notes::default(),
         }
     }
 
@@ -153,16 +142,7 @@ impl Books {
 
     /// Tells of failures: of the first, and then of those since, once in a while.
     pub(crate) fn note(&self, failure: &Failure<'_, Vec<Event>, PostError>) {
-        let mut notes = self.notes.lock();
-        notes.untold += 1;
-        if notes.next.is_none_or(|next| Instant::now() >= next) {
-            let others = match mem::take(&mut notes.untold) {
-                1 => String::new(),
-                untold => format!(" (and {} failures before)", untold - 1),
-            };
-            crate::say(format_args!("{}{others}", failure.error));
-            notes.next = Some(Instant::now() + BETWEEN_NOTES);
-        }
+        self.notes.say(failure.error);
     }
 }
 

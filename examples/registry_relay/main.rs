@@ -34,13 +34,21 @@
 //! ```
 //!
 //! - It is answered 202 when it stands in every endpoint's queue. Nothing but queueing comes before that, so
-//!   that takes well under a millisecond, whatever the endpoints do. With any other answer nothing of the
-//!   envelope was taken: 400 with the reason when it is none, 413 when it is too large (decompressed, and
-//!   however it is sent), 503 with `Retry-After` when there is no room. A registry keeps what is not answered
-//!   2xx, and posts it again.
-//! - It goes out as it came in, with fields that nobody here knows, and numbers as they were written. While
-//!   several wait they go out together, up to `--batch` in an envelope; when an endpoint refuses such an
-//!   envelope for good, each of its events is sent alone.
+//!   that takes well under a millisecond, whatever the endpoints do. 503 with `Retry-After` says that there is no
+//!   room now, and that nothing of the envelope was taken: a registry keeps what is not answered 2xx, posts it
+//!   again, and until then nothing that comes after it.
+//! - So what cannot be relayed however often it is posted is written to `--undelivered`, whole, and answered 202,
+//!   with a line in the log: an envelope of more than `--max-body` bytes (decompressed, and however it is sent) or
+//!   with more events than `--backlog`, and what is no envelope. Only when it can be written: else that is 503, too.
+//!   What is so large that no event of a registry is, more than 32 MiB and `--max-body`, is answered 413, and so is
+//!   all that is too large without `--undelivered`, and what is no envelope 400: a registry that has one to post is
+//!   stuck with it, and one pull with a `User-Agent` of 70 KB makes one. The log says so, as it does of what is
+//!   wrong with every post alike, such as the token (401), the `Content-Type` (415: it is JSON, of any version), or
+//!   the name that a registry comes by (421): nothing is taken until that is right.
+//! - It goes out as it came in, with fields that nobody here knows, and numbers as they were written, as
+//!   `application/vnd.docker.distribution.events.v1+json` whatever version it came as. While several wait they go
+//!   out together, up to `--batch` in an envelope; when an endpoint refuses such an envelope for good, each of its
+//!   events is sent alone.
 //! - It is posted until it is answered 2xx, with a breaker, and as the endpoint's `Retry-After` says. With
 //!   `--undelivered`, one that is refused for good (any other 4xx, a redirect) goes into that file and blocks
 //!   no other; without, there is nowhere to put it, and it is tried again.
@@ -58,12 +66,37 @@
 //!
 //! Without a durable queue, which this does not have, a crash loses what was answered 2xx and is not
 //! delivered yet. SIGTERM does not: it stops listening, delivers for `--grace`, and writes what is left to
-//! `--undelivered`, 0600, never over a file that exists nor through a link, and made anew if it was moved away
-//! or removed. A line has the endpoint, the reason and the event; what was posted and not answered is there,
-//! too. The exit status is 0 when every event was delivered, or stands in the file, or was dropped as asked
-//! for, and 1 when one was lost, because the file could not be written or there was none, or when something
-//! had ended by itself: an endpoint's queue, or the server. To send them again:
-//! `jq -c '{events: [.event]}' FILE`, into `examples/relay`.
+//! `--undelivered`; what was posted and not answered is there, too. The exit status is 0 when every event was
+//! delivered, or stands in the file, or was dropped as asked for, and 1 when one was lost, because the file could
+//! not be written or there was none, or when something had ended by itself: an endpoint's queue, or the server.
+//!
+//! # What was not delivered
+//!
+//! `--undelivered` is made when there is something to write, 0600, and anew when it was moved away or removed. A
+//! file that an earlier run has left is appended to, and the start says how many lines it has. Nothing is written
+//! over another file, through a link, to another user's file, or to one that another relay writes to: then the
+//! relay does not start. A line is one of
+//!
+//! ```text
+//! {"endpoint":"https://hooks.example:443","reason":"...","event":{...}}   this endpoint did not get this event
+//! {"reason":"...","envelope":{...}}                                       this went to no endpoint
+//! {"reason":"...","base64":"..."}                                         the same, and it is no JSON
+//! ```
+//!
+//! `examples/relay` reads them. To send an endpoint what it did not get:
+//!
+//! ```text
+//! again=/var/lib/relay/again-$(date +%s).ndjson
+//! mv /var/lib/relay/undelivered.ndjson "$again"
+//! grep -e '^{"endpoint":"https://hooks.example:443"' -e '^{"reason":' "$again" |
+//!     cargo run --release --example relay -- --to https://hooks.example/registry
+//! ```
+//!
+//! It posts each until it is answered 2xx, so that what was refused is refused again unless the endpoint has been
+//! mended, and it does not sign, nor set `webhook-id`.
+//!
+//! The file has no limit: whoever may pull may have the registry post what fills a disk. When it is full, what
+//! would go there is not taken.
 //!
 //! # What it takes no harm from
 //!
@@ -81,7 +114,8 @@
 //! What waits is bounded by `--backlog` events for each endpoint, an event that waits for several being there
 //! once. With the defaults and a registry's events, of about 1 KiB, the process stays below 128 MiB. Whoever
 //! may post can make an event as large as `--max-body`, and it 3 GiB for an endpoint: lower both where that
-//! matters.
+//! matters. What is too large for that and written down is in memory one at a time: 100 MiB at most for what a
+//! registry makes of it, and 350 MiB for what was made to take much.
 //!
 //! # Under load
 //!
@@ -113,6 +147,7 @@ mod input;
 mod leg;
 mod lines;
 mod metrics;
+mod notes;
 mod one_by_one;
 #[path = "../relay/receiver.rs"]
 mod receiver;

@@ -38,6 +38,11 @@ impl Metrics {
             Unit::Count,
             "Events that an endpoint refused for good"
         );
+        describe_counter!(
+            "registry_relay_parked_total",
+            Unit::Count,
+            "Bodies that cannot be relayed and are written down"
+        );
         Ok(Self { handle, publisher: Publisher::new() })
     }
 
@@ -56,6 +61,7 @@ impl Metrics {
 
     pub(crate) fn render(&self, relay: &Relay) -> String {
         self.publisher.update();
+        counter!("registry_relay_parked_total").absolute(relay.parked());
         for leg in &relay.legs {
             let refused = counter!("registry_relay_refused_total", "endpoint" => leg.endpoint.to_string());
             refused.absolute(leg.tally().account.refused);

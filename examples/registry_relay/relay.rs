@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use outflow::metrics::Publisher;
 use outflow::{Broadcaster, Closing, Sink, SinkExt};
@@ -19,6 +20,8 @@ pub(crate) struct Relay {
     broadcaster: Broadcaster<Event>,
     pub(crate) legs: Vec<Leg>,
     file: Option<Undelivered>,
+    /// How many bodies stand in the file that could not be relayed.
+    parked: AtomicU64,
     args: Args,
     /// Held by who admits an envelope, so that all endpoints get all envelopes in one order, and the room
     /// that was seen is there: others only take events out.
@@ -59,13 +62,14 @@ impl Relay {
             .into_iter()
             .map(|endpoint| Leg::add(&broadcaster, endpoint, &args, secrets, file.as_ref(), publisher))
             .collect::<Result<_, _>>()?;
-        Ok(Self { broadcaster, legs, file, args, admission: Mutex::new(Admitting::Yes) })
+        let parked = AtomicU64::new(0);
+        Ok(Self { broadcaster, legs, file, parked, args, admission: Mutex::new(Admitting::Yes) })
     }
 
     /// Queues the events that are relayed, for every endpoint or for none. It waits for nobody but another
     /// admission, which does the same.
     pub(crate) fn admit(&self, events: Vec<Event>) -> Admission {
-        let events: Vec<Event> = events.into_iter().filter(|event| self.args.wants(event)).collect();
+        let events: Vec<Event> = events.into_iter().filter(|event| self.wants(event)).collect();
         if events.len() > self.args.backlog {
             return Admission::TooMany;
         }
@@ -91,6 +95,27 @@ impl Relay {
         }
     }
 
+    /// Whether this event is relayed.
+    pub(crate) fn wants(&self, event: &Event) -> bool {
+        self.args.wants(event)
+    }
+
+    /// Whether what cannot be relayed can be written down.
+    pub(crate) fn can_park(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Writes down what was posted and cannot be relayed.
+    pub(crate) fn park(&self, reason: &str, body: Vec<u8>) -> io::Result<()> {
+        self.file.as_ref().ok_or(io::ErrorKind::NotFound)?.park(reason, body)?;
+        self.parked.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(crate) fn parked(&self) -> u64 {
+        self.parked.load(Ordering::Relaxed)
+    }
+
     /// An endpoint whose queue has ended though nobody stopped it.
     pub(crate) fn broken(&self) -> Option<String> {
         self.legs.iter().find(|leg| leg.is_closed()).map(|leg| leg.endpoint.to_string())
@@ -114,5 +139,10 @@ impl Relay {
 }
 
 fn open(path: &Path) -> Result<Undelivered, String> {
-    Undelivered::at(path).map_err(|error| format!("--undelivered {}: {error}", path.display()))
+    let option = format!("--undelivered {}", path.display());
+    let (file, there) = Undelivered::at(path).map_err(|error| format!("{option}: {error}"))?;
+    if let Some(lines) = there {
+        crate::say(format_args!("{option} is there, with lines of before: {lines}; more go behind them"));
+    }
+    Ok(file)
 }

@@ -25,6 +25,9 @@ pub(crate) fn conclude(ended: &Ended) -> bool {
             complain(format!("not delivered to {}: {lost}{why}", leg.endpoint));
         }
     }
+    if let parked @ 1.. = ended.relay.parked() {
+        crate::say(format_args!("posted, but not relayed, and written down: {parked}"));
+    }
     if let Err(error) = &ended.server {
         complain(format!("the server did not last until its end: {error}"));
     }

@@ -16,7 +16,7 @@ use crate::service::Service;
 /// Posts real notifications to the service, as a registry does, and checks what arrives behind it.
 pub(crate) fn run(args: Args, secrets: Secrets) -> Result<ExitCode, Box<dyn Error>> {
     let receivers = [Receiver::start(Fault::Overloaded)?, Receiver::start(Fault::Outage)?];
-    let events: Vec<Event> = Input::open(None)?.collect::<Result<Vec<_>, _>>()?.concat();
+    let events: Vec<Event> = Input::samples()?.collect::<Result<Vec<_>, _>>()?.concat();
     let ids: Vec<String> = events.iter().map(|event| event.id.clone()).collect();
     receivers.iter().for_each(|receiver| receiver.go_down_at(ids.len() / 2));
 

@@ -60,7 +60,7 @@ impl Service {
         let metrics = Metrics::new()?;
         let relay = Arc::new(Relay::new(args, endpoints, &secrets, &metrics.publisher)?);
         runtime.spawn(metrics.clone().keep());
-        let door = Arc::new(Door { relay: Arc::clone(&relay), metrics, token: secrets.token, max_body });
+        let door = Arc::new(Door::new(Arc::clone(&relay), metrics, secrets.token, max_body));
         let (stop, stopped) = watch::channel(false);
         let server = runtime.spawn(server::serve(listener, door, max_connections, client_timeout, stopped));
         let server = runtime.spawn(async move {

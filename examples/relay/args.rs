@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::error::Error;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,16 +10,18 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use crate::endpoint::{is_like_a_url, shows_a_url};
+use crate::input::Input;
 
 /// Relays Docker Registry notifications to webhooks, losing none of them.
 ///
 /// Without `--to` it starts two webhook receivers of its own, one that fails a third of its requests and one
-/// that goes down for a second, and checks that every event reached both.
+/// that goes down for a second, and checks that every event reached both. Samples go to these alone.
 #[derive(Parser)]
 #[command(name = "relay")]
 pub(crate) struct Args {
-    /// Notification envelopes, one JSON object a line; `-` is standard input [default: 251 real ones]
-    pub(crate) file: Option<PathBuf>,
+    /// Notification envelopes, or what `registry_relay` did not deliver, one JSON object a line; `-` is standard
+    /// input [default: standard input, unless it is a terminal; without `--to` 251 samples, which no `--to` gets]
+    file: Option<PathBuf>,
 
     /// Posts to this endpoint, http or https; repeat it for more of them
     #[arg(long, value_name = "URL")]
@@ -56,6 +60,20 @@ impl Args {
                 let what = "a URL where none belongs: each endpoint is given with a --to of its own";
                 Self::command().error(ErrorKind::UnknownArgument, what).exit()
             }
+        }
+    }
+
+    /// What is to be relayed. The samples go to no endpoint that somebody gave.
+    pub(crate) fn input(&self) -> Result<Input, Box<dyn Error>> {
+        match &self.file {
+            Some(file) => Ok(Input::open(file)?),
+            None if self.to.is_empty() => Ok(Input::samples()?),
+            None if io::stdin().is_terminal() => {
+                Err("nothing to post to --to: name a file of envelopes, or pipe them in \
+                     (the samples go to receivers of its own, without --to)"
+                    .into())
+            }
+            None => Ok(Input::standard()),
         }
     }
 

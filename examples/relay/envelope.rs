@@ -50,6 +50,13 @@ pub(crate) struct Malformed {
     pub(crate) reason: String,
 }
 
+impl Malformed {
+    /// The same of a text in which this one begins at `offset`.
+    pub(crate) fn at(self, offset: usize) -> Self {
+        Self { column: offset + self.column, ..self }
+    }
+}
+
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow)]
@@ -74,14 +81,23 @@ struct Target {
 
 /// The events of an envelope: all of them, or what is wrong with the first that is not one.
 pub(crate) fn parse(text: &str) -> Result<Vec<Event>, Malformed> {
-    let envelope: Envelope<'_> = object("an envelope", text)?;
-    envelope.events.into_iter().map(|event| notification(text, event.get())).collect()
+    events(text)?.collect()
 }
 
-/// `event` is the part of `envelope` that is one.
-fn notification(envelope: &str, event: &str) -> Result<Event, Malformed> {
-    let begins_at = event.as_ptr().addr() - envelope.as_ptr().addr();
-    let located = |malformed: Malformed| Malformed { column: begins_at + malformed.column, ..malformed };
+/// As [`parse`], one after the other.
+pub(crate) fn events(text: &str) -> Result<impl Iterator<Item = Result<Event, Malformed>>, Malformed> {
+    let envelope: Envelope<'_> = object("an envelope", text)?;
+    Ok(envelope.events.into_iter().map(|event| notification(text, event.get())))
+}
+
+/// Where `part`, which is a part of `text`, begins in it.
+pub(crate) fn offset(text: &str, part: &str) -> usize {
+    part.as_ptr().addr() - text.as_ptr().addr()
+}
+
+/// `event` is the part of `text` that is one.
+pub(crate) fn notification(text: &str, event: &str) -> Result<Event, Malformed> {
+    let located = |malformed: Malformed| malformed.at(offset(text, event));
 
     let Head { id, action, target } = object("an event", event).map_err(located)?;
     for (name, value) in [("id", &id), ("action", &action)] {
@@ -110,11 +126,17 @@ where
     serde_json::from_str(text).map_err(|error| Malformed { column: error.column(), reason: reason(&error) })
 }
 
-/// Serde's own words, less its line and column: those are of the text that it was given.
+/// Serde's own words, less its line and column: those are of the text that it was given. They may show a string of
+/// it, however long, of which the beginning will do.
 fn reason(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" at line ") {
-        Some(end) => text[..end].to_string(),
+    const LONGEST: usize = 200;
+
+    let mut text = error.to_string();
+    if let Some(end) = text.rfind(" at line ") {
+        text.truncate(end);
+    }
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", &text[..end]),
         None => text,
     }
 }

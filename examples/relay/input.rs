@@ -1,4 +1,4 @@
-//! The envelopes to relay, one a line.
+//! What is to be relayed: envelopes, or what a relay did not deliver, one a line.
 
 use std::error::Error;
 use std::fmt;
@@ -7,10 +7,13 @@ use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::str;
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
 use crate::envelope::{self, Event, Malformed};
 
-/// 251 notifications of a real registry.
-const REAL_ONES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/registry-notifications.ndjson");
+/// 251 notifications of a real registry. They are for receivers of our own.
+const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/registry-notifications.ndjson");
 
 /// Iterates over the lines of a file or of standard input: the events of each, or what is wrong with it.
 pub(crate) struct Input {
@@ -20,17 +23,25 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    pub(crate) fn open(file: Option<&Path>) -> Result<Self, InputError> {
-        let file = file.unwrap_or(Path::new(REAL_ONES));
+    pub(crate) fn samples() -> Result<Self, InputError> {
+        Self::open(Path::new(SAMPLES))
+    }
+
+    /// `-` is standard input.
+    pub(crate) fn open(file: &Path) -> Result<Self, InputError> {
         if file == Path::new("-") {
-            let lines = Box::new(BufReader::new(io::stdin()));
-            return Ok(Self { name: "standard input".to_string(), lines, line: 0 });
+            return Ok(Self::standard());
         }
         let name = file.display().to_string();
         match File::open(file) {
             Ok(file) => Ok(Self { name, lines: Box::new(BufReader::new(file)), line: 0 }),
             Err(error) => Err(InputError::Unreadable { name, error }),
         }
+    }
+
+    pub(crate) fn standard() -> Self {
+        let lines = Box::new(BufReader::new(io::stdin()));
+        Self { name: "standard input".to_string(), lines, line: 0 }
     }
 
     /// The next line that is not blank, without its end.
@@ -61,7 +72,7 @@ impl Iterator for Input {
             }
         };
         let events = match str::from_utf8(&line) {
-            Ok(text) => envelope::parse(text),
+            Ok(text) => parse(text),
             Err(error) => {
                 Err(Malformed { column: error.valid_up_to() + 1, reason: "this is not UTF-8".to_string() })
             }
@@ -71,6 +82,34 @@ impl Iterator for Input {
             line: self.line,
             malformed,
         }))
+    }
+}
+
+/// What stands in the line of an event that a relay did not deliver, or of an envelope that it could not relay,
+/// and, of an envelope itself, only that.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    events: Option<&'a RawValue>,
+    event: Option<&'a RawValue>,
+    envelope: Option<&'a RawValue>,
+    base64: Option<&'a RawValue>,
+}
+
+/// The events of a line.
+fn parse(line: &str) -> Result<Vec<Event>, Malformed> {
+    // An array would be taken for a struct, too.
+    let parts = line.trim_ascii_start().starts_with('{').then(|| serde_json::from_str(line));
+    match parts {
+        Some(Ok(Line { events: None, event: Some(event), .. })) => {
+            Ok(vec![envelope::notification(line, event.get())?])
+        }
+        Some(Ok(Line { events: None, envelope: Some(inner), .. })) => envelope::parse(inner.get())
+            .map_err(|malformed| malformed.at(envelope::offset(line, inner.get()))),
+        Some(Ok(Line { events: None, base64: Some(_), .. })) => {
+            Err(Malformed { column: 1, reason: "a body that was no JSON: it has no events".to_string() })
+        }
+        _ => envelope::parse(line),
     }
 }
 

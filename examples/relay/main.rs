@@ -2,9 +2,13 @@
 //! becomes of the endpoints meanwhile.
 //!
 //! ```text
-//! cargo run --release --example relay                 # 251 real events, and two receivers of its own
-//! cargo run --release --example relay -- --to https://hooks.example/registry - < notifications.ndjson
+//! cargo run --release --example relay                 # 251 samples, to two receivers of its own
+//! cargo run --release --example relay -- --to https://hooks.example/registry < notifications.ndjson
 //! ```
+//!
+//! The samples are real notifications, but not of your registry: with `--to` what is relayed is what was given, a
+//! file or standard input. A line is an envelope as a registry posts it, or what `registry_relay` wrote down
+//! because it could not deliver it.
 //!
 //! An event passes from left to right; each queue has a thread of its own, and the sinks behind it run there:
 //!
@@ -145,7 +149,7 @@ fn main() -> ExitCode {
 
 fn relay(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let args = Arc::new(args);
-    let input = Input::open(args.file.as_deref())?;
+    let input = args.input()?;
     let receivers = match &args.to[..] {
         [] => vec![Receiver::start(Fault::Overloaded)?, Receiver::start(Fault::Outage)?],
         _ => Vec::new(),

@@ -2,8 +2,9 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::caught::panic_message;
-use crate::{Closing, Flushing, Sink, WriteError};
+use crate::contract::{Sink, WriteError};
+use crate::lifecycle::{Closing, Flushing};
+use crate::sync::caught::panic_message;
 
 /// Turns a panic of a sink into an error, with the event. Made by
 /// [`catch_panic`](crate::SinkExt::catch_panic).

@@ -1,7 +1,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::{Closing, Flushing, Sink, WriteError};
+use crate::contract::{Sink, WriteError};
+use crate::lifecycle::{Closing, Flushing};
 
 /// Refuses writes once it was closed, whatever its sink does. Made by
 /// [`closeable`](crate::SinkExt::closeable).

@@ -1,6 +1,7 @@
 use std::fmt;
 
-use crate::{Closing, Flushing, Sink, WriteError};
+use crate::contract::{Sink, WriteError};
+use crate::lifecycle::{Closing, Flushing};
 
 /// An event that could not be delivered, and why: what a dead letter sink is written.
 ///

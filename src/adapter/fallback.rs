@@ -1,6 +1,7 @@
 use std::fmt;
 
-use crate::{Closing, Flushing, Sink, WriteError};
+use crate::contract::{Sink, WriteError};
+use crate::lifecycle::{Closing, Flushing};
 
 /// Writes to another sink what one fails or refuses. Made by [`fallback`](crate::SinkExt::fallback).
 ///

@@ -1,6 +1,7 @@
 use std::fmt;
 
-use crate::{Closing, Flushing, Sink, WriteError};
+use crate::contract::{Sink, WriteError};
+use crate::lifecycle::{Closing, Flushing};
 
 /// Writes the events that a predicate holds for. Made by [`filter`](crate::SinkExt::filter).
 ///

@@ -1,7 +1,8 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::{Closing, Flushing, Sink, WriteError};
+use crate::contract::{Sink, WriteError};
+use crate::lifecycle::{Closing, Flushing};
 
 /// Writes what a closure makes of an event, if it makes something. Made by
 /// [`filter_map`](crate::SinkExt::filter_map).

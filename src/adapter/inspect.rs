@@ -1,6 +1,7 @@
 use std::fmt;
 
-use crate::{Closing, Flushing, Sink, WriteError};
+use crate::contract::{Sink, WriteError};
+use crate::lifecycle::{Closing, Flushing};
 
 /// Calls a closure before each write. Made by [`inspect`](crate::SinkExt::inspect).
 ///

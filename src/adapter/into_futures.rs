@@ -4,8 +4,9 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use crate::sink::{ImmediateSink, Never, refused};
-use crate::{CloseError, Closing, FlushError, Flushing};
+use crate::contract::{Never, refused};
+use crate::lifecycle::{CloseError, Closing, FlushError, Flushing};
+use crate::sink::ImmediateSink;
 
 /// A `futures::Sink`, of a sink whose writes never wait. Made by
 /// [`into_futures`](crate::SinkExt::into_futures).

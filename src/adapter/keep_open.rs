@@ -1,6 +1,7 @@
 use std::fmt;
 
-use crate::{Closing, Flushing, Sink, WriteError};
+use crate::contract::{Sink, WriteError};
+use crate::lifecycle::{Closing, Flushing};
 
 /// Passes everything on but `close`. Made by [`keep_open`](crate::SinkExt::keep_open).
 ///

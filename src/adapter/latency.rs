@@ -3,7 +3,7 @@ use std::marker::PhantomData;
 #[cfg(feature = "metrics")]
 use std::{sync::OnceLock, time::Instant};
 
-use crate::WriteError;
+use crate::contract::WriteError;
 
 /// How long metered writes take, if somebody asked: see `Publisher::latency`. Without the feature `metrics`
 /// nobody can, and this is empty.
@@ -57,7 +57,7 @@ impl Stopwatch<'_> {
                 Err(WriteError::Closed(_)) => return,
             };
             let took = begun.elapsed();
-            crate::caught::run_caught(|| histogram.record(took));
+            crate::sync::caught::run_caught(|| histogram.record(took));
         }
     }
 }

@@ -3,7 +3,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Closing, Flushing, Sink, WriteError, trace};
+use crate::contract::{Sink, WriteError};
+use crate::lifecycle::{Closing, Flushing};
+use crate::trace;
 
 /// A count that can be read from anywhere. Clones share it.
 ///

@@ -3,7 +3,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::latency::Latency;
-use crate::{Closing, Flushing, Sink, WriteError};
+use crate::contract::{Sink, WriteError};
+use crate::lifecycle::{Closing, Flushing};
 
 /// Counts the writes of the sinks that were made [`metered`](crate::SinkExt::metered) with it. Cheap to
 /// clone, readable from anywhere.

@@ -4,11 +4,14 @@
 //! downstream does; a panic in a closure goes on to the writer.
 
 mod catch_panic;
+mod close_guard;
 mod closeable;
 mod dead_letter;
 mod fallback;
 mod filter;
 mod filter_map;
+#[cfg(feature = "futures")]
+mod immediate;
 mod inspect;
 #[cfg(feature = "futures")]
 mod into_futures;
@@ -21,11 +24,14 @@ mod metered;
 mod tee;
 
 pub use self::catch_panic::{CatchPanic, CatchPanicError};
+pub use self::close_guard::CloseGuard;
 pub use self::closeable::Closeable;
 pub use self::dead_letter::{DeadLetter, DeadLettered};
 pub use self::fallback::Fallback;
 pub use self::filter::Filter;
 pub use self::filter_map::FilterMap;
+#[cfg(feature = "futures")]
+pub use self::immediate::ImmediateSink;
 pub use self::inspect::Inspect;
 #[cfg(feature = "futures")]
 pub use self::into_futures::{IntoFutures, IntoFuturesError};

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use crate::caught::drop_caught;
-use crate::gate::Gate;
+use crate::contract::{Never, refused};
+use crate::contract::{Sink, WriteError};
 use crate::lifecycle::completion::Completion;
 use crate::lifecycle::join;
-use crate::scope::Scope;
-use crate::sink::{Never, refused};
-use crate::{CloseError, Closing, Flushing, Sink, WriteError};
+use crate::lifecycle::{CloseError, Closing, Flushing};
+use crate::sync::caught::drop_caught;
+use crate::sync::gate::Gate;
+use crate::sync::scope::Scope;
 
 /// Writes every event to two sinks. Made by [`tee`](crate::SinkExt::tee).
 ///
@@ -58,13 +59,13 @@ pub struct Tee<S, T> {
     closing: OnceLock<Closing>,
     /// Shut when both sides are closed: a write that finds it shut is refused by both, and misses nothing.
     gate: Gate<Pass>,
-    left: Arc<Completion<CloseError>>,
+    left: Arc<Completion>,
     scope: Scope,
 }
 
 /// Dropped when the last write has left that may have reached one side and not the other.
 struct Pass {
-    left: Arc<Completion<CloseError>>,
+    left: Arc<Completion>,
 }
 
 impl Drop for Pass {

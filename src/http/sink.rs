@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::client::Client;
 use super::request::Requests;
 use super::{HttpError, HttpSinkBuilder};
-use crate::scope::Scope;
-use crate::{Closing, Flushing, Sink, WriteError};
+use crate::contract::{Sink, WriteError};
+use crate::lifecycle::{Closing, Flushing};
+use crate::sync::scope::Scope;
 
 /// Posts each event to one endpoint. Made by [`post`](HttpSink::post); the [module](super) tells how it goes.
 ///

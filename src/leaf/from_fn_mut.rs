@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::ReentrantMutex;
 
-use crate::{Closing, Flushing, Sink, WriteError};
+use crate::contract::{Sink, WriteError};
+use crate::lifecycle::{Closing, Flushing};
 
 /// A sink that calls a closure that changes something, one event at a time. Made by [`from_fn_mut`].
 ///

@@ -1,16 +1,18 @@
-use std::cell::Cell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
-use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
-use super::completion::{Abort, Completion, Left, Node, Waited};
-use super::{Answer, CloseError, Task, deadline};
-use crate::caught::panic_message;
-use crate::{SinkId, trace};
+use super::completion::{Abort, Completion, Waited};
+use super::deadline;
+use super::error::CloseError;
+use super::graph::Remaining;
+use super::maybe_done::MaybeDone;
+use super::task::Task;
+use crate::sync::caught::panic_message;
+use crate::trace;
 
 /// The answer of [`Sink::close`](crate::Sink::close): the close has begun, and this waits for it.
 ///
@@ -36,15 +38,15 @@ use crate::{SinkId, trace};
 /// ```
 #[must_use = "the close has begun, but nothing waits for it: what is not delivered when the process ends is lost"]
 #[derive(Clone)]
-pub struct Closing(pub(crate) Answer<CloseError>, Task);
+pub struct Closing(pub(crate) MaybeDone, Task);
 
 impl Closing {
-    pub(crate) fn of(answer: Answer<CloseError>) -> Self {
+    pub(crate) fn of(answer: MaybeDone) -> Self {
         Self(answer, Task::default())
     }
 
-    pub(crate) fn pending_on(completion: &Arc<Completion<CloseError>>) -> Self {
-        Self::of(Answer::Pending(Arc::clone(completion)))
+    pub(crate) fn pending_on(completion: &Arc<Completion>) -> Self {
+        Self::of(MaybeDone::Pending(Arc::clone(completion)))
     }
 
     /// A close that is through.
@@ -55,7 +57,7 @@ impl Closing {
     /// assert!(outflow::Closing::done().is_done());
     /// ```
     pub fn done() -> Self {
-        Self::of(Answer::Told(Ok(())))
+        Self::of(MaybeDone::Done(Ok(())))
     }
 
     /// A close that is through, but did not deliver everything.
@@ -69,7 +71,7 @@ impl Closing {
     /// assert!(closing.wait().is_err());
     /// ```
     pub fn failed(error: CloseError) -> Self {
-        Self::of(Answer::Told(Err(error)))
+        Self::of(MaybeDone::Done(Err(error)))
     }
 
     /// One that is through when all of `closings` are. Their errors are put together.
@@ -87,7 +89,7 @@ impl Closing {
     where
         I: IntoIterator<Item = Self>,
     {
-        Self::of(Answer::all(closings.into_iter().map(|closing| closing.0).collect()))
+        Self::of(MaybeDone::all(closings.into_iter().map(|closing| closing.0).collect()))
     }
 
     /// A close that is under way, for the author of a sink that has something to drain: what waits for it,
@@ -206,7 +208,7 @@ impl Closing {
     /// assert!(closing.is_done());
     /// ```
     pub fn is_done(&self) -> bool {
-        self.0.outcome().is_some()
+        self.0.is_done()
     }
 
     /// `None` when the time was up.
@@ -215,7 +217,7 @@ impl Closing {
         loop {
             match self.0.wait(slow.sooner(deadline)) {
                 Waited::Done(outcome) => return Some(outcome),
-                Waited::TimedOut if slow.tell(deadline, || self.left()) => {}
+                Waited::TimedOut if slow.tell(deadline, || self.remaining()) => {}
                 Waited::TimedOut => return None,
                 Waited::WouldDeadlock => return Some(Err(CloseError::WouldDeadlock)),
             }
@@ -223,24 +225,19 @@ impl Closing {
     }
 
     /// What there still is to deliver, in every queue that the drain goes through.
-    fn left(&self) -> Left {
-        let mut left = Left::default();
-        if let Answer::Pending(completion) = &self.0 {
-            completion.count_left(&mut left);
+    fn remaining(&self) -> Remaining {
+        match &self.0 {
+            MaybeDone::Pending(completion) => Remaining::of(completion),
+            MaybeDone::Done(_) => Remaining::default(),
         }
-        left
     }
 
+    /// With `f` of the outcome.
     pub(crate) fn map<F>(&self, f: F) -> Self
     where
         F: FnOnce(Result<(), CloseError>) -> Result<(), CloseError> + Send + 'static,
     {
         Self::of(self.0.map(f))
-    }
-
-    /// The same, with a sink's name to its error.
-    pub(crate) fn of_sink(&self, id: SinkId) -> Self {
-        self.map(move |outcome| outcome.map_err(|error| error.of_sink(id)))
     }
 }
 
@@ -254,19 +251,19 @@ impl std::future::Future for Closing {
     ) -> std::task::Poll<Self::Output> {
         let Self(answer, task) = self.get_mut();
         match answer {
-            Answer::Told(outcome) => std::task::Poll::Ready(outcome.clone()),
-            Answer::Pending(completion) => completion.poll(task, context),
+            MaybeDone::Done(outcome) => std::task::Poll::Ready(outcome.clone()),
+            MaybeDone::Pending(completion) => completion.poll(task, context),
         }
     }
 }
 
 impl fmt::Debug for Closing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let left = self.left();
+        let remaining = self.remaining();
         f.debug_struct("Closing")
             .field("outcome", &self.0.outcome())
-            .field("pending", &left.pending)
-            .field("in_flight", &left.in_flight)
+            .field("pending", &remaining.pending)
+            .field("in_flight", &remaining.in_flight)
             .finish()
     }
 }
@@ -286,7 +283,7 @@ impl fmt::Debug for Closing {
 /// ```
 #[must_use = "dropping it ends the close with `CloseError::Abandoned`"]
 pub struct PendingClose {
-    completion: Arc<Completion<CloseError>>,
+    completion: Arc<Completion>,
 }
 
 impl PendingClose {
@@ -305,11 +302,11 @@ impl PendingClose {
         self.completion.complete(outcome);
     }
 
-    /// Sets what an abort calls, on its own thread, to give up what is left. What `hook` answers is the
-    /// outcome of the close, for which every abort waits, but for one that the hook itself calls; a panic in it is
-    /// told as one. Called at most once, and not at all once the close is through. Set it before the closing is handed
-    /// out: an abort that has begun does not see it. Without a hook an abort gives the drain 100 ms to end by itself and then tells
-    /// [`CloseError::Aborted`].
+    /// Sets what an abort calls, on its own thread, to shed what is left. What `hook` returns is the outcome of the
+    /// close; a panic in it is one, too. It is called at most once, and not at all once the close is done. Set it
+    /// before the closing is handed out: an abort that has begun does not see it. Without a hook an abort gives the
+    /// drain 100 ms to end by itself, and then it ends with [`CloseError::Aborted`]; so does an abort beside another
+    /// one whose hook takes longer than that.
     ///
     /// # Examples
     ///
@@ -324,10 +321,8 @@ impl PendingClose {
     where
         F: FnOnce() -> Result<(), CloseError> + Send + 'static,
     {
-        let hook: Hook = Box::new(hook);
         self.completion.set_aborter(Arc::new(HookAbort {
-            state: Mutex::new(HookState::Ready(hook)),
-            changed: Condvar::new(),
+            hook: Mutex::new(Some(Box::new(hook))),
             completion: Arc::downgrade(&self.completion),
         }));
     }
@@ -347,60 +342,19 @@ impl fmt::Debug for PendingClose {
 
 type Hook = Box<dyn FnOnce() -> Result<(), CloseError> + Send>;
 
-thread_local! {
-    static IN_HOOK: Cell<bool> = const { Cell::new(false) };
-}
-
 struct HookAbort {
-    state: Mutex<HookState>,
-    changed: Condvar,
-    completion: Weak<Completion<CloseError>>,
-}
-
-enum HookState {
-    Ready(Hook),
-    Called(ThreadId),
-    /// It has answered, and the outcome is told.
-    Over,
+    hook: Mutex<Option<Hook>>,
+    completion: Weak<Completion>,
 }
 
 impl Abort for HookAbort {
     fn begin(&self) {
-        let mut state = self.state.lock();
-        if !matches!(*state, HookState::Ready(_)) {
-            return;
-        }
-        let called = std::mem::replace(&mut *state, HookState::Called(thread::current().id()));
-        drop(state);
-        if let (HookState::Ready(hook), Some(completion)) = (called, self.completion.upgrade()) {
-            let outer = IN_HOOK.try_with(|inside| inside.replace(true));
+        let hook = self.hook.lock().take();
+        if let (Some(hook), Some(completion)) = (hook, self.completion.upgrade()) {
             completion.complete(catch_unwind(AssertUnwindSafe(hook)).unwrap_or_else(|panic| {
                 Err(CloseError::Panicked { message: panic_message(panic), events: 0 })
             }));
-            if let Ok(outer) = outer {
-                let _ = IN_HOOK.try_with(|inside| inside.set(outer));
-            }
         }
-        *self.state.lock() = HookState::Over;
-        self.changed.notify_all();
-    }
-
-    /// The outcome is the hook's to tell, so another abort waits for it as the one does that calls it: but not one
-    /// that a hook calls, since two that abort each other would wait for ever.
-    fn settle(&self, deadline: Instant) {
-        let in_hook = IN_HOOK.try_with(Cell::get).unwrap_or(true);
-        let mut state = self.state.lock();
-        while matches!(*state, HookState::Called(thread) if thread != thread::current().id()) {
-            if !in_hook {
-                self.changed.wait(&mut state);
-            } else if self.changed.wait_until(&mut state, deadline).timed_out() {
-                return;
-            }
-        }
-    }
-
-    fn tells_itself(&self) -> bool {
-        matches!(*self.state.lock(), HookState::Called(_))
     }
 }
 

@@ -1,166 +1,157 @@
-//! What `Closing` and `Flushing` are made of: an outcome that is told once and to everybody.
+//! What `Closing` and `Flushing` are made of: an outcome that is set once and that every waiter gets.
 //!
-//! Completions form a graph: a queue's close awaits its downstream's, a broadcaster's awaits those of all
-//! its sinks. The graph says who has to be aborted, and whether a thread is about to wait for itself:
-//! every completion names the scopes (see `Scope`) that must be left before it can be told, and a thread
-//! inside one of them must not wait for it nor for anything that awaits it.
+//! Completions form a graph: a queue's close awaits its downstream's, a broadcaster's those of all its sinks. A
+//! completion holds what it awaits; what it awaits knows it by a `Weak` and so keeps nothing alive that nobody looks
+//! at any more. The walks through the graph are in [`graph`](super::graph).
 //!
-//! # Why no wake-up is lost and no wait is endless
+//! # Why no wake-up is lost
 //!
-//! - An outcome is set under the lock that a waiter holds when it looks, and `changed` is notified after.
-//! - A waiter inside a scope walks the graph without its own lock, so that an edge may be added while it
-//!   walks. `link` adds the edge first and then counts `nudges` up, at every completion that it may
-//!   concern. The waiter reads `nudges` before it walks and sleeps only if it has not moved since.
-//! - Edges never form a cycle: `link` refuses one that would, under one lock for all edges. Two queues that
-//!   drain into each other are each through when the rest is.
-//! - Callbacks run, and what the graph held is dropped, without any lock held. One callback tells the next
-//!   completion, and so on upwards; where that goes deep, the rest waits until the stack is short again.
+//! - An outcome is set under the lock under which a waiter looks for it, and `changed` is notified after.
+//! - A completion that is made of others is [checked](Completion::check) after it has registered with all of them,
+//!   and once more by each of them after that one's outcome is set. The last of these checks finds all of them done.
+//! - A waiter inside a scope walks the graph without its own lock, so that an edge may be added meanwhile. It counts
+//!   itself in `SCOPED_WAITERS` before it walks and reads `notified` before that; whoever adds an edge does that first,
+//!   then looks at `SCOPED_WAITERS`, and if there is one counts `notified` up wherever the edge may matter. Locks order
+//!   the four: either the walk sees the edge, or the waiter's own count is seen and it walks again.
+//!
+//! # Locks
+//!
+//! A completion's lock may be taken while that of one that awaits it is held, never the other way round; edges never
+//! form a ring (see [`link`](super::graph::link)). No user's code runs under a lock.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{HashSet, VecDeque};
-use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::{self, ThreadId};
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::deferred;
+use super::error::CloseError;
+use super::graph::{self, Remaining};
+use super::maybe_done::MaybeDone;
 #[cfg(feature = "futures")]
 use super::task::{Sleepers, Task};
-use crate::caught::drop_caught;
-use crate::scope::Scope;
+use crate::sync::caught::drop_caught;
+use crate::sync::scope::Scope;
 
-pub(crate) type Outcome<X> = Result<(), X>;
-
-/// What the two lifecycle errors have in common.
-pub(crate) trait LifecycleError: Clone + Send + Sync + 'static {
-    #[cfg(feature = "futures")]
-    fn would_deadlock() -> Self;
-    /// It was aborted and does not know what was left.
-    fn aborted() -> Self;
-    /// Several errors as one; there is at least one.
-    fn join(errors: Vec<Self>) -> Self;
-}
+pub(crate) type Outcome = Result<(), CloseError>;
 
 /// What ends a drain before its time.
 pub(crate) trait Abort: Send + Sync {
-    /// Closes what is downstream, wakes what waits, spills what is left. Waits for nothing.
+    /// Closes what is downstream, wakes what waits, sheds what is left. Waits for nothing.
     fn begin(&self);
 
-    /// Gives what is under way until `deadline` and then tells the outcome.
-    fn settle(&self, deadline: Instant);
+    /// Gives what is under way until `deadline`, and then completes.
+    fn settle(&self, _deadline: Instant) {}
 
-    /// Whether the outcome is told by a call that this thread is in the middle of.
-    fn tells_itself(&self) -> bool {
+    /// Whether a call that this thread is in the middle of will complete.
+    fn is_under_way_here(&self) -> bool {
         false
     }
 
     /// Adds what the drain still has to deliver.
-    fn count_left(&self, _left: &mut Left) {}
+    fn count_remaining(&self, _remaining: &mut Remaining) {}
 }
 
-/// What a drain still has to deliver, in all the queues that it goes through.
-#[derive(Default)]
-pub(crate) struct Left {
-    pub(crate) pending: u64,
-    pub(crate) in_flight: u64,
-    /// How many queues have something left.
-    pub(crate) queues: u64,
-    /// The name of the one that has the most.
-    pub(crate) longest: Option<String>,
-    most: u64,
-    seen: Vec<Arc<dyn Node>>,
-}
-
-impl Left {
-    pub(crate) fn add(&mut self, queue: Option<&str>, pending: u64, in_flight: u64) {
-        let left = pending + in_flight;
-        if left == 0 {
-            return;
-        }
-        self.pending += pending;
-        self.in_flight += in_flight;
-        self.queues += 1;
-        if left > self.most {
-            self.most = left;
-            self.longest = queue.map(str::to_owned);
-        }
-    }
-}
-
-/// A completion of either kind, as the graph sees it.
-pub(crate) trait Node: Send + Sync {
-    fn is_done(&self) -> bool;
-    fn scopes(&self) -> &[Scope];
-    fn awaited(&self) -> Vec<Edge>;
-    fn dependents(&self) -> Vec<Weak<dyn Node>>;
-    fn add_dependent(&self, dependent: Weak<dyn Node>);
-    fn nudge(&self);
-    /// Begins an abort of this one, and not of those that it awaits.
-    fn begin_abort_here(&self);
-    fn settle_abort(&self, deadline: Instant);
-    fn count_left(&self, left: &mut Left);
+pub(crate) struct Completion {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// What every thread must have left before this can complete: see `Scope`.
+    pub(super) scopes: Vec<Scope>,
 }
 
 #[derive(Clone)]
 pub(crate) struct Edge {
-    to: Arc<dyn Node>,
+    pub(super) to: Arc<Completion>,
     /// Whether an abort goes along it. It does not reach into a spill.
-    aborts: bool,
+    pub(super) aborts: bool,
 }
 
-pub(crate) struct Completion<X> {
-    state: Mutex<State<X>>,
-    changed: Condvar,
-    scopes: Vec<Scope>,
-}
-
-type Then<X> = Box<dyn FnOnce(&Outcome<X>) + Send>;
-
-struct State<X> {
-    outcome: Option<Outcome<X>>,
-    then: Vec<Then<X>>,
+#[derive(Default)]
+struct State {
+    outcome: Option<Outcome>,
+    gather: Option<Gather>,
+    then: Vec<Then>,
     awaits: Vec<Edge>,
-    dependents: Vec<Weak<dyn Node>>,
+    dependents: Vec<Weak<Completion>>,
+    /// How many dependents there may be before those that are gone are removed.
+    prune_at: usize,
     aborter: Option<Arc<dyn Abort>>,
-    /// Those that are about to begin an abort.
+    /// The threads that are in the aborter's `begin`.
     aborting: Vec<ThreadId>,
-    nudges: u64,
+    notified: u64,
     #[cfg(feature = "futures")]
     sleepers: Sleepers,
 }
 
-pub(crate) enum Waited<X> {
-    Done(Outcome<X>),
+type Then = Box<dyn FnOnce(&Outcome) + Send>;
+
+/// The parts whose outcomes together make this one's.
+pub(super) struct Gather {
+    pub(super) parts: Vec<MaybeDone>,
+    /// Those before this one are done.
+    pub(super) next: usize,
+    /// Gets the outcomes in the order of the parts.
+    pub(super) finish: Box<dyn FnOnce(Vec<Outcome>) -> Outcome + Send>,
+}
+
+pub(crate) enum Waited {
+    Done(Outcome),
     TimedOut,
     WouldDeadlock,
 }
 
-impl<X> Completion<X>
-where
-    X: LifecycleError,
-{
+/// How many threads wait for a completion from within a scope.
+static SCOPED_WAITERS: AtomicUsize = AtomicUsize::new(0);
+
+/// What is left to do when an outcome is set: by a loop, so that a long chain does not recurse.
+#[derive(Default)]
+struct Consequences {
+    ready: Vec<(Arc<Completion>, Outcome)>,
+    #[cfg(feature = "futures")]
+    sleepers: Vec<Sleepers>,
+}
+
+impl Completion {
     pub(crate) fn new() -> Arc<Self> {
         Self::within(Vec::new())
     }
 
-    /// One that is told only after every thread has left `scopes`.
+    /// One that completes only after every thread has left `scopes`.
     pub(crate) fn within(scopes: Vec<Scope>) -> Arc<Self> {
-        Arc::new(Self {
-            state: Mutex::new(State {
-                outcome: None,
-                then: Vec::new(),
-                awaits: Vec::new(),
-                dependents: Vec::new(),
-                aborter: None,
-                aborting: Vec::new(),
-                nudges: 0,
-                #[cfg(feature = "futures")]
-                sleepers: Sleepers::default(),
-            }),
-            changed: Condvar::new(),
-            scopes,
-        })
+        Arc::new(Self { state: Mutex::default(), changed: Condvar::new(), scopes })
+    }
+
+    /// One that completes with what `gather` makes of its parts, of which at least one is pending.
+    pub(super) fn gathering(gather: Gather, aborts: bool) -> Arc<Self> {
+        let completion = Self::new();
+        let pending = gather.parts.iter().filter_map(|part| match part {
+            MaybeDone::Pending(to) => Some(Edge { to: Arc::clone(to), aborts }),
+            MaybeDone::Done(_) => None,
+        });
+        // Nothing awaits it yet, so that no edge can close a ring.
+        let awaits: Vec<Edge> = pending.collect();
+        for edge in &awaits {
+            edge.to.add_dependent(&completion);
+        }
+        {
+            let mut state = completion.state.lock();
+            state.awaits = awaits;
+            state.gather = Some(gather);
+        }
+        completion.check();
+        completion
+    }
+
+    /// Completes with what `gather` makes of its parts; for one that has edges to those that are pending.
+    pub(super) fn gather(&self, gather: Gather) {
+        let mut state = self.state.lock();
+        if state.outcome.is_none() {
+            state.gather = Some(gather);
+            drop(state);
+            self.check();
+        }
     }
 
     pub(crate) fn set_aborter(&self, aborter: Arc<dyn Abort>) {
@@ -174,40 +165,77 @@ where
         drop_caught(unused);
     }
 
-    pub(crate) fn outcome(&self) -> Option<Outcome<X>> {
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
         self.state.lock().outcome.clone()
     }
 
-    /// Tells the outcome, unless one was told before.
-    pub(crate) fn complete(&self, outcome: Outcome<X>) {
+    pub(crate) fn is_done(&self) -> bool {
+        self.state.lock().outcome.is_some()
+    }
+
+    /// Sets the outcome, unless it is set.
+    pub(crate) fn complete(&self, outcome: Outcome) {
+        let mut consequences = Consequences::default();
+        self.set(outcome, &mut consequences);
+        while let Some((completion, outcome)) = consequences.ready.pop() {
+            completion.set(outcome, &mut consequences);
+        }
+        // Last: nothing of the drain waits for an executor.
+        #[cfg(feature = "futures")]
+        consequences.sleepers.into_iter().for_each(Sleepers::wake);
+    }
+
+    fn set(&self, outcome: Outcome, consequences: &mut Consequences) {
         let mut state = self.state.lock();
         if state.outcome.is_some() {
+            drop(state);
             return;
         }
         state.outcome = Some(outcome.clone());
-        let then = std::mem::take(&mut state.then);
-        let awaits = std::mem::take(&mut state.awaits);
-        let dependents = std::mem::take(&mut state.dependents);
-        let aborter = state.aborter.take();
-        #[cfg(feature = "futures")]
-        let sleepers = std::mem::take(&mut state.sleepers);
+        let done = State { outcome: state.outcome.clone(), ..State::default() };
+        let before = std::mem::replace(&mut *state, done);
         drop(state);
         self.changed.notify_all();
-        for call in then {
-            let outcome = outcome.clone();
-            tell(move || call(&outcome));
+        for dependent in before.dependents.iter().filter_map(Weak::upgrade) {
+            if let Some(outcome) = dependent.gathered() {
+                consequences.ready.push((dependent, outcome));
+            }
         }
-        // An abort's hook may hold whatever its author likes.
-        drop_caught((awaits, dependents, aborter));
-        // Last: nothing of the drain waits for an executor.
+        for call in before.then {
+            let outcome = outcome.clone();
+            deferred::run(move || call(&outcome));
+        }
         #[cfg(feature = "futures")]
-        sleepers.wake();
+        consequences.sleepers.push(before.sleepers);
+        // An abort's hook may hold whatever its author likes.
+        drop_caught((before.gather, before.awaits, before.aborter));
     }
 
-    /// Calls `f` with the outcome: now, if it is told already, or on the thread that tells it.
+    /// Completes if all its parts are done.
+    fn check(&self) {
+        if let Some(outcome) = self.gathered() {
+            self.complete(outcome);
+        }
+    }
+
+    fn gathered(&self) -> Option<Outcome> {
+        let mut state = self.state.lock();
+        let gather = state.gather.as_mut()?;
+        while gather.parts.get(gather.next).is_some_and(MaybeDone::is_done) {
+            gather.next += 1;
+        }
+        if gather.next < gather.parts.len() {
+            return None;
+        }
+        let gather = state.gather.take()?;
+        drop(state);
+        Some((gather.finish)(gather.parts.iter().filter_map(MaybeDone::outcome).collect()))
+    }
+
+    /// Calls `f` with the outcome: now if it is set, else on the thread that sets it, after what it is doing then.
     pub(crate) fn then<F>(&self, f: F)
     where
-        F: FnOnce(&Outcome<X>) + Send + 'static,
+        F: FnOnce(&Outcome) + Send + 'static,
     {
         let mut state = self.state.lock();
         match state.outcome.clone() {
@@ -219,22 +247,22 @@ where
         }
     }
 
-    pub(crate) fn wait(&self, deadline: Option<Instant>) -> Waited<X> {
-        let inside = Scope::any_is_current();
-        tell_rest();
+    pub(crate) fn wait(self: &Arc<Self>, deadline: Option<Instant>) -> Waited {
+        deferred::run_all();
+        let scoped = Scope::any_is_current().then(ScopedWaiter::new);
         let mut state = self.state.lock();
         loop {
             if let Some(outcome) = &state.outcome {
                 return Waited::Done(outcome.clone());
             }
-            if inside {
-                let nudges = state.nudges;
+            if scoped.is_some() {
+                let notified = state.notified;
                 drop(state);
-                if would_deadlock(self) {
+                if graph::would_deadlock(self) {
                     return Waited::WouldDeadlock;
                 }
                 state = self.state.lock();
-                if state.outcome.is_some() || state.nudges != nudges {
+                if state.outcome.is_some() || state.notified != notified {
                     continue;
                 }
             }
@@ -251,21 +279,21 @@ where
     }
 
     #[cfg(feature = "futures")]
-    pub(crate) fn poll(
-        &self,
-        task: &mut Task,
-        context: &std::task::Context<'_>,
-    ) -> std::task::Poll<Outcome<X>> {
+    pub(crate) fn poll(&self, task: &mut Task, context: &std::task::Context<'_>) -> std::task::Poll<Outcome> {
         use std::task::Poll;
 
-        if Scope::any_is_current() && would_deadlock(self) {
-            return Poll::Ready(self.outcome().unwrap_or_else(|| Err(X::would_deadlock())));
+        deferred::run_all();
+        if let Some(outcome) = self.outcome() {
+            task.forget();
+            return Poll::Ready(outcome);
         }
-        // The waker is in its place before the outcome is looked at: who tells it after that finds it there.
+        // The waker is in its place before the outcome is looked at again: a thread that sets it after that finds it.
         let first = task.sleep(context.waker());
         let mut state = self.state.lock();
-        if let Some(outcome) = &state.outcome {
-            return Poll::Ready(outcome.clone());
+        if let Some(outcome) = state.outcome.clone() {
+            drop(state);
+            task.forget();
+            return Poll::Ready(outcome);
         }
         if let Some(slot) = first {
             state.sleepers.add(slot);
@@ -274,235 +302,145 @@ where
     }
 }
 
-impl<X> Node for Completion<X>
-where
-    X: LifecycleError,
-{
-    fn is_done(&self) -> bool {
-        self.state.lock().outcome.is_some()
-    }
-
-    fn scopes(&self) -> &[Scope] {
-        &self.scopes
-    }
-
-    fn awaited(&self) -> Vec<Edge> {
+/// What the walks through the graph do to one completion.
+impl Completion {
+    pub(super) fn awaited(&self) -> Vec<Edge> {
         self.state.lock().awaits.clone()
     }
 
-    fn dependents(&self) -> Vec<Weak<dyn Node>> {
-        self.state.lock().dependents.clone()
+    pub(super) fn dependents(&self) -> Vec<Arc<Completion>> {
+        self.state.lock().dependents.iter().filter_map(Weak::upgrade).collect()
     }
 
-    fn add_dependent(&self, dependent: Weak<dyn Node>) {
+    /// Has `dependent` checked when this one completes; nothing to do if it has.
+    pub(super) fn add_dependent(&self, dependent: &Arc<Completion>) {
+        const FEW: usize = 8;
+
         let mut state = self.state.lock();
-        state.dependents.retain(|dependent| dependent.strong_count() > 0);
-        state.dependents.push(dependent);
+        if state.outcome.is_some() {
+            return;
+        }
+        if state.dependents.len() >= state.prune_at.max(FEW) {
+            state.dependents.retain(|dependent| dependent.strong_count() > 0);
+            state.prune_at = 2 * state.dependents.len();
+        }
+        state.dependents.push(Arc::downgrade(dependent));
     }
 
-    fn nudge(&self) {
-        self.state.lock().nudges += 1;
+    pub(super) fn add_edge(&self, edge: Edge) {
+        let mut state = self.state.lock();
+        let unused = match state.outcome {
+            None => {
+                state.awaits.push(edge);
+                None
+            }
+            Some(_) => Some(edge),
+        };
+        drop(state);
+        drop(unused);
+        // An abort may be waiting for this one to complete, or to await more.
         self.changed.notify_all();
     }
 
-    fn begin_abort_here(&self) {
+    /// Whether a new edge has to be made known to waiters.
+    pub(super) fn has_scoped_waiters() -> bool {
+        SCOPED_WAITERS.load(Ordering::SeqCst) > 0
+    }
+
+    pub(super) fn notify(&self) {
+        self.state.lock().notified += 1;
+        self.changed.notify_all();
+    }
+
+    /// Begins an abort of this one, and not of those that it awaits.
+    pub(super) fn begin_abort(&self) {
         let thread = thread::current().id();
         let mut state = self.state.lock();
         // What it ends is a user's, and may abort the same again: a sink's close, an event's destructor.
         if state.outcome.is_some() || state.aborting.contains(&thread) {
             return;
         }
+        let Some(aborter) = state.aborter.clone() else {
+            return;
+        };
         state.aborting.push(thread);
-        let aborter = state.aborter.clone();
         drop(state);
-        if let Some(aborter) = aborter {
-            aborter.begin();
-        }
+        aborter.begin();
         self.state.lock().aborting.retain(|other| *other != thread);
     }
 
-    fn count_left(&self, left: &mut Left) {
+    /// Waits until `deadline` for an outcome, and then sets one. `false` if it awaits more than `known` meanwhile.
+    pub(super) fn settle_abort(self: &Arc<Self>, known: usize, deadline: Instant) -> bool {
+        let state = self.state.lock();
+        // In the aborter, further up this thread's stack, which will complete.
+        let is_under_way_here = state.aborting.contains(&thread::current().id());
+        let aborter = state.aborter.clone();
+        drop(state);
+        if is_under_way_here {
+            return true;
+        }
+        if let Some(aborter) = aborter {
+            aborter.settle(deadline);
+            if aborter.is_under_way_here() {
+                return true;
+            }
+        }
+        deferred::run_all();
+        if Scope::any_is_current() && graph::would_deadlock(self) {
+            // What it would have to wait for is this very call.
+            self.complete(Err(CloseError::Aborted));
+            return true;
+        }
+        let mut state = self.state.lock();
+        loop {
+            if state.outcome.is_some() {
+                return true;
+            }
+            if state.awaits.len() > known {
+                return false;
+            }
+            if self.changed.wait_until(&mut state, deadline).timed_out() {
+                drop(state);
+                self.complete(Err(CloseError::Aborted));
+                return true;
+            }
+        }
+    }
+
+    pub(super) fn count_remaining(&self, remaining: &mut Remaining) {
         let aborter = self.state.lock().aborter.clone();
         if let Some(aborter) = aborter {
-            aborter.count_left(left);
-        }
-        for edge in self.awaited() {
-            // Two may await the same.
-            if !left.seen.iter().any(|seen| Arc::ptr_eq(seen, &edge.to)) {
-                left.seen.push(Arc::clone(&edge.to));
-                edge.to.count_left(left);
-            }
-        }
-    }
-
-    fn settle_abort(&self, deadline: Instant) {
-        // An edge may be added meanwhile, by a close that another thread is in the middle of beginning.
-        let mut settled = 0;
-        loop {
-            let nudges = self.state.lock().nudges;
-            let edges = self.awaited();
-            for edge in edges.iter().skip(settled).filter(|edge| edge.aborts) {
-                begin_abort(&*edge.to);
-                edge.to.settle_abort(deadline);
-            }
-            settled = edges.len();
-            let aborter = self.state.lock().aborter.clone();
-            if let Some(aborter) = aborter {
-                aborter.settle(deadline);
-                if aborter.tells_itself() {
-                    return;
-                }
-            }
-            tell_rest();
-            if Scope::any_is_current() && would_deadlock(self) {
-                // What it would have to wait for is this very call.
-                self.complete(Err(X::aborted()));
-                return;
-            }
-            let mut state = self.state.lock();
-            while state.outcome.is_none() && state.nudges == nudges {
-                if self.changed.wait_until(&mut state, deadline).timed_out() {
-                    drop(state);
-                    self.complete(Err(X::aborted()));
-                    return;
-                }
-            }
-            if state.outcome.is_some() {
-                return;
-            }
+            aborter.count_remaining(remaining);
         }
     }
 }
 
-type Rest = RefCell<VecDeque<Box<dyn FnOnce() + Send>>>;
-
-thread_local! {
-    static DEPTH: Cell<usize> = const { Cell::new(0) };
-    static REST: Rest = const { RefCell::new(VecDeque::new()) };
-}
-
-/// What this thread has put off, and must not wait for.
-fn tell_rest() {
-    while let Some(f) = REST.try_with(|rest| rest.borrow_mut().pop_front()).ok().flatten() {
-        f();
-    }
-}
-
-/// Calls `f`: now, or if this thread is deep in others, when it is out of them or is about to wait.
-fn tell(f: impl FnOnce() + Send + 'static) {
-    const DEEP: usize = 64;
-
-    let depth = DEPTH.try_with(Cell::get).unwrap_or(0);
-    if depth == DEEP {
-        let mut f: Option<Box<dyn FnOnce() + Send>> = Some(Box::new(f));
-        let later = REST.try_with(|rest| rest.borrow_mut().extend(f.take()));
-        if later.is_err() {
-            // The thread is being torn down.
-            f.into_iter().for_each(|f| f());
-        }
-        return;
-    }
-    let _ = DEPTH.try_with(|deep| deep.set(depth + 1));
-    f();
-    if depth == 0 {
-        tell_rest();
-    }
-    let _ = DEPTH.try_with(|deep| deep.set(depth));
-}
-
-/// Adds that `from` awaits `to`. Answers `false`, and adds nothing, if `to` awaits `from`.
-pub(crate) fn link(from: &Arc<dyn Node>, to: Arc<dyn Node>, aborts: bool, add: impl FnOnce(Edge)) -> bool {
-    static EDGES: Mutex<()> = Mutex::new(());
-
-    let edges = EDGES.lock();
-    if reaches(&to, from) {
-        return false;
-    }
-    to.add_dependent(Arc::downgrade(from));
-    add(Edge { to, aborts });
-    drop(edges);
-    nudge_upwards(&**from);
-    true
-}
-
-impl<X> Completion<X>
-where
-    X: LifecycleError,
-{
-    /// Adds that `self`, which was just made and which nothing awaits, awaits `to`. That cannot close a ring, nor
-    /// is there anybody to be told of the edge.
-    pub(crate) fn await_first(self: &Arc<Self>, to: &Arc<dyn Node>) {
-        let from: Arc<dyn Node> = self.clone();
-        to.add_dependent(Arc::downgrade(&from));
-        self.state.lock().awaits.push(Edge { to: Arc::clone(to), aborts: true });
-    }
-
-    /// Adds that `self` awaits `to`: see [`link`].
-    pub(crate) fn await_on(self: &Arc<Self>, to: Arc<dyn Node>, aborts: bool) -> bool {
-        let from: Arc<dyn Node> = self.clone();
-        link(&from, to, aborts, |edge| {
-            let mut state = self.state.lock();
-            if state.outcome.is_none() {
-                state.awaits.push(edge);
-            }
-        })
-    }
-}
-
-/// Visits what `node` awaits, each once, as long as `visit` goes on, which says whether to look behind it.
-fn visit_awaited(node: &dyn Node, mut visit: impl FnMut(&Edge) -> ControlFlow<(), bool>) -> ControlFlow<()> {
-    let mut seen = HashSet::new();
-    let mut rest = node.awaited();
-    while let Some(edge) = rest.pop() {
-        if seen.insert(Arc::as_ptr(&edge.to).cast::<()>()) && visit(&edge)? {
-            rest.append(&mut edge.to.awaited());
-        }
-    }
-    ControlFlow::Continue(())
-}
-
-fn reaches(from: &Arc<dyn Node>, to: &Arc<dyn Node>) -> bool {
-    let is_it = |node: &Arc<dyn Node>| std::ptr::addr_eq(Arc::as_ptr(node), Arc::as_ptr(to));
-    let look = |edge: &Edge| match is_it(&edge.to) {
-        true => ControlFlow::Break(()),
-        false => ControlFlow::Continue(true),
-    };
-    is_it(from) || visit_awaited(&**from, look).is_break()
-}
-
-fn would_deadlock(node: &dyn Node) -> bool {
-    let is_inside = |node: &dyn Node| node.scopes().iter().any(|scope| scope.is_current());
-    let look = |edge: &Edge| match (edge.to.is_done(), is_inside(&*edge.to)) {
-        (false, true) => ControlFlow::Break(()),
-        (is_done, _) => ControlFlow::Continue(!is_done),
-    };
-    !node.is_done() && (is_inside(node) || visit_awaited(node, look).is_break())
-}
-
-/// Begins an abort of `node` and of what it awaits, from above to below.
-pub(crate) fn begin_abort(node: &dyn Node) {
-    node.begin_abort_here();
-    let mut seen = HashSet::new();
-    let mut rest = node.awaited();
-    while let Some(edge) = rest.pop() {
-        if edge.aborts && seen.insert(Arc::as_ptr(&edge.to).cast::<()>()) {
-            edge.to.begin_abort_here();
-            // Looked up after that, which may add to it.
-            rest.append(&mut edge.to.awaited());
-        }
-    }
-}
-
-fn nudge_upwards(node: &dyn Node) {
-    node.nudge();
-    let mut seen = HashSet::new();
-    let mut rest = node.dependents();
-    while let Some(dependent) = rest.pop() {
-        if let Some(dependent) = dependent.upgrade() {
-            if seen.insert(Arc::as_ptr(&dependent).cast::<()>()) {
-                dependent.nudge();
-                rest.append(&mut dependent.dependents());
+impl Drop for Completion {
+    /// Lets go of a long chain of completions without recursion.
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        let mut rest = std::mem::take(&mut state.awaits);
+        let parts = state.gather.take().map(|gather| gather.parts);
+        while let Some(edge) = rest.pop() {
+            if let Some(mut completion) = Arc::into_inner(edge.to) {
+                rest.append(&mut completion.state.get_mut().awaits);
             }
         }
+        drop(parts);
+    }
+}
+
+struct ScopedWaiter;
+
+impl ScopedWaiter {
+    fn new() -> Self {
+        SCOPED_WAITERS.fetch_add(1, Ordering::SeqCst);
+        Self
+    }
+}
+
+impl Drop for ScopedWaiter {
+    fn drop(&mut self) {
+        SCOPED_WAITERS.fetch_sub(1, Ordering::SeqCst);
     }
 }

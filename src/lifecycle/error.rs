@@ -2,10 +2,9 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use super::completion::LifecycleError;
-use crate::SinkId;
+use crate::sync::{Label, SinkId};
 
-/// What a [`Closing`](crate::Closing) tells when not everything was delivered.
+/// The outcome of a [`Closing`](crate::Closing) when not everything was delivered.
 ///
 /// Every caller of `close` gets the same one. Errors of nested and fanned-out sinks add up:
 /// [`undelivered`](CloseError::undelivered) is the sum.
@@ -32,7 +31,7 @@ pub enum CloseError {
     Undelivered {
         /// How many events were left: spilled or dropped, as the buffer says.
         events: u64,
-        /// How many were in a write that had not come back when the outcome was told.
+        /// How many were in a write that had not come back when the close ended.
         in_flight: u64,
     },
     /// A sink panicked under its queue.
@@ -61,6 +60,8 @@ pub enum CloseError {
     Sink {
         /// Which sink.
         id: SinkId,
+        /// What it was called when it was added, if anything.
+        name: Option<Arc<str>>,
         /// Its own error.
         error: Arc<CloseError>,
     },
@@ -151,28 +152,18 @@ impl CloseError {
 
     fn gather_sinks<'a>(&'a self, named: &mut Vec<(SinkId, &'a CloseError)>) {
         match self {
-            Self::Sink { id, error } => named.push((*id, &**error)),
+            Self::Sink { id, error, .. } => named.push((*id, &**error)),
             Self::Several(errors) => errors.iter().for_each(|error| error.gather_sinks(named)),
             _ => {}
         }
     }
 
-    pub(crate) fn of_sink(self, id: SinkId) -> Self {
-        Self::Sink { id, error: Arc::new(self) }
-    }
-}
-
-impl LifecycleError for CloseError {
-    #[cfg(feature = "futures")]
-    fn would_deadlock() -> Self {
-        Self::WouldDeadlock
+    pub(crate) fn of_sink(self, label: &Label) -> Self {
+        Self::Sink { id: label.id, name: label.name.clone(), error: Arc::new(self) }
     }
 
-    fn aborted() -> Self {
-        Self::Aborted
-    }
-
-    fn join(errors: Vec<Self>) -> Self {
+    /// Several errors as one; there is at least one.
+    pub(super) fn join(errors: Vec<Self>) -> Self {
         let mut flat: Vec<Self> = Vec::with_capacity(errors.len());
         let mut sum: Option<(usize, u64, u64)> = None;
         let mut add = |error: Self| {
@@ -195,6 +186,33 @@ impl LifecycleError for CloseError {
             }
         }
         if flat.len() == 1 { flat.remove(0) } else { Self::Several(flat.into()) }
+    }
+}
+
+/// Errors of a sink's author are equal if they are the same one.
+impl PartialEq for CloseError {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Undelivered { events, in_flight },
+                Self::Undelivered { events: other, in_flight: other_flying },
+            ) => (events, in_flight) == (other, other_flying),
+            (Self::Panicked { message, events }, Self::Panicked { message: other, events: other_events }) => {
+                (message, events) == (other, other_events)
+            }
+            (Self::DownstreamClosed { events }, Self::DownstreamClosed { events: other })
+            | (Self::Lagged { events }, Self::Lagged { events: other })
+            | (Self::Missed { events }, Self::Missed { events: other }) => events == other,
+            (Self::Sink { id, error, .. }, Self::Sink { id: other, error: other_error, .. }) => {
+                (id, error) == (other, other_error)
+            }
+            (Self::Several(errors), Self::Several(other)) => errors == other,
+            (Self::Other(error), Self::Other(other)) => Arc::ptr_eq(error, other),
+            (Self::Aborted, Self::Aborted)
+            | (Self::Abandoned, Self::Abandoned)
+            | (Self::WouldDeadlock, Self::WouldDeadlock) => true,
+            _ => false,
+        }
     }
 }
 
@@ -223,7 +241,8 @@ impl fmt::Display for CloseError {
             Self::Missed { events } => {
                 write!(f, "one side of a tee was closed before the other: it missed {}", Events(*events))
             }
-            Self::Sink { id, error } => write!(f, "{id}: {error}"),
+            Self::Sink { name: Some(name), error, .. } => write!(f, "{name}: {error}"),
+            Self::Sink { id, error, .. } => write!(f, "{id}: {error}"),
             Self::Several(errors) => separated(f, errors.iter()),
             Self::Other(error) => error.fmt(f),
             Self::Aborted => f.write_str("the close was aborted"),
@@ -244,7 +263,7 @@ impl Error for CloseError {
     }
 }
 
-/// What a [`Flushing`](crate::Flushing) tells when it could not see to it that everything was delivered.
+/// The outcome of a [`Flushing`](crate::Flushing) when not everything was delivered.
 ///
 /// # Examples
 ///
@@ -260,77 +279,57 @@ impl Error for CloseError {
 /// assert!(matches!(error, FlushError::TimedOut));
 /// # let _ = queue.close().abort();
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum FlushError {
     /// The time given to [`Flushing::within`](crate::Flushing::within) was up. The flush goes on.
     TimedOut,
-    /// The sink was closed, and its close did not deliver everything.
-    Closed(CloseError),
-    /// What became of one sink of a broadcaster, or one follower of a log.
-    Sink {
-        /// Which sink.
-        id: SinkId,
-        /// Its own error.
-        error: Arc<FlushError>,
-    },
-    /// More than one error.
-    Several(Arc<[FlushError]>),
-    /// An error of a sink's author: see [`FlushError::other`].
-    Other(Arc<dyn Error + Send + Sync>),
-    /// What was to end the flush was dropped before it did.
-    Abandoned,
+    /// Not everything was delivered, and why: the sink was closed or panicked meanwhile, an event was refused further
+    /// down, or its author says so.
+    NotDelivered(CloseError),
     /// This thread is inside what it would wait for. Other callers still get the outcome.
     WouldDeadlock,
 }
 
 impl FlushError {
     /// Wraps an error of your own.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::FlushError;
-    ///
-    /// assert_eq!(FlushError::other("disk full").to_string(), "disk full");
-    /// ```
     pub fn other<X>(error: X) -> Self
     where
         X: Into<Box<dyn Error + Send + Sync>>,
     {
-        Self::Other(Arc::from(error.into()))
-    }
-
-    pub(crate) fn of_sink(self, id: SinkId) -> Self {
-        Self::Sink { id, error: Arc::new(self) }
+        Self::NotDelivered(CloseError::other(error))
     }
 }
 
-impl LifecycleError for FlushError {
-    #[cfg(feature = "futures")]
-    fn would_deadlock() -> Self {
-        Self::WouldDeadlock
+impl From<CloseError> for FlushError {
+    fn from(error: CloseError) -> Self {
+        match error {
+            CloseError::WouldDeadlock => Self::WouldDeadlock,
+            CloseError::Other(other) => match other.downcast_ref::<Self>() {
+                Some(error) => error.clone(),
+                None => Self::NotDelivered(CloseError::Other(other)),
+            },
+            error => Self::NotDelivered(error),
+        }
     }
+}
 
-    fn aborted() -> Self {
-        Self::Closed(CloseError::Aborted)
-    }
-
-    fn join(mut errors: Vec<Self>) -> Self {
-        if errors.len() == 1 { errors.remove(0) } else { Self::Several(errors.into()) }
+impl From<FlushError> for CloseError {
+    fn from(error: FlushError) -> Self {
+        match error {
+            FlushError::NotDelivered(error) => error,
+            FlushError::WouldDeadlock => Self::WouldDeadlock,
+            FlushError::TimedOut => Self::other(error),
+        }
     }
 }
 
 impl fmt::Display for FlushError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TimedOut => f.write_str("the flush was not through in time"),
-            Self::Closed(error) => write!(f, "the sink was closed before the flush was through: {error}"),
-            Self::Sink { id, error } => write!(f, "{id}: {error}"),
-            Self::Several(errors) => separated(f, errors.iter()),
-            Self::Other(error) => error.fmt(f),
-            Self::Abandoned => f.write_str("what was to end the flush was dropped"),
-            Self::WouldDeadlock => f.write_str("this thread is inside what it would wait for"),
+            Self::TimedOut => f.write_str("the flush did not end in time"),
+            Self::NotDelivered(error) => write!(f, "not everything was delivered: {error}"),
+            Self::WouldDeadlock => CloseError::WouldDeadlock.fmt(f),
         }
     }
 }
@@ -338,11 +337,8 @@ impl fmt::Display for FlushError {
 impl Error for FlushError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Closed(error) => Some(error),
-            Self::Sink { error, .. } => Some(&**error),
-            Self::Several(errors) => errors.first().map(|error| error as &(dyn Error + 'static)),
-            Self::Other(error) => error.source(),
-            _ => None,
+            Self::NotDelivered(error) => Some(error),
+            Self::TimedOut | Self::WouldDeadlock => None,
         }
     }
 }

@@ -3,9 +3,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::closing::Closing;
 use super::completion::{Completion, Waited};
-use super::{Answer, CloseError, Closing, FlushError, Task, deadline};
-use crate::caught::panic_message;
+use super::deadline;
+use super::error::{CloseError, FlushError};
+use super::maybe_done::MaybeDone;
+use super::task::Task;
+use crate::sync::caught::panic_message;
 
 /// The answer of [`Sink::flush`](crate::Sink::flush): the flush has begun, and this waits for it.
 ///
@@ -29,10 +33,10 @@ use crate::caught::panic_message;
 /// ```
 #[must_use = "the flush has begun, but nothing waits for it"]
 #[derive(Clone)]
-pub struct Flushing(pub(crate) Answer<FlushError>, Task);
+pub struct Flushing(pub(crate) MaybeDone, Task);
 
 impl Flushing {
-    pub(crate) fn of(answer: Answer<FlushError>) -> Self {
+    pub(crate) fn of(answer: MaybeDone) -> Self {
         Self(answer, Task::default())
     }
 
@@ -44,7 +48,7 @@ impl Flushing {
     /// assert!(outflow::Flushing::done().is_done());
     /// ```
     pub fn done() -> Self {
-        Self::of(Answer::Told(Ok(())))
+        Self::of(MaybeDone::Done(Ok(())))
     }
 
     /// A flush that failed.
@@ -57,7 +61,7 @@ impl Flushing {
     /// assert!(Flushing::failed(FlushError::other("disk full")).wait().is_err());
     /// ```
     pub fn failed(error: FlushError) -> Self {
-        Self::of(Answer::Told(Err(error)))
+        Self::of(MaybeDone::Done(Err(error.into())))
     }
 
     /// One that is through when all of `flushings` are. Their errors are put together.
@@ -73,7 +77,7 @@ impl Flushing {
     where
         I: IntoIterator<Item = Self>,
     {
-        Self::of(Answer::all(flushings.into_iter().map(|flushing| flushing.0).collect()))
+        Self::of(MaybeDone::all(flushings.into_iter().map(|flushing| flushing.0).collect()))
     }
 
     /// A flush that is under way, for the author of a sink that has something to flush: what waits for it,
@@ -90,7 +94,7 @@ impl Flushing {
     /// ```
     pub fn pending() -> (Self, PendingFlush) {
         let completion = Completion::new();
-        (Self::of(Answer::Pending(Arc::clone(&completion))), PendingFlush { completion })
+        (Self::of(MaybeDone::Pending(Arc::clone(&completion))), PendingFlush { completion })
     }
 
     /// Waits until the flush is through, for as long as that takes.
@@ -147,34 +151,20 @@ impl Flushing {
     /// assert!(flushing.is_done());
     /// ```
     pub fn is_done(&self) -> bool {
-        self.0.outcome().is_some()
+        self.0.is_done()
     }
 
     fn wait_until(&self, deadline: Option<Instant>) -> Result<(), FlushError> {
         match self.0.wait(deadline) {
-            Waited::Done(outcome) => outcome,
+            Waited::Done(outcome) => outcome.map_err(FlushError::from),
             Waited::TimedOut => Err(FlushError::TimedOut),
             Waited::WouldDeadlock => Err(FlushError::WouldDeadlock),
         }
     }
 
-    pub(crate) fn map<F>(&self, f: F) -> Self
-    where
-        F: FnOnce(Result<(), FlushError>) -> Result<(), FlushError> + Send + 'static,
-    {
-        Self::of(self.0.map(f))
-    }
-
-    /// What a closed sink answers: through when the close is.
+    /// Of a sink that is closed: done when everything is delivered, as its close is.
     pub(crate) fn of_close(closing: &Closing) -> Self {
-        match &closing.0 {
-            Answer::Told(outcome) => Self::of(Answer::Told(outcome.clone().map_err(FlushError::Closed))),
-            pending => {
-                let completion = Completion::new();
-                pending.resolve(&completion, false, |outcome| outcome.map_err(FlushError::Closed));
-                Self::of(Answer::Pending(completion))
-            }
-        }
+        Self::of(closing.0.clone())
     }
 }
 
@@ -188,8 +178,8 @@ impl std::future::Future for Flushing {
     ) -> std::task::Poll<Self::Output> {
         let Self(answer, task) = self.get_mut();
         match answer {
-            Answer::Told(outcome) => std::task::Poll::Ready(outcome.clone()),
-            Answer::Pending(completion) => completion.poll(task, context),
+            MaybeDone::Done(outcome) => std::task::Poll::Ready(outcome.clone().map_err(FlushError::from)),
+            MaybeDone::Pending(completion) => completion.poll(task, context).map_err(FlushError::from),
         }
     }
 }
@@ -202,42 +192,32 @@ impl fmt::Debug for Flushing {
 
 /// Ends a [`Flushing`] that [`Flushing::pending`] made.
 ///
-/// Dropped before it has, it ends the flush with [`FlushError::Abandoned`].
+/// Dropped before it has, it ends the flush with [`CloseError::Abandoned`](crate::CloseError::Abandoned).
 ///
 /// # Examples
 ///
 /// ```
-/// use outflow::{FlushError, Flushing};
+/// use outflow::{CloseError, FlushError, Flushing};
 ///
 /// let (flushing, pending) = Flushing::pending();
 /// drop(pending);
-/// assert!(matches!(flushing.wait(), Err(FlushError::Abandoned)));
+/// assert_eq!(flushing.wait(), Err(FlushError::NotDelivered(CloseError::Abandoned)));
 /// ```
-#[must_use = "dropping it ends the flush with `FlushError::Abandoned`"]
+#[must_use = "dropping it ends the flush with `CloseError::Abandoned`"]
 pub struct PendingFlush {
-    completion: Arc<Completion<FlushError>>,
+    completion: Arc<Completion>,
 }
 
 impl PendingFlush {
-    /// Ends the flush and wakes whoever waits for it. Only the first outcome counts.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{FlushError, Flushing};
-    ///
-    /// let (flushing, pending) = Flushing::pending();
-    /// pending.finish(Err(FlushError::other("disk full")));
-    /// assert_eq!(flushing.wait().unwrap_err().to_string(), "disk full");
-    /// ```
+    /// Ends the flush and wakes every thread and task that waits for it. Only the first outcome counts.
     pub fn finish(&self, outcome: Result<(), FlushError>) {
-        self.completion.complete(outcome);
+        self.completion.complete(outcome.map_err(CloseError::from));
     }
 }
 
 impl Drop for PendingFlush {
     fn drop(&mut self) {
-        self.completion.complete(Err(FlushError::Abandoned));
+        self.completion.complete(Err(CloseError::Abandoned));
     }
 }
 
@@ -251,6 +231,6 @@ impl fmt::Debug for PendingFlush {
 pub(crate) fn flush_caught(flush: impl FnOnce() -> Flushing) -> Flushing {
     catch_unwind(AssertUnwindSafe(flush)).unwrap_or_else(|panic| {
         let message = panic_message(panic);
-        Flushing::failed(FlushError::Closed(CloseError::Panicked { message, events: 0 }))
+        Flushing::failed(FlushError::NotDelivered(CloseError::Panicked { message, events: 0 }))
     })
 }

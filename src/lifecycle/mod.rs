@@ -1,23 +1,25 @@
 //! Closing and flushing: begun at once, waited for where one likes.
 
-mod answer;
 mod closing;
 pub(crate) mod completion;
-mod downstream;
+mod deferred;
+pub(crate) mod ended;
 mod error;
 mod flushing;
-mod guard;
+mod graph;
+mod maybe_done;
 mod task;
+mod trail;
 
-pub(crate) use self::answer::{Answer, join};
 pub(crate) use self::closing::close_caught;
 pub use self::closing::{Closing, PendingClose};
-pub(crate) use self::downstream::Downstream;
+pub use self::ended::{Ended, EndedSink};
 pub use self::error::{CloseError, FlushError};
 pub(crate) use self::flushing::flush_caught;
 pub use self::flushing::{Flushing, PendingFlush};
-pub use self::guard::CloseGuard;
-use self::task::Task;
+pub(crate) use self::graph::Remaining;
+pub(crate) use self::maybe_done::{MaybeDone, join};
+pub(crate) use self::trail::Trail;
 
 use std::time::{Duration, Instant};
 

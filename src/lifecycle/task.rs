@@ -6,6 +6,9 @@ use std::task::Waker;
 #[cfg(feature = "futures")]
 use parking_lot::Mutex;
 
+#[cfg(feature = "futures")]
+use crate::sync::caught::{drop_caught, wake_caught};
+
 /// The task that awaits one `Closing` or `Flushing`. A clone is awaited by a task of its own, and what is
 /// dropped is awaited by none.
 #[derive(Default)]
@@ -25,7 +28,13 @@ type Slot = Mutex<Option<Waker>>;
 
 #[cfg(feature = "futures")]
 impl Task {
-    /// Has `waker` woken, and no other. Answers the slot if this is the first: `Sleepers` has to know it.
+    /// The outcome is known: the task need not be kept for it.
+    pub(super) fn forget(&mut self) {
+        let waker = self.slot.take().and_then(|slot| slot.lock().take());
+        drop_caught(waker);
+    }
+
+    /// Has `waker` woken, and no other. Returns the slot if this is the first: `Sleepers` has to know it.
     pub(super) fn sleep(&mut self, waker: &Waker) -> Option<Weak<Slot>> {
         let (slot, first) = match &self.slot {
             Some(slot) => (slot, false),
@@ -42,13 +51,13 @@ impl Task {
     }
 }
 
-/// Those who sleep until a completion is told.
+/// The tasks that wait for an outcome.
 #[cfg(feature = "futures")]
 #[derive(Default)]
 pub(super) struct Sleepers {
     slots: Vec<Weak<Slot>>,
-    /// How many there may be before it is looked which of them are gone.
-    look_at: usize,
+    /// How many there may be before those that are gone are removed.
+    prune_at: usize,
 }
 
 #[cfg(feature = "futures")]
@@ -56,9 +65,9 @@ impl Sleepers {
     pub(super) fn add(&mut self, slot: Weak<Slot>) {
         const FEW: usize = 16;
 
-        if self.slots.len() >= self.look_at.max(FEW) {
+        if self.slots.len() >= self.prune_at.max(FEW) {
             self.slots.retain(|slot| slot.strong_count() > 0);
-            self.look_at = 2 * self.slots.len();
+            self.prune_at = 2 * self.slots.len();
         }
         self.slots.push(slot);
     }
@@ -66,7 +75,7 @@ impl Sleepers {
     pub(super) fn wake(self) {
         for slot in self.slots.iter().filter_map(Weak::upgrade) {
             let waker = slot.lock().take();
-            waker.into_iter().for_each(crate::caught::wake_caught);
+            waker.into_iter().for_each(wake_caught);
         }
     }
 }

@@ -9,7 +9,7 @@ use super::segment::{Passed, Segment};
 use super::shared::Shared;
 use super::{Lagged, RecvError, Seq};
 #[cfg(feature = "futures")]
-use crate::caught::run_caught;
+use crate::sync::caught::run_caught;
 
 /// Reads a log at its own pace, by reference, on whatever thread calls it. Made by
 /// [`Log::subscribe`](super::Log::subscribe) and its like.

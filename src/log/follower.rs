@@ -2,8 +2,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Seq;
-use super::following::Following;
-use crate::{Closing, Flushing, SharedSink, SinkId};
+use super::follower_state::Following;
+use crate::contract::SharedSink;
+use crate::lifecycle::{Closing, Flushing};
+use crate::sync::SinkId;
 
 /// A thread that writes a log's events to a sink. Made by [`Log::follow`](super::Log::follow).
 ///

@@ -42,7 +42,7 @@
 mod cursor;
 mod error;
 mod follower;
-mod following;
+mod follower_state;
 mod options;
 mod reader;
 mod segment;
@@ -61,16 +61,15 @@ use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use self::following::{AbortFollower, Following};
+use self::follower_state::{AbortFollower, Following};
 use self::options::Bound;
 use self::reader::Reader;
 use self::shared::Shared;
 use self::worker::Worker;
-use crate::ended::One;
+use crate::contract::{Never, erase};
+use crate::contract::{Sink, WriteError};
 use crate::lifecycle::completion::Abort;
-use crate::lifecycle::{Answer, close_caught};
-use crate::sink::{Never, erase};
-use crate::{CloseError, Closing, Ended, Flushing, Sink, WriteError};
+use crate::lifecycle::{CloseError, Closing, Ended, Flushing, MaybeDone, close_caught, join};
 
 /// The number of an event in its log, from 0.
 ///
@@ -561,16 +560,19 @@ impl<E> Shared<E> {
         self.shut(|state| gathered = Some((state.followers.clone(), state.ended.all())));
         if let Some((followers, (ended, older))) = gathered {
             // All of them have begun: they see that the log is closed.
-            let mut closings: Vec<Closing> = followers
-                .iter()
-                .map(|following| following.closing().of_sink(following.id))
-                .chain(ended.iter().map(One::closing))
-                .collect();
-            if older > 0 {
-                closings.push(Closing::failed(CloseError::DownstreamClosed { events: older }));
-            }
-            let answers = closings.into_iter().map(|closing| (closing.0, true));
-            Answer::resolve_all(&self.completion, answers, |outcome| outcome);
+            let followers = followers.iter().map(|following| (following.label(), following.closing()));
+            let ended = ended.into_iter().map(|entry| (entry.label, entry.closing));
+            let (labels, parts): (Vec<_>, Vec<_>) =
+                followers.chain(ended).map(|(label, closing)| (label, (closing.0, true))).unzip();
+            MaybeDone::gather(&self.completion, parts, move |outcomes| {
+                let named = outcomes.into_iter().zip(labels);
+                let named = named.map(|(outcome, label)| outcome.map_err(|error| error.of_sink(&label)));
+                let older = match older {
+                    0 => Ok(()),
+                    events => Err(CloseError::DownstreamClosed { events }),
+                };
+                join(named.chain([older]))
+            });
         }
         self.closing()
     }
@@ -602,14 +604,14 @@ impl<E> Sink<E> for Log<E> {
         if closed {
             return Flushing::of_close(&self.shared.closing());
         }
-        Flushing::all(followers.iter().map(|following| {
-            let id = following.id;
-            following.request_flush().map(move |outcome| outcome.map_err(|error| error.of_sink(id)))
+        let flush = |following: &Arc<Following<E>>| (following.label(), following.request_flush().0);
+        let (labels, parts): (Vec<_>, Vec<_>) = followers.iter().map(flush).unzip();
+        Flushing::of(MaybeDone::gathered(parts, move |outcomes| {
+            let named = outcomes.into_iter().zip(labels);
+            join(named.map(|(outcome, label)| outcome.map_err(|error| error.of_sink(&label))))
         }))
     }
 
-    /// Refuses writes and wakes those that wait. Every follower delivers what is left and closes its sink;
-    /// the answer waits for them, not for cursors.
     fn close(&self) -> Closing {
         self.shared.close()
     }

@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use super::Seq;
 use super::shared::Pace;
-use crate::sink::{Never, erase};
-use crate::{SharedSink, Sink};
+use crate::contract::{Never, erase};
+use crate::contract::{SharedSink, Sink};
 
 /// Where a reader of a log begins.
 ///

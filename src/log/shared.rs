@@ -23,15 +23,14 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::following::Following;
+use super::follower_state::Following;
 use super::options::{Bound, Start};
 use super::segment::{Alive, Node, Passed, Segment};
 use super::wake::{Sleepers, Wake};
 use super::{Held, Seq, StartError};
-use crate::ended::EndedSinks;
-use crate::lifecycle::CloseError;
 use crate::lifecycle::completion::Completion;
-use crate::scope::Scope;
+use crate::lifecycle::ended::EndedSinks;
+use crate::sync::scope::Scope;
 
 /// How many events a segment has at most, and how many bytes, as far as they are in the vector itself.
 const SEGMENT_EVENTS: usize = 1024;
@@ -66,7 +65,7 @@ pub(super) struct Shared<E> {
     pub(super) snapshot: Scope,
     /// A thread is a follower's.
     pub(super) workers: Scope,
-    pub(super) completion: Arc<Completion<CloseError>>,
+    pub(super) completion: Arc<Completion>,
 }
 
 pub(super) struct State<E> {

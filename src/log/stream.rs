@@ -8,7 +8,7 @@ use futures_core::{FusedStream, Stream};
 use parking_lot::Mutex;
 
 use super::{Cursor, RecvError};
-use crate::caught::wake_caught;
+use crate::sync::caught::wake_caught;
 
 /// Where a cursor that is polled leaves its waker: see `wake` for why none is missed.
 #[derive(Default)]

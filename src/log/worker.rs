@@ -4,14 +4,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::following::{Cause, Claim, Following};
+use super::follower_state::{Cause, Claim, Following};
 use super::options::Bound;
 use super::reader::Look;
 use super::segment::Passed;
-use crate::caught::{drop_caught, panic_message};
-use crate::lifecycle::{CloseError, FlushError, flush_caught};
-use crate::sink::Never;
-use crate::{Sink, trace};
+use crate::contract::Never;
+use crate::contract::Sink;
+use crate::lifecycle::{CloseError, MaybeDone, flush_caught, join};
+use crate::sync::caught::{drop_caught, panic_message};
+use crate::trace;
 
 pub(super) struct Worker<E, S> {
     following: Arc<Following<E>>,
@@ -146,7 +147,7 @@ where
                     let to = following.shared.exact_head().saturating_sub(window).min(end);
                     if to > self.position && matches!(following.claim(self.position, to), Claim::Claimed) {
                         count(&following.counts.skipped, to - self.position);
-                        following.outlet.tell_skipped(to - self.position);
+                        following.shed.log_skipped(to - self.position);
                         self.position = to;
                     }
                 }
@@ -166,7 +167,7 @@ where
             }
             if self.sink.write_ref(event).is_err() {
                 count(&following.counts.returned, 1);
-                following.outlet.give_up_ref(event);
+                following.shed.shed_ref(event);
                 return Some(End::DownstreamClosed);
             }
             count(&following.counts.delivered, 1);
@@ -180,26 +181,28 @@ where
         None
     }
 
-    /// Answers the flushes whose events are all delivered.
+    /// MaybeDones the flushes whose events are all delivered.
     #[cold]
     fn answer_flushes(&mut self) {
         let (due, next) = self.following.take_due(self.position);
         self.flush = next;
-        for flush in due {
-            flush_caught(|| self.sink.flush()).0.resolve(&flush, true, |outcome| outcome);
+        for (flush, trail) in due {
+            let downstream = trail.pass_on(|| flush_caught(|| self.sink.flush()));
+            MaybeDone::gather(&flush, [(downstream.0, true)], join);
         }
     }
 
     fn answer_last(&mut self, drained: bool) {
-        for flush in self.following.end_requests() {
+        for (flush, trail) in self.following.end_requests() {
             if drained {
-                flush_caught(|| self.sink.flush()).0.resolve(&flush, true, |outcome| outcome);
+                let downstream = trail.pass_on(|| flush_caught(|| self.sink.flush()));
+                MaybeDone::gather(&flush, [(downstream.0, true)], join);
             } else if self.following.is_detached() {
                 // What is not delivered is not this follower's any more.
                 flush.complete(Ok(()));
             } else {
                 let left = CloseError::Undelivered { events: self.following.left(), in_flight: 0 };
-                flush.complete(Err(FlushError::Closed(left)));
+                flush.complete(Err(left));
             }
         }
     }

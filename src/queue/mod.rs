@@ -4,26 +4,30 @@
 //! [`queued_with`](crate::SinkExt::queued_with) one as a [`Buffer`](crate::buffer::Buffer) or
 //! [`QueueOptions`] say, and [`batched`](crate::SinkExt::batched) one whose worker writes vectors.
 
-mod backlog;
 mod batch;
+mod flushes;
 mod options;
+mod reentrant;
+mod state;
+mod stats;
 mod worker;
 
-pub(crate) use self::backlog::Backlog;
 pub use self::batch::Batch;
 pub use self::options::QueueOptions;
+pub use self::stats::QueueStats;
 
 use std::fmt;
 use std::io;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use self::backlog::{AbortQueue, ClosesSink};
+use self::state::{AbortQueue, ClosesSink, QueueState};
 use self::worker::Worker;
 use crate::buffer::{BlockFor, Full, Policy, Reject, Unbounded};
+use crate::contract::{Never, Sink, WriteError, erase};
+use crate::lifecycle::{Closing, Flushing};
 use crate::pipe::{Handle, Pipe, Writer};
-use crate::sink::{Never, erase};
-use crate::{Closing, Flushing, Sink, WriteError};
 
 /// A queue before a sink, and a thread of its own between them. Made by
 /// [`queued`](crate::SinkExt::queued), [`queued_with`](crate::SinkExt::queued_with) and
@@ -55,48 +59,7 @@ use crate::{Closing, Flushing, Sink, WriteError};
 /// # Ok::<(), outflow::CloseError>(())
 /// ```
 pub struct Queue<E, P = Unbounded> {
-    writer: Writer<E, P>,
-}
-
-/// Where a queue's events are: one answer adds up to
-/// `accepted = delivered + dropped + spilled + lost + pending + in_flight`.
-///
-/// While writes are under way, `accepted` lies between the number of writes that have returned and of those
-/// that have begun. No write waits for the answer: it is looked for anew until nothing was taken out of the
-/// queue meanwhile. If that takes longer than some 20 ms, because a thread that evicts has lost its core,
-/// `accepted` may miss by the events that it holds.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::{Buffer, Sink, SinkExt, sink};
-///
-/// let saved = sink::collector();
-/// let queue = sink::for_each(|event: u32| assert_ne!(event, 0))
-///     .queued_with(Buffer::unbounded().spill(saved.clone()));
-/// queue.write(0).unwrap();
-/// assert!(queue.close().wait().is_err());
-/// let stats = queue.stats();
-/// assert_eq!((stats.accepted, stats.lost), (1, 1), "the sink panicked on it");
-/// assert_eq!(stats.accepted, stats.delivered + stats.dropped + stats.spilled + stats.lost);
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct QueueStats {
-    /// Events that a write was answered `Ok` for.
-    pub accepted: u64,
-    /// Events that the sink accepted.
-    pub delivered: u64,
-    /// Events that were evicted or left over, and not spilled.
-    pub dropped: u64,
-    /// Events that the spill accepted.
-    pub spilled: u64,
-    /// Events on which the sink panicked.
-    pub lost: u64,
-    /// Events that wait in the queue.
-    pub pending: u64,
-    /// Events on their way: in a write to the sink, in a batch under assembly, or into the spill.
-    pub in_flight: u64,
+    writer: Writer<E, P, QueueState<E>>,
 }
 
 impl<E, P> Queue<E, P>
@@ -116,11 +79,11 @@ where
     {
         let QueueOptions { buffer, name, stack_size } = options;
         let sink = Arc::new(sink);
-        let backlog = Backlog::new(Arc::new(ClosesSink(erase::<T, _>(Arc::clone(&sink)))));
-        let (writer, pipe) = Pipe::new(buffer, Some(backlog));
-        pipe.outlet.told.of_queue(name.as_deref());
+        let state = QueueState::new(Arc::new(ClosesSink(erase::<T, _>(Arc::clone(&sink)))));
+        let (writer, pipe) = Pipe::new(buffer, state);
+        pipe.shed.log.of_queue(name.as_deref());
         pipe.completion.set_aborter(Arc::new(AbortQueue { pipe: Arc::downgrade(&pipe) }));
-        let worker = Worker::new(pipe, Arc::new(sink), P::EVICTS);
+        let worker = Worker::new(pipe, Arc::new(sink));
 
         let mut thread = std::thread::Builder::new();
         if let Some(name) = name {
@@ -206,7 +169,7 @@ impl<E, P> Queue<E, P> {
     /// # Ok::<(), outflow::CloseError>(())
     /// ```
     pub fn len(&self) -> usize {
-        self.writer.pipe.receiver.len() + self.backlog().own_len()
+        usize::try_from(self.state().pending(&self.writer.pipe)).unwrap_or(usize::MAX)
     }
 
     /// Whether no event waits.
@@ -250,7 +213,7 @@ impl<E, P> Queue<E, P> {
     /// assert_eq!((stats.accepted, stats.delivered, stats.pending), (1, 1, 0));
     /// ```
     pub fn stats(&self) -> QueueStats {
-        self.backlog().stats(&self.writer.pipe)
+        self.state().stats(&self.writer.pipe)
     }
 
     /// A handle that does not keep the queue open, for a sink that holds its own queue.
@@ -283,15 +246,12 @@ impl<E, P> Queue<E, P> {
         Box::new(move || {
             // Looked at first: then nothing is counted after the stats are read.
             let last = pipe.is_left();
-            (pipe.backlog.as_ref().map(|backlog| backlog.stats(&pipe)).unwrap_or_default(), last)
+            (pipe.end.stats(&pipe), last)
         })
     }
 
-    fn backlog(&self) -> &Backlog<E> {
-        match &self.writer.pipe.backlog {
-            Some(backlog) => backlog,
-            None => unreachable!("the pipe of a queue has a backlog"),
-        }
+    fn state(&self) -> &QueueState<E> {
+        &self.writer.pipe.end
     }
 }
 
@@ -313,10 +273,11 @@ where
         self.writer.write_ref(event)
     }
 
-    /// Takes no room in the queue and displaces nothing. An event that was evicted meanwhile is accounted for
-    /// when the spill has accepted it; the spill is not flushed.
+    /// Takes no room in the queue and displaces nothing. Every event accepted before it is delivered, spilled or counted
+    /// by its end, but for one that a writer is carrying into the spill at that moment. The spill is not flushed.
     fn flush(&self) -> Flushing {
-        self.backlog().request_flush(&self.writer.pipe.closing())
+        let state = self.state();
+        state.flushes.request(state.scope(), &self.writer.pipe.closing(), || state.ask())
     }
 
     fn close(&self) -> Closing {
@@ -327,6 +288,10 @@ where
         self.writer.pipe.is_shut()
     }
 }
+
+/// A panic that unwinds through a write leaves a queue as any other write does.
+impl<E, P> UnwindSafe for Queue<E, P> {}
+impl<E, P> RefUnwindSafe for Queue<E, P> {}
 
 impl<E, P: Clone> Clone for Queue<E, P> {
     fn clone(&self) -> Self {
@@ -373,7 +338,7 @@ impl<E, P: fmt::Debug> fmt::Debug for Queue<E, P> {
 /// # Ok::<(), outflow::FlushError>(())
 /// ```
 pub struct WeakQueue<E, P = Unbounded> {
-    handle: Weak<Handle<E>>,
+    handle: Weak<Handle<E, QueueState<E>>>,
     policy: P,
 }
 

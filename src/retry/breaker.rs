@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Failure, RetryStrategy};
-use crate::clock::{Clock, ClockSlot, nanos};
+use crate::sync::clock::{Clock, ClockSlot, nanos};
 use crate::trace;
 
 /// The bit of [`Breaker::reopen`] that a failure sets.

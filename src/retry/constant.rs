@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Failure, RetryStrategy};
-use crate::clock::{Clock, ClockSlot, nanos};
+use crate::sync::clock::{Clock, ClockSlot, nanos};
 
 /// Waits the same time after every failure. Never gives up. Writers that share a strategy wait after each
 /// other's failures too.

@@ -1,5 +1,5 @@
 use super::{Failure, RetryStrategy};
-use crate::Counter;
+use crate::adapter::Counter;
 use std::time::Duration;
 
 /// A strategy that counts retries. Made by [`count_retries`](super::Retry::count_retries).

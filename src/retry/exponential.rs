@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Failure, RetryStrategy};
-use crate::clock::{Clock, ClockSlot, nanos};
+use crate::sync::clock::{Clock, ClockSlot, nanos};
 
 /// Waits longer the more attempts in a row have failed, at random up to a bound that doubles. Never gives
 /// up.

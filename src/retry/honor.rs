@@ -3,8 +3,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Failure, Retry, RetryStrategy};
-use crate::CatchPanicError;
-use crate::clock::{ClockSlot, nanos};
+use crate::adapter::CatchPanicError;
+use crate::sync::clock::{ClockSlot, nanos};
 
 /// The most that an endpoint gets unless told otherwise.
 const LONGEST: Duration = Duration::from_secs(5 * 60);

@@ -6,8 +6,11 @@ use super::{
     CountRetries, Failure, GiveUpWhen, HonorRetryAfter, MaxAttempts, OnFailure, RetryAfter, RetryStrategy,
     Stop,
 };
-use crate::clock::{Alarm, Clock, ClockSlot};
-use crate::{Closing, Counter, Flushing, Sink, WriteError, trace};
+use crate::adapter::Counter;
+use crate::contract::{Sink, WriteError};
+use crate::lifecycle::{Closing, Flushing};
+use crate::sync::clock::{Alarm, Clock, ClockSlot};
+use crate::trace;
 
 /// The longest single wait; then the strategy is asked again.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);

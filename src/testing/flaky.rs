@@ -1,7 +1,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Closing, Flushing, Sink, WriteError};
+use crate::contract::{Sink, WriteError};
+use crate::lifecycle::{Closing, Flushing};
 
 /// A sink that fails by a script, or at random; what fails never reaches the sink that it wraps.
 ///

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::Stamp;
-use crate::{Closing, Flushing, Sink, WriteError};
+use crate::contract::{Sink, WriteError};
+use crate::lifecycle::{Closing, Flushing};
 
 /// A reliable sink that keeps every event and finds what is wrong with their order: events of one writer out
 /// of order, repeated or missing, and writes after the close. Clones share.

@@ -2,8 +2,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::{Alarm, Clock, ClockSlot};
-use crate::{Closing, Flushing, Sink, WriteError};
+use crate::contract::{Sink, WriteError};
+use crate::lifecycle::{Closing, Flushing};
+use crate::sync::clock::{Alarm, Clock, ClockSlot};
 
 /// A sink of which every write takes a given time, and then goes on to the sink that it wraps. A close does
 /// not shorten it.

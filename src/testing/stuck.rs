@@ -1,7 +1,8 @@
 use std::fmt;
 
 use super::Latch;
-use crate::{Closing, Flushing, Sink, WriteError};
+use crate::contract::{Sink, WriteError};
+use crate::lifecycle::{Closing, Flushing};
 
 /// A sink of which every write waits at a [`Latch`] before it goes on: an endpoint that takes a connection and
 /// never answers.

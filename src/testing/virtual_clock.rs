@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::PATIENCE;
-use crate::clock::{Clock, Ticket};
+use crate::sync::clock::{Clock, Ticket};
 
 /// A clock that stands still until a test moves it. Clones are the same clock.
 ///

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::SinkId;
-use crate::caught::drop_caught;
-use crate::clock::{Clock, Monotonic, nanos};
-use crate::lifecycle::completion::Left;
+use crate::lifecycle::Remaining;
+use crate::sync::caught::drop_caught;
+use crate::sync::clock::{Clock, Monotonic, nanos};
+use crate::sync::{Label, SinkId};
 
 /// What can happen a million times a second is told once in so long, with the count. It is also how long a
 /// close may take before that is told.
@@ -74,7 +74,7 @@ fn current_queue() -> Option<Arc<str>> {
 }
 
 /// This thread is the worker of the queue whose buffer that is, for good.
-pub(crate) fn on_worker_of(given_up: &GivenUp) {
+pub(crate) fn on_worker_of(given_up: &ShedLog) {
     let name = given_up.queue().map(Arc::from);
     let _ = QUEUE.try_with(|queue| *queue.borrow_mut() = name);
 }
@@ -97,8 +97,8 @@ pub(crate) fn downstream_closed(queue: Option<&str>, left: u64) {
     tell!(WARN, "outflow::queue", { queue, left }, "a sink closed by itself, and its queue is closed");
 }
 
-pub(crate) fn sink_ended(id: SinkId) {
-    tell!(WARN, "outflow::broadcast", { sink = %id }, "a sink closed by itself, and was removed");
+pub(crate) fn sink_ended(label: &Label) {
+    tell!(WARN, "outflow::broadcast", { sink = %label }, "a sink closed by itself, and was removed");
 }
 
 pub(crate) fn follower_panicked(id: SinkId, lost: u64, left: u64) {
@@ -168,7 +168,7 @@ impl Tally {
 
 /// Tells of the events that a buffer gives up.
 #[derive(Default)]
-pub(crate) struct GivenUp {
+pub(crate) struct ShedLog {
     owner: OnceLock<Owner>,
     dropped: Tally,
     spilled: Tally,
@@ -176,10 +176,10 @@ pub(crate) struct GivenUp {
 
 enum Owner {
     Queue(Arc<str>),
-    Sink(SinkId),
+    Sink(Label),
 }
 
-impl GivenUp {
+impl ShedLog {
     /// The buffer is this queue's.
     pub(crate) fn of_queue(&self, name: Option<&str>) {
         if let Some(name) = name {
@@ -187,9 +187,9 @@ impl GivenUp {
         }
     }
 
-    /// The buffer is this subscription's, or what is given up this follower's.
-    pub(crate) fn of_sink(&self, id: SinkId) {
-        let _ = self.owner.set(Owner::Sink(id));
+    /// The buffer is this subscription's, or what is shed this follower's.
+    pub(crate) fn of_sink(&self, label: &Label) {
+        let _ = self.owner.set(Owner::Sink(label.clone()));
     }
 
     pub(crate) fn queue(&self) -> Option<&str> {
@@ -199,15 +199,15 @@ impl GivenUp {
         }
     }
 
-    fn sink(&self) -> Option<SinkId> {
+    fn sink(&self) -> Option<&Label> {
         match self.owner.get() {
-            Some(Owner::Sink(id)) => Some(*id),
+            Some(Owner::Sink(label)) => Some(label),
             _ => None,
         }
     }
 
     #[inline]
-    pub(crate) fn some(&self, spilled: bool, events: u64, event_type: &'static str) {
+    pub(crate) fn count(&self, spilled: bool, events: u64, event_type: &'static str) {
         if counted!(WARN, "outflow::buffer") {
             let tally = if spilled { &self.spilled } else { &self.dropped };
             if let Some(count) = tally.add(events) {
@@ -217,7 +217,7 @@ impl GivenUp {
     }
 
     /// Tells what is not told yet: the buffer's end has come.
-    pub(crate) fn rest(&self, event_type: &'static str) {
+    pub(crate) fn flush(&self, event_type: &'static str) {
         self.tell_each(Tally::take, event_type);
     }
 
@@ -457,7 +457,7 @@ impl SlowClose {
     }
 
     /// Tells what is left. Answers `false`, and tells nothing, if the wait is over.
-    pub(crate) fn tell(&mut self, deadline: Option<Instant>, left: impl FnOnce() -> Left) -> bool {
+    pub(crate) fn tell(&mut self, deadline: Option<Instant>, left: impl FnOnce() -> Remaining) -> bool {
         let Some(waiting) = &mut self.0 else {
             return false;
         };

@@ -17,11 +17,11 @@ mod silent;
 
 #[cfg(feature = "tracing")]
 pub(crate) use self::listened::{
-    BreakerLog, GivenUp, Losses, SlowClose, attempt_failed, downstream_closed, follower_ended,
+    BreakerLog, Losses, ShedLog, SlowClose, attempt_failed, downstream_closed, follower_ended,
     follower_lagged, follower_panicked, on_worker_of, panicked, sink_ended,
 };
 #[cfg(not(feature = "tracing"))]
 pub(crate) use self::silent::{
-    BreakerLog, GivenUp, Losses, SlowClose, attempt_failed, downstream_closed, follower_ended,
+    BreakerLog, Losses, ShedLog, SlowClose, attempt_failed, downstream_closed, follower_ended,
     follower_lagged, follower_panicked, on_worker_of, panicked, sink_ended,
 };

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::SinkId;
-use crate::lifecycle::completion::Left;
+use crate::lifecycle::Remaining;
+use crate::sync::{Label, SinkId};
 
 pub(crate) fn attempt_failed(_attempt: u32, _elapsed: Duration, _error_type: &'static str) {}
 
@@ -11,9 +11,9 @@ pub(crate) fn panicked(_queue: Option<&str>, _lost: u64, _left: u64) {}
 
 pub(crate) fn downstream_closed(_queue: Option<&str>, _left: u64) {}
 
-pub(crate) fn sink_ended(_id: SinkId) {}
+pub(crate) fn sink_ended(_label: &Label) {}
 
-pub(crate) fn on_worker_of(_given_up: &GivenUp) {}
+pub(crate) fn on_worker_of(_given_up: &ShedLog) {}
 
 pub(crate) fn follower_panicked(_id: SinkId, _lost: u64, _left: u64) {}
 
@@ -22,21 +22,21 @@ pub(crate) fn follower_ended(_id: SinkId, _left: u64) {}
 pub(crate) fn follower_lagged(_id: SinkId, _left: u64) {}
 
 #[derive(Default)]
-pub(crate) struct GivenUp {}
+pub(crate) struct ShedLog {}
 
-impl GivenUp {
+impl ShedLog {
     pub(crate) fn of_queue(&self, _name: Option<&str>) {}
 
-    pub(crate) fn of_sink(&self, _id: SinkId) {}
+    pub(crate) fn of_sink(&self, _label: &Label) {}
 
     pub(crate) fn queue(&self) -> Option<&str> {
         None
     }
 
     #[inline]
-    pub(crate) fn some(&self, _spilled: bool, _events: u64, _event_type: &'static str) {}
+    pub(crate) fn count(&self, _spilled: bool, _events: u64, _event_type: &'static str) {}
 
-    pub(crate) fn rest(&self, _event_type: &'static str) {}
+    pub(crate) fn flush(&self, _event_type: &'static str) {}
 
     pub(crate) fn overdue(&self, _event_type: &'static str) -> Option<Instant> {
         None
@@ -91,7 +91,7 @@ impl SlowClose {
         deadline
     }
 
-    pub(crate) fn tell(&mut self, _deadline: Option<Instant>, _left: impl FnOnce() -> Left) -> bool {
+    pub(crate) fn tell(&mut self, _deadline: Option<Instant>, _left: impl FnOnce() -> Remaining) -> bool {
         false
     }
 }

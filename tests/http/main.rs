@@ -1,7 +1,7 @@
 //! The webhook sink: what it delivers and how it fails, what it makes of odd endpoints, what it keeps to
 //! itself.
 
-#[path = "../common/mod.rs"]
+#[path = "../it/common/mod.rs"]
 mod common;
 
 mod building;

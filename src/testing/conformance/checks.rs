@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::trial::{Answer, Trial, Written};
 use super::{Law, Plan, Violation};
-use crate::caught::panic_message;
+use crate::lifecycle::{CloseError, Closing, FlushError};
+use crate::sync::caught::panic_message;
 use crate::testing::Stamp;
-use crate::{CloseError, Closing, FlushError};
 
 /// How many close at once.
 const CLOSERS: u32 = 3;

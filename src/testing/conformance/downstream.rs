@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::contract::{Sink, WriteError};
+use crate::lifecycle::{Closing, Flushing};
 use crate::testing::{Latch, Probe, Stamp};
-use crate::{Closing, Flushing, Sink, WriteError};
 
 /// The sink that [`Conformance`](super::Conformance) hands to the maker of what it checks: reliable, and the
 /// end of the chain. Clones are the same sink.

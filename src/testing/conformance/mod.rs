@@ -16,7 +16,7 @@ use std::time::Duration;
 use self::downstream::StampOf;
 use super::probe::Census;
 use super::{Probe, Stamp};
-use crate::Sink;
+use crate::contract::Sink;
 
 /// Checks that a sink keeps the laws, and names the one that it breaks.
 ///

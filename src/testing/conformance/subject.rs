@@ -3,8 +3,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::contract::{Sink, WriteError};
+use crate::lifecycle::{Closing, Flushing};
 use crate::testing::{Probe, Stamp};
-use crate::{Closing, Flushing, Sink, WriteError};
 
 /// A sink that [`Conformance`](super::Conformance) is to check, and how to read what it did.
 ///

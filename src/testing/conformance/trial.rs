@@ -8,10 +8,10 @@ use parking_lot::Mutex;
 
 use super::subject::{Refused, Tested};
 use super::{Downstream, Law, Plan, Subject, Violation};
-use crate::caught::panic_message;
+use crate::lifecycle::{CloseError, Closing};
+use crate::sync::caught::panic_message;
 use crate::testing::Stamp;
 use crate::testing::probe::Census;
-use crate::{CloseError, Closing};
 
 /// One sink, from its making to its end, and what was found about it.
 pub(super) struct Trial<E> {

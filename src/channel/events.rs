@@ -1,0 +1,411 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
+
+#[cfg(feature = "futures")]
+use super::stream::Offer;
+use crate::lifecycle::{Closing, MaybeDone, join};
+use crate::pipe::{Pipe, ReadEnd};
+use crate::sync::scope::Scope;
+use crate::sync::spin::spin_then_yield;
+#[cfg(feature = "futures")]
+use crate::sync::waker::ReaderWaker;
+
+/// The reading end of a channel: iterates until the sink is closed and everything accepted is read.
+///
+/// Dropping it closes the sink and wakes writers that wait; what was not read is spilled on this thread, or
+/// dropped and counted.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Sink, channel};
+///
+/// let (sink, events) = channel::bounded(4);
+/// sink.write(1).unwrap();
+/// sink.write(2).unwrap();
+/// assert_eq!(events.recv(), Ok(1));
+/// drop(events);
+/// assert!(sink.is_closed());
+/// assert_eq!(sink.dropped(), 1);
+/// ```
+pub struct Events<E> {
+    pub(super) pipe: Arc<Pipe<E, EventsEnd<E>>>,
+    pub(super) receiver: Receiver<E>,
+    /// Whether a task was told that there is no more.
+    #[cfg(feature = "futures")]
+    pub(super) ended: bool,
+}
+
+/// What the writers of a channel know of its reader.
+pub(crate) struct EventsEnd<E> {
+    #[cfg(feature = "futures")]
+    pub(super) waker: ReaderWaker,
+    #[cfg(feature = "futures")]
+    pub(super) offer: Offer<E>,
+    #[cfg(not(feature = "futures"))]
+    event: std::marker::PhantomData<fn(E)>,
+}
+
+impl<E> EventsEnd<E> {
+    pub(super) fn new() -> Self {
+        Self {
+            #[cfg(feature = "futures")]
+            waker: ReaderWaker::new(),
+            #[cfg(feature = "futures")]
+            offer: Offer::default(),
+            #[cfg(not(feature = "futures"))]
+            event: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<E> ReadEnd<E> for EventsEnd<E> {
+    fn is_reentrant(&self) -> bool {
+        false
+    }
+
+    fn keep(&self, _pipe: &Pipe<E, Self>, event: E) -> Result<(), E> {
+        Err(event)
+    }
+
+    fn take_kept(&self) -> Option<E> {
+        None
+    }
+
+    fn scope(&self) -> Option<Scope> {
+        None
+    }
+
+    #[cfg_attr(not(feature = "futures"), allow(unused_variables))]
+    fn hand_over(&self, pipe: &Pipe<E, Self>, event: E) -> Option<E> {
+        #[cfg(feature = "futures")]
+        if pipe.capacity() == Some(0) && self.waker.is_asleep() {
+            return self.offer.hand_over(event, || self.waker.wake());
+        }
+        Some(event)
+    }
+
+    fn announce(&self) -> impl Sized {
+        #[cfg(feature = "futures")]
+        self.waker.announce()
+    }
+
+    #[inline]
+    fn notify(&self) {
+        #[cfg(feature = "futures")]
+        self.waker.wake();
+    }
+
+    fn shut(&self) {}
+
+    /// A channel's close is done when its last write is, though what it holds is still to be read.
+    fn writers_finished(&self, pipe: &Pipe<E, Self>) {
+        if !pipe.leave() {
+            pipe.completion.complete(Ok(()));
+        }
+    }
+
+    fn conclude(&self, pipe: &Pipe<E, Self>, spill: Closing) {
+        MaybeDone::gather(&pipe.completion, [(spill.0, false)], join);
+    }
+}
+
+impl<E> Events<E> {
+    pub(super) fn new(pipe: Arc<Pipe<E, EventsEnd<E>>>) -> Self {
+        let receiver = pipe.receiver.clone();
+        Self {
+            pipe,
+            receiver,
+            #[cfg(feature = "futures")]
+            ended: false,
+        }
+    }
+
+    /// Waits for the next event. Yields for some microseconds before it sleeps, so that a writer that is busy need
+    /// not wake it.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError`] when the sink is closed and everything is read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, channel};
+    ///
+    /// let (sink, events) = channel::unbounded();
+    /// sink.write(1).unwrap();
+    /// sink.close();
+    /// assert_eq!(events.recv(), Ok(1));
+    /// assert!(events.recv().is_err());
+    /// ```
+    pub fn recv(&self) -> Result<E, RecvError> {
+        match self.receiver.try_recv() {
+            Ok(event) => Ok(event),
+            Err(TryRecvError::Disconnected) => Err(RecvError),
+            Err(TryRecvError::Empty) => {
+                // At a rendezvous a writer finds only a reader that waits.
+                if self.pipe.capacity() != Some(0) {
+                    spin_then_yield(|| !self.receiver.is_empty());
+                }
+                self.receiver.recv()
+            }
+        }
+    }
+
+    /// The next event, if there is one now.
+    ///
+    /// # Errors
+    ///
+    /// Whether there is none yet or there will be none any more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, channel::{self, TryRecvError}};
+    ///
+    /// let (sink, events) = channel::unbounded();
+    /// assert_eq!(events.try_recv(), Err(TryRecvError::Empty));
+    /// sink.write(1).unwrap();
+    /// sink.close();
+    /// assert_eq!(events.try_recv(), Ok(1));
+    /// assert_eq!(events.try_recv(), Err(TryRecvError::Disconnected));
+    /// ```
+    pub fn try_recv(&self) -> Result<E, TryRecvError> {
+        self.receiver.try_recv()
+    }
+
+    /// Waits for the next event, but at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// Whether the time was up or there will be no event any more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::channel::{self, RecvTimeoutError};
+    ///
+    /// let (_sink, events) = channel::unbounded::<u32>();
+    /// assert_eq!(events.recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout));
+    /// ```
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<E, RecvTimeoutError> {
+        self.receiver.recv_timeout(timeout)
+    }
+
+    /// Iterates over the events, waiting for each.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, channel};
+    ///
+    /// let (sink, events) = channel::unbounded();
+    /// sink.write(1).unwrap();
+    /// sink.close();
+    /// assert_eq!(events.iter().sum::<u32>(), 1);
+    /// ```
+    pub fn iter(&self) -> Iter<'_, E> {
+        Iter { events: self }
+    }
+
+    /// Iterates over the events that are there now, without waiting.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, channel};
+    ///
+    /// let (sink, events) = channel::unbounded();
+    /// sink.write(1).unwrap();
+    /// assert_eq!(events.try_iter().collect::<Vec<_>>(), [1]);
+    /// ```
+    pub fn try_iter(&self) -> TryIter<'_, E> {
+        TryIter { events: self }
+    }
+
+    /// How many events are waiting to be read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, channel};
+    ///
+    /// let (sink, events) = channel::unbounded();
+    /// sink.write(1).unwrap();
+    /// assert_eq!(events.len(), 1);
+    /// ```
+    pub fn len(&self) -> usize {
+        self.receiver.len()
+    }
+
+    /// Whether no event is waiting to be read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, channel};
+    ///
+    /// let (sink, events) = channel::unbounded();
+    /// sink.write(1).unwrap();
+    /// assert!(!events.is_empty());
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        self.receiver.is_empty()
+    }
+
+    /// How many events were evicted or left unread, and not spilled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Buffer, Sink, SinkExt, channel};
+    ///
+    /// let (sink, events) = channel::with(Buffer::bounded(2).drop_newest());
+    /// sink.write_all(0..5).unwrap();
+    /// assert_eq!(events.dropped(), 3);
+    /// ```
+    pub fn dropped(&self) -> u64 {
+        self.pipe.shed.counts().dropped
+    }
+
+    /// The crossbeam receiver, for `select!`. A clone of it outlives `Events`; what it takes is its own to
+    /// account for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use crossbeam_channel::{after, select};
+    /// use outflow::{Sink, channel};
+    ///
+    /// let (sink, events) = channel::unbounded();
+    /// sink.write(1).unwrap();
+    /// select! {
+    ///     recv(events.as_crossbeam()) -> event => assert_eq!(event, Ok(1)),
+    ///     recv(after(std::time::Duration::from_secs(5))) -> _ => panic!("no event"),
+    /// }
+    /// ```
+    pub fn as_crossbeam(&self) -> &Receiver<E> {
+        &self.receiver
+    }
+}
+
+impl<E> Drop for Events<E> {
+    fn drop(&mut self) {
+        #[cfg(feature = "futures")]
+        self.forget_waker();
+        self.pipe.reader_is_gone();
+        self.pipe.leave();
+    }
+}
+
+impl<E> fmt::Debug for Events<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events")
+            .field("len", &self.len())
+            .field("dropped", &self.dropped())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Iterates over [`Events`], waiting for each. Made by [`Events::iter`].
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Sink, channel};
+///
+/// let (sink, events) = channel::unbounded();
+/// sink.write(1).unwrap();
+/// sink.close();
+/// for event in &events {
+///     assert_eq!(event, 1);
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "iterators are lazy"]
+pub struct Iter<'a, E> {
+    events: &'a Events<E>,
+}
+
+impl<E> Iterator for Iter<'_, E> {
+    type Item = E;
+
+    fn next(&mut self) -> Option<E> {
+        self.events.recv().ok()
+    }
+}
+
+/// Iterates over the [`Events`] that are there now. Made by [`Events::try_iter`].
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Sink, channel};
+///
+/// let (sink, events) = channel::unbounded();
+/// sink.write(1).unwrap();
+/// assert_eq!(events.try_iter().next(), Some(1));
+/// assert_eq!(events.try_iter().next(), None);
+/// ```
+#[derive(Debug)]
+#[must_use = "iterators are lazy"]
+pub struct TryIter<'a, E> {
+    events: &'a Events<E>,
+}
+
+impl<E> Iterator for TryIter<'_, E> {
+    type Item = E;
+
+    fn next(&mut self) -> Option<E> {
+        self.events.try_recv().ok()
+    }
+}
+
+/// Iterates over [`Events`] and drops them at the end.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Sink, channel};
+///
+/// let (sink, events) = channel::unbounded();
+/// sink.write(1).unwrap();
+/// drop(sink);
+/// assert_eq!(events.into_iter().collect::<Vec<_>>(), [1]);
+/// ```
+#[derive(Debug)]
+#[must_use = "iterators are lazy"]
+pub struct IntoIter<E> {
+    events: Events<E>,
+}
+
+impl<E> Iterator for IntoIter<E> {
+    type Item = E;
+
+    fn next(&mut self) -> Option<E> {
+        self.events.recv().ok()
+    }
+}
+
+impl<'a, E> IntoIterator for &'a Events<E> {
+    type Item = E;
+    type IntoIter = Iter<'a, E>;
+
+    fn into_iter(self) -> Iter<'a, E> {
+        self.iter()
+    }
+}
+
+impl<E> IntoIterator for Events<E> {
+    type Item = E;
+    type IntoIter = IntoIter<E>;
+
+    fn into_iter(self) -> IntoIter<E> {
+        IntoIter { events: self }
+    }
+}

@@ -1,0 +1,290 @@
+//! What queues, channels and subscriptions are made of: a crossbeam channel whose sender stands behind a gate.
+//!
+//! # Why nothing is lost
+//!
+//! A write enters the gate, finds the sender there, and sends. Closing shuts the gate. When the last write that had
+//! entered leaves, the [`Entrance`] is dropped, and by then everything that was accepted is in the channel: what a
+//! reader has seen when it finds the channel disconnected is all there is.
+//!
+//! A reader that ends before that (dropped, panicked, aborted) sets `reader_gone`, shuts the gate, drains the channel
+//! and sheds what it finds. A write that had entered before may still send after that drain; the last one to leave
+//! sees `reader_gone` and drains again. Both accesses are sequentially consistent: if the last write does not see the
+//! flag, it left before the flag was set, and everything is in the channel for the reader's own drain.
+//!
+//! # Why no writer waits for ever
+//!
+//! A writer that waits for room holds the sender itself, so the channel cannot be relied on to disconnect. It selects
+//! between room and `stop`, a channel that disconnects when it is raised. Raising is for good, and a `select` that
+//! begins after it sees it.
+//!
+//! # Which party leaves last
+//!
+//! The reader, the writers and every abort are *parties*. The last one to leave closes the spill, since only parties
+//! write to it, drops it, and completes the close.
+
+mod read_end;
+mod writer;
+
+pub(crate) use self::read_end::ReadEnd;
+pub(crate) use self::writer::{Handle, Writer};
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Select, Sender};
+use parking_lot::Mutex;
+
+use crate::buffer::Buffer;
+use crate::buffer::shed::Shed;
+use crate::lifecycle::Closing;
+use crate::lifecycle::completion::Completion;
+use crate::sync::gate::Gate;
+use crate::sync::stop::Stop;
+
+pub(crate) struct Pipe<E, R: ReadEnd<E>> {
+    gate: Gate<Entrance<E, R>>,
+    pub(crate) receiver: Receiver<E>,
+    capacity: Option<usize>,
+    stop: Stop,
+    pub(crate) shed: Shed<E>,
+    /// How many events writers took out, or are taking, to make room.
+    evicted: AtomicU64,
+    reader_gone: AtomicBool,
+    /// How many events were shed because the reader had gone, not for want of room. Locked while one is taken out, so
+    /// that it is either counted here or still waiting.
+    left_over: Mutex<u64>,
+    parties: AtomicUsize,
+    pub(crate) completion: Arc<Completion>,
+    pub(crate) end: R,
+}
+
+/// What a write finds behind the gate. Dropped when the gate is shut and the last write has left.
+struct Entrance<E, R: ReadEnd<E>> {
+    sender: Sender<E>,
+    /// Dropped after the sender.
+    _last_write: LastWrite<E, R>,
+}
+
+struct LastWrite<E, R: ReadEnd<E>> {
+    pipe: Arc<Pipe<E, R>>,
+}
+
+/// What came of waiting for room.
+enum Room<E> {
+    Found,
+    Closed(E),
+    TimedOut(E),
+}
+
+impl<E, R> Pipe<E, R>
+where
+    R: ReadEnd<E>,
+{
+    pub(crate) fn new<P>(buffer: Buffer<E, P>, end: R) -> (Writer<E, P, R>, Arc<Self>) {
+        let Buffer { capacity, policy, spill } = buffer;
+        let (sender, receiver) = match capacity {
+            None => crossbeam_channel::unbounded(),
+            Some(capacity) => crossbeam_channel::bounded(capacity),
+        };
+        let shed = Shed::new(spill);
+        let mut scopes = vec![shed.scope];
+        scopes.extend(end.scope());
+        let pipe = Arc::new(Self {
+            gate: Gate::empty(),
+            receiver,
+            capacity,
+            stop: Stop::new(),
+            shed,
+            evicted: AtomicU64::new(0),
+            reader_gone: AtomicBool::new(false),
+            left_over: Mutex::new(0),
+            // The writers and the reader.
+            parties: AtomicUsize::new(2),
+            completion: Completion::within(scopes),
+            end,
+        });
+        // A deliberate reference cycle: `shut` breaks it, which the last writer's handle calls if nothing else does.
+        let last_write = LastWrite { pipe: Arc::clone(&pipe) };
+        pipe.gate.fill(Arc::new(Entrance { sender, _last_write: last_write }));
+        let handle = Arc::new(Handle { pipe: Arc::clone(&pipe) });
+        (Writer { pipe: Arc::clone(&pipe), handle, policy }, pipe)
+    }
+
+    pub(crate) fn capacity(&self) -> Option<usize> {
+        self.capacity
+    }
+
+    pub(crate) fn is_shut(&self) -> bool {
+        self.gate.is_shut()
+    }
+
+    /// Refuses writes from now on and wakes those that wait for room.
+    pub(crate) fn shut(&self) {
+        let entrance = self.gate.shut();
+        self.stop.raise();
+        self.end.shut();
+        drop(entrance);
+    }
+
+    /// Wakes the writes that wait for room, and lets no other wait: their events are shed. What finds room still
+    /// gets in.
+    pub(crate) fn stop_waiting(&self) {
+        self.stop.raise();
+    }
+
+    pub(crate) fn closing(&self) -> Closing {
+        Closing::pending_on(&self.completion)
+    }
+
+    pub(crate) fn close(&self) -> Closing {
+        self.shut();
+        self.closing()
+    }
+
+    pub(crate) fn left_over(&self) -> u64 {
+        *self.left_over.lock()
+    }
+
+    /// How many events are left over by now, and how many still wait.
+    pub(crate) fn left_over_and(&self, waiting: impl FnOnce() -> u64) -> (u64, u64) {
+        let left_over = self.left_over.lock();
+        (*left_over, waiting())
+    }
+
+    pub(crate) fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::SeqCst)
+    }
+
+    /// Sheds what `take` takes, which is left over.
+    pub(crate) fn shed_left_over(&self, take: impl FnOnce() -> Option<E>) -> bool {
+        self.shed.shed_from(|| {
+            let mut left_over = self.left_over.lock();
+            take().inspect(|_| *left_over += 1)
+        })
+    }
+
+    /// Sheds everything that waits.
+    fn drain(&self) {
+        while self.shed_left_over(|| self.receiver.try_recv().ok()) {}
+        while self.shed_left_over(|| self.end.take_kept()) {}
+    }
+
+    /// Nothing reads any more: shuts the gate and sheds what is left, now and when the last write leaves.
+    pub(crate) fn reader_is_gone(&self) {
+        self.reader_gone.store(true, Ordering::SeqCst);
+        self.shut();
+        self.drain();
+    }
+
+    pub(crate) fn is_read(&self) -> bool {
+        !self.reader_gone.load(Ordering::SeqCst)
+    }
+
+    /// Joins the parties, unless all of them have left.
+    pub(crate) fn join(&self) -> bool {
+        self.parties
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |parties| (parties > 0).then(|| parties + 1))
+            .is_ok()
+    }
+
+    /// The last party to leave closes the spill and completes the close. Whether this was the last.
+    pub(crate) fn leave(&self) -> bool {
+        let last = self.parties.fetch_sub(1, Ordering::SeqCst) == 1;
+        if last {
+            let spill = self.shed.close();
+            self.end.conclude(self, spill);
+        }
+        last
+    }
+
+    /// Whether all parties have left, so that nothing here is counted any more.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn is_left(&self) -> bool {
+        self.parties.load(Ordering::SeqCst) == 0
+    }
+
+    fn writers_finished(&self) {
+        if self.reader_gone.load(Ordering::SeqCst) {
+            self.drain();
+        }
+        self.end.writers_finished(self);
+        // The channel is disconnected: that is something new to find.
+        self.end.notify();
+    }
+
+    /// Waits until `event` can be sent, the pipe is stopped, or `deadline`.
+    fn wait_for_room(&self, sender: &Sender<E>, event: E, deadline: Option<Instant>) -> Room<E> {
+        let event = match self.end.keep(self, event) {
+            Ok(()) => return Room::Found,
+            Err(event) => event,
+        };
+        let event = match self.end.hand_over(self, event) {
+            None => return Room::Found,
+            Some(event) => event,
+        };
+        let _announced = self.end.announce();
+        let mut select = Select::new();
+        let room = select.send(sender);
+        select.recv(&self.stop.raised);
+        let operation = match deadline {
+            None => select.select(),
+            Some(deadline) => match select.select_deadline(deadline) {
+                Ok(operation) => operation,
+                Err(_) => return Room::TimedOut(event),
+            },
+        };
+        if operation.index() == room {
+            match operation.send(sender, event) {
+                Ok(()) => {
+                    self.end.notify();
+                    Room::Found
+                }
+                Err(refused) => Room::Closed(refused.into_inner()),
+            }
+        } else {
+            // Disconnected: that is how it is raised.
+            let _ = operation.recv(&self.stop.raised);
+            if self.is_shut() {
+                return Room::Closed(event);
+            }
+            // Not closed, but nothing may wait in it any more.
+            self.shed.shed(event);
+            Room::Found
+        }
+    }
+
+    /// Sends `event` and sheds what has waited longest to make room for it.
+    ///
+    /// The event goes in before the evicted one is spilled, so that a spill that sends it back finds the buffer full
+    /// again and not an endless supply of room.
+    fn evict_for(&self, sender: &Sender<E>, event: E) {
+        let mut unsent = Some(event);
+        while let Some(event) = unsent.take() {
+            let evicted = self.shed.shed_from(|| {
+                // Counted before it is taken, and taken back if there is none: see `Reentrant`.
+                self.evicted.fetch_add(1, Ordering::SeqCst);
+                let oldest = self.receiver.try_recv().ok();
+                if oldest.is_none() {
+                    self.evicted.fetch_sub(1, Ordering::SeqCst);
+                }
+                match sender.try_send(event) {
+                    // Before the spill, which may wait.
+                    Ok(()) => self.end.notify(),
+                    Err(full) => unsent = Some(full.into_inner()),
+                }
+                oldest
+            });
+            if !evicted && unsent.is_some() {
+                // Full, yet nothing to take: another thread is in the middle of either. It goes on.
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+impl<E, R: ReadEnd<E>> Drop for LastWrite<E, R> {
+    fn drop(&mut self) {
+        self.pipe.writers_finished();
+    }
+}

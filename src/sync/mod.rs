@@ -1,0 +1,15 @@
+//! Primitives that know no event: they import from no other room of this crate.
+
+pub(crate) mod caught;
+pub mod clock;
+pub(crate) mod gate;
+mod id;
+pub(crate) mod scope;
+pub(crate) mod spin;
+pub(crate) mod stop;
+#[cfg(feature = "futures")]
+pub(crate) mod waker;
+
+pub(crate) use self::id::Label;
+pub use self::id::SinkId;
+pub use self::scope::is_delivering;

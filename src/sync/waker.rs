@@ -1,0 +1,135 @@
+//! How a task that has nothing to read is woken.
+//!
+//! # Why no wake-up is lost
+//!
+//! A reader that finds nothing registers its waker, then looks again. A writer sends, then looks for a waker. Each has
+//! a sequentially consistent fence between its two steps, so they cannot both miss: if the writer does not see
+//! `asleep`, its fence comes before the reader's, and the reader's second look sees what was sent. If the writer sees
+//! it and another has taken the waker meanwhile, that one wakes the task, and the task, should it find nothing,
+//! registers anew: the same holds for that round. The end of the events counts as something sent.
+//!
+//! On x86-64 no test can tell whether the fences are there. Miri can: without the writer's, the tests in
+//! `tests/weak_memory.rs` come to a deadlock.
+//!
+//! # Why a writer that waits is found
+//!
+//! A writer that finds no room looks for a waker before it waits. If the channel holds something, that is there for
+//! the reader to see, as above. A rendezvous holds nothing: a reader finds the event only when the writer is already
+//! waiting, and one that it woke may come too early. So a writer is counted before it looks for a waker, until it has
+//! waited. A reader at a rendezvous that has registered and finds nothing looks at that count, and while it is not zero
+//! looks again. Between the two there is the same pair of fences: either the reader sees the count or the writer the
+//! waker. It is a matter of a few instructions of the writer's thread.
+//!
+//! A waker may poll the reader at once, on the writer's own thread. There the count never falls to zero while the
+//! reader looks, so it does not wait for it ([`is_waking_here`](ReaderWaker::is_waking_here)); it finds the event of
+//! that writer in [`Offer`]'s slot, and a writer that was counted meanwhile is followed up when this one has waited.
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::task::Waker;
+
+use parking_lot::Mutex;
+
+use super::caught::wake_caught;
+
+/// Where the one reader of a channel leaves its waker. See the module for why this is right.
+pub(crate) struct ReaderWaker {
+    waker: Mutex<Option<Waker>>,
+    /// Whether there is a waker. Changed with it, under its lock; `Relaxed`, since the fences order it.
+    asleep: AtomicBool,
+    /// How many writers wait, or are about to.
+    waiting: AtomicUsize,
+}
+
+thread_local! {
+    /// How many announced writers of this thread are calling a waker.
+    static WAKING: Cell<usize> = const { Cell::new(0) };
+}
+
+impl ReaderWaker {
+    pub(crate) fn new() -> Self {
+        Self { waker: Mutex::new(None), asleep: AtomicBool::new(false), waiting: AtomicUsize::new(0) }
+    }
+
+    /// To be called by the reader, which must then look once more.
+    pub(crate) fn register(&self, waker: &Waker) {
+        let waker = waker.clone();
+        let mut slot = self.waker.lock();
+        let before = slot.replace(waker);
+        self.asleep.store(true, Ordering::Relaxed);
+        drop(slot);
+        // Pairs with the one in `wake`.
+        fence(Ordering::SeqCst);
+        // Without the lock: it may be the last that keeps a task.
+        drop(before);
+    }
+
+    pub(crate) fn take(&self) -> Option<Waker> {
+        let mut slot = self.waker.lock();
+        self.asleep.store(false, Ordering::Relaxed);
+        slot.take()
+    }
+
+    /// To be called after there is something new to find.
+    #[inline]
+    pub(crate) fn wake(&self) {
+        // Pairs with the one in `register`.
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) {
+            self.wake_it();
+        }
+    }
+
+    #[cold]
+    fn wake_it(&self) {
+        if let Some(waker) = self.take() {
+            wake_caught(waker);
+        }
+    }
+
+    /// Whether a task waits, as far as a look without a fence can tell.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.asleep.load(Ordering::Relaxed)
+    }
+
+    /// How many writers wait, or are about to, or have done so a moment ago.
+    pub(crate) fn waiting(&self) -> usize {
+        // Relaxed: a reader's fence orders it, see the module.
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Whether this thread is a writer's that is calling a waker.
+    pub(crate) fn is_waking_here() -> bool {
+        WAKING.try_with(Cell::get).unwrap_or(0) > 0
+    }
+
+    /// To be called by a writer before it waits, and kept until it has waited.
+    pub(crate) fn announce(&self) -> Announced<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let announced = Announced { waker: self };
+        let _ = WAKING.try_with(|waking| waking.set(waking.get() + 1));
+        self.wake();
+        let _ = WAKING.try_with(|waking| waking.set(waking.get() - 1));
+        announced
+    }
+}
+
+impl fmt::Debug for ReaderWaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReaderWaker").field("asleep", &self.asleep).finish_non_exhaustive()
+    }
+}
+
+pub(crate) struct Announced<'a> {
+    waker: &'a ReaderWaker,
+}
+
+impl Drop for Announced<'_> {
+    fn drop(&mut self) {
+        if self.waker.waiting.fetch_sub(1, Ordering::Relaxed) > 1 {
+            // A reader that was polled on this thread may have registered without waiting for the others.
+            self.waker.wake();
+        }
+    }
+}

@@ -1,0 +1,74 @@
+use std::sync::Arc;
+use std::thread::{self, ThreadId};
+
+use parking_lot::Mutex;
+
+use crate::lifecycle::completion::Completion;
+use crate::lifecycle::{Closing, close_caught};
+use crate::sync::caught::drop_caught;
+
+/// The sink at the end of a drain, until it is closed: once for all who ask.
+pub(crate) struct Downstream<S> {
+    state: Mutex<State<S>>,
+}
+
+struct State<S> {
+    sink: Option<S>,
+    closing: Option<Closing>,
+    /// The threads that are in the sink's close.
+    beginning: Vec<ThreadId>,
+}
+
+impl<S> Downstream<S>
+where
+    S: Clone,
+{
+    pub(crate) fn new(sink: S) -> Self {
+        Self { state: Mutex::new(State { sink: Some(sink), closing: None, beginning: Vec::new() }) }
+    }
+
+    /// Whether this thread is in the sink's close, after which the outcome will be set.
+    pub(crate) fn is_beginning_here(&self) -> bool {
+        self.state.lock().beginning.contains(&thread::current().id())
+    }
+
+    /// Takes the sink out, so that it is not closed.
+    pub(crate) fn take(&self) -> Option<S> {
+        self.state.lock().sink.take()
+    }
+
+    /// Begins to close the sink, unless that has begun, and has `completion` await it.
+    pub(crate) fn close(&self, completion: &Arc<Completion>, close: impl FnOnce(&S) -> Closing) -> Closing {
+        let thread = thread::current().id();
+        let mut state = self.state.lock();
+        if let Some(closing) = &state.closing {
+            return closing.clone();
+        }
+        if state.beginning.contains(&thread) {
+            // The sink's own close has come back here: what there is to wait for is not known yet.
+            return Closing::pending_on(completion);
+        }
+        state.beginning.push(thread);
+        let sink = state.sink.clone();
+        drop(state);
+        // Two threads may get here at once: a sink may be closed more than once, and each answer is for the same
+        // drain. No lock is held, since this calls into a user's sink.
+        let begun = match &sink {
+            Some(sink) => close_caught(|| close(sink)),
+            None => Closing::done(),
+        };
+        let mut state = self.state.lock();
+        state.beginning.retain(|other| *other != thread);
+        // Awaited before the lock is let go: whoever finds the answer can rely on it. A downstream that
+        // awaits `completion` itself is through when the rest of the ring is.
+        let closing = state
+            .closing
+            .get_or_insert_with(|| if begun.0.awaited_by(completion, true) { begun } else { Closing::done() })
+            .clone();
+        let last = state.sink.take();
+        drop(state);
+        drop_caught(sink);
+        drop_caught(last);
+        closing
+    }
+}

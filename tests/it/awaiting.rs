@@ -1,0 +1,168 @@
+//! `Closing` and `Flushing` can be awaited, and wake whoever awaits them.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use crate::common::Count;
+use outflow::{CloseError, Closing, Sink, SinkExt, sink};
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+#[test]
+fn a_close_that_is_awaited_is_through_when_everything_is_delivered() {
+    for events in 0..500 {
+        let delivered = sink::collector();
+        let queue = delivered.clone().queued();
+        queue.write_all(0..events).unwrap();
+        block_on(queue.close()).unwrap();
+        assert_eq!(delivered.len(), events);
+    }
+}
+
+#[test]
+fn a_flush_that_is_awaited_is_a_barrier() {
+    let delivered = sink::collector();
+    let queue = delivered.clone().queued();
+    for event in 0..500 {
+        queue.write(event).unwrap();
+        block_on(queue.flush()).unwrap();
+        assert_eq!(delivered.len(), event + 1);
+    }
+    block_on(queue.close()).unwrap();
+}
+
+#[test]
+fn every_task_that_awaits_the_same_close_is_woken() {
+    let (closing, pending) = Closing::pending();
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let closing = closing.clone();
+            thread::spawn(move || block_on(closing))
+        })
+        .collect();
+    pending.finish(Err(CloseError::other("told to all")));
+    for task in tasks {
+        assert_eq!(task.join().unwrap().unwrap_err().to_string(), "told to all");
+    }
+}
+
+/// Panics when it is woken.
+struct Bomb;
+
+impl std::task::Wake for Bomb {
+    fn wake(self: std::sync::Arc<Self>) {
+        std::panic::resume_unwind(Box::new("planned"));
+    }
+}
+
+#[test]
+fn a_waker_that_panics_ends_no_queue_and_holds_up_no_close() {
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::task::{Context, Waker};
+    use std::time::Duration;
+
+    use outflow::{Broadcaster, Sink, SinkExt, sink};
+
+    let soon = Duration::from_secs(20);
+    let waker = Waker::from(std::sync::Arc::new(Bomb));
+    let mut context = Context::from_waker(&waker);
+    for _ in 0..50 {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let released = std::sync::Mutex::new(released);
+        let queue = sink::for_each(move |_: u32| _ = released.lock().unwrap().recv()).queued();
+        let broadcaster = Broadcaster::new();
+        broadcaster.add(queue.clone()).unwrap();
+        broadcaster.write(1).unwrap();
+        let mut flushing = queue.flush();
+        assert!(Pin::new(&mut flushing).poll(&mut context).is_pending());
+        release.send(()).unwrap();
+        flushing.within(soon).unwrap();
+        broadcaster.write(2).unwrap();
+        let mut closing = queue.close();
+        assert!(Pin::new(&mut closing).poll(&mut context).is_pending());
+        let above = broadcaster.close();
+        drop(release);
+        above.within(soon).unwrap();
+        assert_eq!(queue.stats().delivered, 2);
+    }
+}
+
+#[test]
+fn what_is_polled_by_one_task_after_another_keeps_the_last_one_alone() {
+    let (mut closing, pending) = Closing::pending();
+    let wakers: Vec<_> = (0..100).map(|_| Count::new()).collect();
+    for (_, waker) in &wakers {
+        assert!(Pin::new(&mut closing).poll(&mut Context::from_waker(waker)).is_pending());
+    }
+    // Ours, the waker's, and of the last one that which is to be woken.
+    let kept: Vec<_> = wakers.iter().map(|(count, _)| Arc::strong_count(count)).collect();
+    assert!(kept[..99].iter().all(|kept| *kept == 2) && kept[99] == 3, "{kept:?}");
+
+    // A clone is polled for another task, and neither takes the other's place.
+    let (count, waker) = Count::new();
+    let mut clone = closing.clone();
+    assert!(Pin::new(&mut clone).poll(&mut Context::from_waker(&waker)).is_pending());
+    pending.finish(Ok(()));
+    assert_eq!((count.get(), wakers[99].0.get(), wakers[98].0.get()), (1, 1, 0));
+}
+
+#[test]
+fn a_future_that_is_dropped_keeps_no_waker() {
+    let (closing, pending) = Closing::pending();
+    let (count, waker) = Count::new();
+    for _ in 0..10_000 {
+        let mut closing = closing.clone();
+        assert!(Pin::new(&mut closing).poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    assert_eq!(Arc::strong_count(&count), 2);
+    pending.finish(Ok(()));
+    assert_eq!(count.get(), 0);
+}
+
+#[test]
+fn a_task_that_moves_while_the_outcome_is_told_is_woken() {
+    for round in 0..5000 {
+        let (mut closing, pending) = Closing::pending();
+        let told = thread::spawn(move || {
+            for _ in 0..round % 200 {
+                std::hint::spin_loop();
+            }
+            pending.finish(Ok(()));
+        });
+        let polled = |closing: &mut Closing| {
+            let (count, waker) = Count::new();
+            let ready = Pin::new(closing).poll(&mut Context::from_waker(&waker)).is_ready();
+            (count, ready)
+        };
+        let mut last = polled(&mut closing);
+        for _ in 0..round % 7 {
+            if !last.1 {
+                last = polled(&mut closing);
+            }
+        }
+        told.join().unwrap();
+        // Not ready when it was polled last: then that task was woken.
+        assert!(last.1 || last.0.get() == 1, "round {round}");
+    }
+}

@@ -1,0 +1,901 @@
+//! The conformance check finds each law broken by a sink that is made to break it, and names it.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use outflow::testing::{Conformance, Downstream, Law, Probe, Stamp, Subject, Violation};
+use outflow::{CloseError, Closing, FlushError, Flushing, Queue, Sink, SinkExt, WriteError, channel, sink};
+
+type Answer = Result<(), WriteError<Probe, Infallible>>;
+
+/// A short limit, for those that hang.
+fn check<S, F>(make: F) -> Result<(), Violation>
+where
+    F: Fn(Downstream) -> S + Send + Sync + 'static,
+    S: Sink<Probe> + Send + Sync + 'static,
+{
+    Conformance::new(make).limit(Duration::from_secs(4)).run()
+}
+
+#[track_caller]
+fn breaks<S, F>(law: Law, says: &str, make: F)
+where
+    F: Fn(Downstream) -> S + Send + Sync + 'static,
+    S: Sink<Probe> + Send + Sync + 'static,
+{
+    let violation = check(make).expect_err("it passes");
+    assert_eq!(violation.law, law, "{violation}");
+    assert!(violation.what.contains(says), "{violation}");
+    assert!(violation.to_string().starts_with(&format!("breaks law {}", law.number())), "{violation}");
+}
+
+/// The same for a sink that breaks others too.
+#[track_caller]
+fn breaks_alone<S, F>(law: Law, says: &str, make: F)
+where
+    F: Fn(Downstream) -> S + Send + Sync + 'static,
+    S: Sink<Probe> + Send + Sync + 'static,
+{
+    let check = Conformance::new(make).laws([law]).limit(Duration::from_secs(4)).rounds(1);
+    let violation = check.run().expect_err("it passes");
+    assert_eq!(violation.law, law, "{violation}");
+    assert!(violation.what.contains(says), "{violation}");
+}
+
+/// Passes everything on, but for what a test has replaced.
+struct Broken<S, W> {
+    sink: S,
+    write: W,
+    close: fn(&S) -> Closing,
+    is_closed: fn(&S) -> bool,
+}
+
+impl<S, W> Broken<S, W>
+where
+    S: Sink<Probe, Error = Infallible>,
+    W: Fn(&S, Probe) -> Answer,
+{
+    fn new(sink: S, write: W) -> Self {
+        Self { sink, write, close: S::close, is_closed: S::is_closed }
+    }
+}
+
+impl<S, W> Sink<Probe> for Broken<S, W>
+where
+    S: Sink<Probe, Error = Infallible>,
+    W: Fn(&S, Probe) -> Answer,
+{
+    type Error = Infallible;
+
+    fn write(&self, event: Probe) -> Answer {
+        (self.write)(&self.sink, event)
+    }
+
+    fn flush(&self) -> Flushing {
+        self.sink.flush()
+    }
+
+    fn close(&self) -> Closing {
+        (self.close)(&self.sink)
+    }
+
+    fn is_closed(&self) -> bool {
+        (self.is_closed)(&self.sink)
+    }
+}
+
+#[test]
+fn what_breaks_nothing_passes() {
+    check(|end| end).unwrap();
+    check(|end| Broken::new(end, Downstream::write)).unwrap();
+    check(|end| Broken::new(end.queued(), Queue::write)).unwrap();
+}
+
+#[test]
+fn law_1_a_copy_is_handed_back() {
+    breaks(Law::HandedBack, "a copy", |end| {
+        Broken::new(end, |end: &Downstream, event: Probe| {
+            end.write_ref(&event).map_err(|_| WriteError::Closed(event.clone()))
+        })
+    });
+}
+
+#[test]
+fn law_1_another_event_is_handed_back() {
+    // Keeps what it was to hand back, and hands back what it kept before.
+    breaks(Law::HandedBack, "was handed back", |end| {
+        let kept: Mutex<Option<Probe>> = Mutex::new(None);
+        Broken::new(end, move |end: &Downstream, event: Probe| {
+            end.write(event).map_err(|refused| {
+                refused.map_event(|event| {
+                    let mut kept = kept.lock().unwrap();
+                    let before = kept.take().unwrap_or_else(|| event.clone());
+                    *kept = Some(event);
+                    before
+                })
+            })
+        })
+    });
+}
+
+#[test]
+fn law_2_a_write_after_close_is_accepted() {
+    breaks(Law::ClosedRefuses, "is_closed() is false", |end| end.keep_open());
+    // One that says that it is closed, and accepts what it then drops.
+    breaks(Law::ClosedRefuses, "was accepted after close", |end| {
+        Broken::new(end, |end: &Downstream, event: Probe| {
+            let _ = end.write(event);
+            Ok(())
+        })
+    });
+}
+
+#[test]
+fn law_2_only_the_thread_that_closed_is_refused() {
+    breaks(Law::ClosedRefuses, "was accepted after close", |end| {
+        let closer = Arc::new(OnceLock::new());
+        struct OwnThread(Downstream, Arc<OnceLock<thread::ThreadId>>);
+        impl Sink<Probe> for OwnThread {
+            type Error = Infallible;
+            fn write(&self, event: Probe) -> Answer {
+                if self.1.get() == Some(&thread::current().id()) {
+                    return Err(WriteError::Closed(event));
+                }
+                let _ = self.0.write(event);
+                Ok(())
+            }
+            fn flush(&self) -> Flushing {
+                self.0.flush()
+            }
+            fn close(&self) -> Closing {
+                let _ = self.1.set(thread::current().id());
+                self.0.close()
+            }
+            fn is_closed(&self) -> bool {
+                self.0.is_closed()
+            }
+        }
+        OwnThread(end, closer)
+    });
+}
+
+#[test]
+fn law_2_a_write_after_close_fails_instead() {
+    let violation = Conformance::new(|end: Downstream| {
+        struct Fails(Downstream);
+        impl Sink<Probe> for Fails {
+            type Error = &'static str;
+            fn write(&self, event: Probe) -> Result<(), WriteError<Probe, &'static str>> {
+                self.0.write(event).map_err(|refused| WriteError::failed(refused.into_event(), "broken pipe"))
+            }
+            fn flush(&self) -> Flushing {
+                self.0.flush()
+            }
+            fn close(&self) -> Closing {
+                self.0.close()
+            }
+            fn is_closed(&self) -> bool {
+                self.0.is_closed()
+            }
+        }
+        Fails(end)
+    })
+    .run()
+    .unwrap_err();
+    assert_eq!(violation.law, Law::ClosedRefuses, "{violation}");
+    assert!(violation.what.contains("failed, and was not refused"), "{violation}");
+}
+
+#[test]
+fn law_3_a_second_closer_is_told_before_the_drain_is_through() {
+    struct Hasty(Queue<Probe>, AtomicBool);
+    impl Sink<Probe> for Hasty {
+        type Error = Infallible;
+        fn write(&self, event: Probe) -> Answer {
+            self.0.write(event)
+        }
+        fn flush(&self) -> Flushing {
+            self.0.flush()
+        }
+        fn close(&self) -> Closing {
+            if self.1.swap(true, Ordering::SeqCst) {
+                // As go-events answers a second closer.
+                while !self.0.is_closed() {
+                    thread::yield_now();
+                }
+                return Closing::done();
+            }
+            self.0.close()
+        }
+        fn is_closed(&self) -> bool {
+            self.0.is_closed()
+        }
+    }
+    breaks(Law::CloseIsShared, "told", |end| {
+        Hasty(end.inspect(|_| thread::sleep(Duration::from_micros(20))).queued(), AtomicBool::new(false))
+    });
+}
+
+#[test]
+fn law_3_a_close_waits_itself() {
+    breaks(Law::CloseIsShared, "close itself waits", |end| {
+        let mut broken = Broken::new(end.queued(), Queue::write);
+        broken.close = |queue| {
+            let _ = queue.close().wait();
+            queue.close()
+        };
+        broken
+    });
+}
+
+#[test]
+fn law_3_two_closers_are_told_different_things() {
+    breaks(Law::CloseIsShared, "and another", |end| {
+        let mut broken = Broken::new(end, Downstream::write);
+        broken.close = |end| {
+            let first = !end.is_closed();
+            let closing = end.close();
+            if first { closing } else { Closing::failed(CloseError::other("already closed")) }
+        };
+        broken
+    });
+}
+
+#[test]
+fn law_3_a_close_is_never_through() {
+    breaks(Law::CloseIsShared, "not through", |end| {
+        let mut broken = Broken::new(end, Downstream::write);
+        broken.close = |end| {
+            drop(end.close());
+            let (closing, pending) = Closing::pending();
+            std::mem::forget(pending);
+            closing
+        };
+        broken
+    });
+}
+
+#[test]
+fn law_4_an_event_is_dropped() {
+    breaks(Law::Accounted, "events accounted for", |end| {
+        let n = AtomicU64::new(0);
+        Broken::new(end, move |end: &Downstream, event: Probe| match n.fetch_add(1, Ordering::SeqCst) {
+            17 => Ok(()),
+            _ => end.write(event),
+        })
+    });
+}
+
+#[test]
+fn law_4_an_event_is_dropped_when_a_close_comes_between() {
+    // By itself it loses nothing; in a race with a close it does.
+    breaks(Law::Accounted, "are missing", |end| {
+        Broken::new(end, |end: &Downstream, event: Probe| {
+            if end.is_closed() {
+                return Err(WriteError::Closed(event));
+            }
+            for _ in 0..200 {
+                std::hint::spin_loop();
+            }
+            if end.is_closed() { Ok(()) } else { end.write(event) }
+        })
+    });
+}
+
+#[test]
+fn law_4_an_event_is_delivered_twice() {
+    breaks(Law::Accounted, "came twice", |end| {
+        Broken::new(end, |end: &Downstream, event: Probe| {
+            if event.stamp().sequence == 9 {
+                end.write_ref(&event).map_err(|_| WriteError::Closed(event.clone()))?;
+            }
+            end.write(event)
+        })
+    });
+}
+
+#[test]
+fn law_4_an_event_is_delivered_and_handed_back() {
+    breaks(Law::Accounted, "came all the same", |end| {
+        struct Both(Downstream);
+        impl Sink<Probe> for Both {
+            type Error = &'static str;
+            fn write(&self, event: Probe) -> Result<(), WriteError<Probe, &'static str>> {
+                match self.0.write_ref(&event) {
+                    Ok(()) if event.stamp().sequence == 6 => Err(WriteError::failed(event, "timed out")),
+                    Ok(()) => Ok(()),
+                    Err(_) => Err(WriteError::Closed(event)),
+                }
+            }
+            fn flush(&self) -> Flushing {
+                self.0.flush()
+            }
+            fn close(&self) -> Closing {
+                self.0.close()
+            }
+            fn is_closed(&self) -> bool {
+                self.0.is_closed()
+            }
+        }
+        Both(end)
+    });
+}
+
+#[test]
+fn law_4_an_event_is_leaked() {
+    breaks(Law::Accounted, "leaked", |end| {
+        Broken::new(end, |end: &Downstream, event: Probe| {
+            if event.stamp().sequence == 5 {
+                std::mem::forget(event.clone());
+            }
+            end.write(event)
+        })
+    });
+}
+
+#[test]
+fn law_4_more_is_counted_than_was_given_up() {
+    let violation = Conformance::of_subjects(|end: Downstream| Subject::new(end).counted(|| 1))
+        .limit(Duration::from_secs(2))
+        .run()
+        .unwrap_err();
+    assert_eq!(violation.law, Law::Accounted, "{violation}");
+    assert!(violation.what.contains("counted as given up"), "{violation}");
+}
+
+#[test]
+fn law_4_a_flush_is_through_too_early() {
+    struct Lies(Queue<Probe>);
+    impl Sink<Probe> for Lies {
+        type Error = Infallible;
+        fn write(&self, event: Probe) -> Answer {
+            self.0.write(event)
+        }
+        fn flush(&self) -> Flushing {
+            Flushing::done()
+        }
+        fn close(&self) -> Closing {
+            self.0.close()
+        }
+        fn is_closed(&self) -> bool {
+            self.0.is_closed()
+        }
+    }
+    breaks(Law::Accounted, "the flush was through", |end| {
+        Lies(end.inspect(|_| thread::sleep(Duration::from_micros(200))).queued())
+    });
+}
+
+#[test]
+fn law_4_a_flush_always_fails() {
+    breaks(Law::Accounted, "the flush failed (not everything was delivered: the disk is full)", |end| {
+        struct Fails(Downstream);
+        impl Sink<Probe> for Fails {
+            type Error = Infallible;
+            fn write(&self, event: Probe) -> Answer {
+                self.0.write(event)
+            }
+            fn flush(&self) -> Flushing {
+                Flushing::failed(FlushError::other("the disk is full"))
+            }
+            fn close(&self) -> Closing {
+                self.0.close()
+            }
+            fn is_closed(&self) -> bool {
+                self.0.is_closed()
+            }
+        }
+        Fails(end)
+    });
+}
+
+/// A queue whose close is that of the queue, but for what it tells once it was aborted.
+struct Aborted<S> {
+    queue: Queue<Probe>,
+    closing: OnceLock<Closing>,
+    tells: fn(CloseError) -> Result<(), CloseError>,
+    below: S,
+}
+
+impl<S> Aborted<S>
+where
+    S: Sink<Probe, Error = Infallible> + Clone + Send + Sync + 'static,
+{
+    fn over(end: S, tells: fn(CloseError) -> Result<(), CloseError>) -> Self {
+        // Slow, so that something is left.
+        let queue = end.clone().inspect(|_| thread::sleep(Duration::from_micros(50))).queued();
+        Self { queue, closing: OnceLock::new(), tells, below: end }
+    }
+}
+
+impl<S> Sink<Probe> for Aborted<S>
+where
+    S: Sink<Probe> + Send + Sync,
+{
+    type Error = Infallible;
+
+    fn write(&self, event: Probe) -> Answer {
+        self.queue.write(event)
+    }
+
+    fn flush(&self) -> Flushing {
+        self.queue.flush()
+    }
+
+    fn close(&self) -> Closing {
+        let begin = || {
+            let (closing, pending) = Closing::pending();
+            let (below, tells) = (self.queue.close(), self.tells);
+            let aborted = below.clone();
+            pending.on_abort(move || aborted.abort().or_else(tells));
+            thread::spawn(move || pending.finish(below.wait().or_else(tells)));
+            closing
+        };
+        let closing = self.closing.get_or_init(begin).clone();
+        // Nobody is to see it open who was told that it is closed.
+        while !self.queue.is_closed() {
+            thread::yield_now();
+        }
+        closing
+    }
+
+    fn is_closed(&self) -> bool {
+        self.queue.is_closed() || self.below.is_closed()
+    }
+}
+
+#[test]
+fn law_4_an_abort_tells_nothing_of_what_it_gives_up() {
+    breaks(Law::Accounted, "are missing, 0 are counted, after a race", |end| Aborted::over(end, |_| Ok(())));
+    // One less than it gives up.
+    let one_less = |error: CloseError| {
+        let events = error.undelivered().saturating_sub(1);
+        Err(CloseError::Undelivered { events, in_flight: 0 })
+    };
+    breaks(Law::Accounted, "are missing", move |end| Aborted::over(end, one_less));
+    // What tells more may count it for each of several sinks; what says that it does not know tells no lie.
+    let laws = [Law::Accounted, Law::CloseIsShared];
+    let twice =
+        |error: CloseError| Err(CloseError::Undelivered { events: 2 * error.undelivered(), in_flight: 0 });
+    Conformance::new(move |end| Aborted::over(end, twice)).laws(laws).assert();
+    Conformance::new(|end| Aborted::over(end, |_| Err(CloseError::Aborted))).laws(laws).assert();
+}
+
+#[test]
+fn law_5_the_downstream_is_not_closed() {
+    breaks(Law::ClosesDownstream, "was not closed", |end| end.keep_open().closeable());
+}
+
+#[test]
+fn law_5_the_downstream_is_closed_before_the_last_write() {
+    breaks(Law::ClosesDownstream, "written downstream after", |end| {
+        struct Eager(Queue<Probe>, Downstream);
+        impl Sink<Probe> for Eager {
+            type Error = Infallible;
+            fn write(&self, event: Probe) -> Answer {
+                self.0.write(event)
+            }
+            fn flush(&self) -> Flushing {
+                self.0.flush()
+            }
+            fn close(&self) -> Closing {
+                drop(self.1.close());
+                self.0.close()
+            }
+            fn is_closed(&self) -> bool {
+                self.0.is_closed()
+            }
+        }
+        let queue = end.clone().inspect(|_| thread::sleep(Duration::from_micros(20))).queued();
+        Eager(queue, end)
+    });
+}
+
+#[test]
+fn law_5_another_sink_that_it_holds_is_not_closed() {
+    let violation = Conformance::of_subjects(|end: Downstream| {
+        let dead = sink::collector();
+        let held = dead.clone();
+        Subject::new(end.dead_letter(dead.keep_open())).closes(move || held.is_closed())
+    })
+    .limit(Duration::from_secs(2))
+    .run()
+    .unwrap_err();
+    assert_eq!(violation.law, Law::ClosesDownstream, "{violation}");
+    assert!(violation.what.contains("another sink"), "{violation}");
+}
+
+#[test]
+fn law_6_events_change_places() {
+    // Keeps one back and writes it after the next.
+    breaks(Law::InOrder, "came after", |end| {
+        struct Swaps(Downstream, Mutex<Option<Probe>>);
+        impl Swaps {
+            fn empty(&self) {
+                if let Some(kept) = self.1.lock().unwrap().take() {
+                    self.0.write(kept).unwrap();
+                }
+            }
+        }
+        impl Sink<Probe> for Swaps {
+            type Error = Infallible;
+            fn write(&self, event: Probe) -> Answer {
+                let mut kept = self.1.lock().unwrap();
+                if self.0.is_closed() {
+                    return Err(WriteError::Closed(event));
+                }
+                if kept.is_none() {
+                    *kept = Some(event);
+                    return Ok(());
+                }
+                drop(kept);
+                self.0.write(event)?;
+                self.empty();
+                Ok(())
+            }
+            fn flush(&self) -> Flushing {
+                self.empty();
+                self.0.flush()
+            }
+            fn close(&self) -> Closing {
+                self.empty();
+                self.0.close()
+            }
+            fn is_closed(&self) -> bool {
+                self.0.is_closed()
+            }
+        }
+        Swaps(end, Mutex::new(None))
+    });
+}
+
+#[test]
+fn law_6_a_reader_takes_the_newest_first() {
+    let violation = Conformance::of_subjects(|end: Downstream| {
+        let (sink, events) = channel::unbounded();
+        let reader = thread::spawn(move || {
+            let mut all: Vec<Probe> = events.into_iter().collect();
+            while let Some(event) = all.pop() {
+                end.write(event).unwrap();
+            }
+        });
+        Subject::new(sink).drained(move || reader.join().unwrap())
+    })
+    .laws([Law::Accounted, Law::InOrder])
+    .run()
+    .unwrap_err();
+    assert_eq!(violation.law, Law::InOrder, "{violation}");
+}
+
+#[test]
+fn law_7_a_queue_accepts_for_ever_over_a_downstream_that_has_closed() {
+    /// A queue as go-events has it: a list, a lock, a thread that drops what its sink refuses.
+    type State = (Mutex<(VecDeque<Probe>, bool)>, Condvar);
+    struct Naive(Arc<State>, Closing);
+    impl Naive {
+        fn over(end: Downstream) -> Self {
+            let shared: Arc<State> = Arc::default();
+            let (closing, pending) = Closing::pending();
+            let inside = Arc::clone(&shared);
+            thread::spawn(move || {
+                loop {
+                    let mut state = inside.0.lock().unwrap();
+                    while state.0.is_empty() && !state.1 {
+                        state = inside.1.wait(state).unwrap();
+                    }
+                    let Some(event) = state.0.front().cloned() else { break };
+                    drop(state);
+                    let _ = end.write(event);
+                    inside.0.lock().unwrap().0.pop_front();
+                    inside.1.notify_all();
+                }
+                drop(end.close());
+                pending.finish(Ok(()));
+            });
+            Self(shared, closing)
+        }
+    }
+    impl Sink<Probe> for Naive {
+        type Error = Infallible;
+        fn write(&self, event: Probe) -> Answer {
+            let mut state = self.0.0.lock().unwrap();
+            if state.1 {
+                return Err(WriteError::Closed(event));
+            }
+            state.0.push_back(event);
+            self.0.1.notify_all();
+            Ok(())
+        }
+        fn flush(&self) -> Flushing {
+            let mut state = self.0.0.lock().unwrap();
+            while !state.0.is_empty() {
+                state = self.0.1.wait(state).unwrap();
+            }
+            Flushing::done()
+        }
+        fn close(&self) -> Closing {
+            self.0.0.lock().unwrap().1 = true;
+            self.0.1.notify_all();
+            self.1.clone()
+        }
+        fn is_closed(&self) -> bool {
+            self.0.0.lock().unwrap().1
+        }
+    }
+    breaks(Law::ClosedBelow, "still accepts", Naive::over);
+}
+
+#[test]
+fn law_7_what_the_downstream_refuses_is_gone_in_silence() {
+    breaks_alone(Law::ClosedBelow, "are missing", |end| {
+        let told = AtomicBool::new(false);
+        Broken::new(end, move |end: &Downstream, event: Probe| match end.write(event) {
+            Err(_) if !told.swap(true, Ordering::SeqCst) => Ok(()),
+            answer => answer,
+        })
+    });
+}
+
+#[test]
+fn law_7_what_the_downstream_refuses_is_counted_and_the_close_tells_nothing() {
+    let violation = Conformance::of_subjects(|end: Downstream| {
+        let (closed, dropped) = (AtomicBool::new(false), Arc::new(AtomicU64::new(0)));
+        let counts = Arc::clone(&dropped);
+        let sink = Broken::new(end, move |end: &Downstream, event: Probe| match end.write(event) {
+            Err(_) if !closed.swap(true, Ordering::SeqCst) => {
+                dropped.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            }
+            answer => answer,
+        });
+        Subject::new(sink).counted(move || counts.load(Ordering::SeqCst))
+    })
+    .laws([Law::ClosedBelow])
+    .run()
+    .unwrap_err();
+    assert_eq!(violation.law, Law::ClosedBelow, "{violation}");
+    assert!(violation.what.contains("the close tells nothing of it"), "{violation}");
+}
+
+/// Of ten events one comes to the downstream.
+fn is_tenth(stamp: Stamp) -> bool {
+    stamp.sequence % 10 == 9
+}
+
+/// The check of one law over a sink that lets few events through: `write` gets those.
+#[track_caller]
+fn breaks_over_few<W>(law: Law, says: &str, write: impl Fn() -> W + Send + Sync + 'static)
+where
+    W: Fn(&Downstream, Probe) -> Answer + Send + Sync + 'static,
+{
+    let make = move |end: Downstream| {
+        let write = write();
+        let few = Broken::new(end, move |end: &Downstream, event: Probe| {
+            if is_tenth(event.stamp()) {
+                write(end, event)
+            } else if end.is_closed() {
+                Err(WriteError::Closed(event))
+            } else {
+                Ok(())
+            }
+        });
+        Subject::new(few).delivers(is_tenth)
+    };
+    let violation = Conformance::of_subjects(make)
+        .laws([law])
+        .events(8)
+        .writers(2)
+        .limit(Duration::from_secs(4))
+        .run()
+        .expect_err("it passes");
+    assert_eq!(violation.law, law, "{violation}");
+    assert!(violation.what.contains(says), "{violation}");
+}
+
+#[test]
+fn law_8_a_lock_is_held_over_a_downstream_to_which_little_comes() {
+    breaks_over_few(Law::CalledFromWithin, "hangs", || {
+        let lock = Mutex::new(());
+        move |end: &Downstream, event: Probe| {
+            let _held = lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            end.write(event)
+        }
+    });
+}
+
+#[test]
+fn law_9_all_is_lost_after_a_panic_of_a_downstream_to_which_little_comes() {
+    breaks_over_few(Law::SurvivesPanic, "are missing", || {
+        let broken = AtomicBool::new(false);
+        move |end: &Downstream, event: Probe| {
+            if broken.load(Ordering::SeqCst) {
+                return if end.is_closed() { Err(WriteError::Closed(event)) } else { Ok(()) };
+            }
+            let guard = Guard(&broken);
+            let answer = end.write(event);
+            std::mem::forget(guard);
+            answer
+        }
+    });
+}
+
+/// Raises a flag if it is dropped, as by a panic.
+struct Guard<'a>(&'a AtomicBool);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn what_could_not_be_checked_is_reported() {
+    // Nothing comes to the downstream, and so it cannot call, nor panic.
+    let nothing = |end: Downstream| Subject::new(end.filter(|_: &Probe| false)).delivers(|_| false);
+    for law in [Law::CalledFromWithin, Law::SurvivesPanic] {
+        let violation = Conformance::of_subjects(nothing)
+            .laws([law])
+            .limit(Duration::from_secs(1))
+            .run()
+            .expect_err("it passes, unchecked");
+        assert_eq!(violation.law, law, "{violation}");
+        assert!(violation.what.contains("could not be checked"), "{violation}");
+    }
+    let without = [Law::CalledFromWithin, Law::SurvivesPanic];
+    Conformance::of_subjects(nothing).without(without).run().unwrap();
+}
+
+#[test]
+#[should_panic(expected = "a check without races would find little")]
+fn a_check_has_races() {
+    let _ = Conformance::new(|end: Downstream| end).rounds(0);
+}
+
+#[test]
+fn law_8_a_lock_is_held_while_the_downstream_runs() {
+    breaks(Law::CalledFromWithin, "hangs", |end| {
+        let lock = Mutex::new(());
+        Broken::new(end, move |end: &Downstream, event: Probe| {
+            let _held = lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            end.write(event)
+        })
+    });
+}
+
+#[test]
+fn law_8_a_borrow_is_held_while_the_downstream_runs() {
+    breaks_alone(Law::CalledFromWithin, "panicked", |end| {
+        sink::from_fn_mut(move |event: &Probe| end.write_ref(event))
+    });
+}
+
+#[test]
+fn law_9_a_lock_is_poisoned() {
+    breaks(Law::SurvivesPanic, "panicked", |end| {
+        let lock = Mutex::new(());
+        let waits = Mutex::new(None::<thread::ThreadId>);
+        Broken::new(end, move |end: &Downstream, event: Probe| {
+            // Lets itself be called from within, and no more than that.
+            let own = Some(thread::current().id());
+            if *waits.lock().unwrap() == own {
+                return end.write(event);
+            }
+            let held = lock.lock().unwrap();
+            *waits.lock().unwrap() = own;
+            let answer = end.write(event);
+            *waits.lock().unwrap() = None;
+            drop(held);
+            answer
+        })
+    });
+}
+
+#[test]
+fn law_9_a_worker_dies_and_its_close_hangs() {
+    struct Dies {
+        sender: Mutex<Option<std::sync::mpsc::Sender<Probe>>>,
+        closing: Closing,
+        end: Downstream,
+    }
+    impl Sink<Probe> for Dies {
+        type Error = Infallible;
+        fn write(&self, event: Probe) -> Answer {
+            match &*self.sender.lock().unwrap() {
+                Some(sender) => sender.send(event).map_err(|refused| WriteError::Closed(refused.0)),
+                None => Err(WriteError::Closed(event)),
+            }
+        }
+        fn flush(&self) -> Flushing {
+            Flushing::done()
+        }
+        fn close(&self) -> Closing {
+            self.sender.lock().unwrap().take();
+            self.closing.clone()
+        }
+        fn is_closed(&self) -> bool {
+            self.sender.lock().unwrap().is_none() || self.end.is_closed()
+        }
+    }
+    breaks_alone(Law::SurvivesPanic, "a close is not through, when the downstream panics", |end| {
+        let (sender, events) = std::sync::mpsc::channel::<Probe>();
+        let (closing, pending) = Closing::pending();
+        let below = end.clone();
+        thread::spawn(move || {
+            // What a panic does not come to.
+            let pending = std::mem::ManuallyDrop::new(pending);
+            while let Ok(event) = events.recv() {
+                let _ = below.write(event);
+            }
+            drop(below.close());
+            pending.finish(Ok(()));
+        });
+        Dies { sender: Mutex::new(Some(sender)), closing, end }
+    });
+}
+
+#[test]
+fn law_9_other_events_go_with_the_one_that_panics() {
+    // A batch of one's own: what is in it when the downstream panics is gone, and the close does not tell.
+    struct Batches(Downstream, Mutex<Vec<Probe>>);
+    impl Batches {
+        fn empty(&self) {
+            let batch = std::mem::take(&mut *self.1.lock().unwrap());
+            for event in batch {
+                let _ = self.0.write(event);
+            }
+        }
+    }
+    impl Sink<Probe> for Batches {
+        type Error = Infallible;
+        fn write(&self, event: Probe) -> Answer {
+            {
+                let mut batch = self.1.lock().unwrap();
+                if self.0.is_closed() {
+                    return Err(WriteError::Closed(event));
+                }
+                batch.push(event);
+                if batch.len() < 5 {
+                    return Ok(());
+                }
+            }
+            self.empty();
+            Ok(())
+        }
+        fn flush(&self) -> Flushing {
+            self.empty();
+            self.0.flush()
+        }
+        fn close(&self) -> Closing {
+            self.empty();
+            self.0.close()
+        }
+        fn is_closed(&self) -> bool {
+            self.0.is_closed()
+        }
+    }
+    // With one writer it is the first of a batch on which the downstream panics, and the rest goes with it.
+    let violation = Conformance::new(|end: Downstream| Batches(end, Mutex::default()))
+        .laws([Law::SurvivesPanic])
+        .writers(1)
+        .run()
+        .expect_err("it passes");
+    assert!(violation.law == Law::SurvivesPanic && violation.what.contains("are missing"), "{violation}");
+}
+
+#[test]
+fn a_law_that_is_not_claimed_is_not_looked_for() {
+    Conformance::new(|end: Downstream| end.keep_open())
+        .without([Law::ClosedRefuses, Law::ClosesDownstream])
+        .run()
+        .unwrap();
+}
+
+#[test]
+#[should_panic(expected = "the sink breaks law 2")]
+fn a_panic_names_the_law() {
+    Conformance::new(|end: Downstream| end.keep_open()).assert();
+}

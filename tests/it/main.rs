@@ -1,0 +1,43 @@
+//! What can share a process: one binary, a file for each promise or room. What needs a process of its own (a global
+//! logger, a service, Miri) is a test beside this folder.
+
+mod common;
+
+#[cfg(feature = "testing")]
+mod abort;
+mod accounting;
+mod auto_traits;
+#[cfg(feature = "futures")]
+mod awaiting;
+#[cfg(feature = "testing")]
+mod backoff;
+mod bad_input;
+#[cfg(feature = "testing")]
+mod broadcast;
+#[cfg(feature = "testing")]
+mod close;
+#[cfg(feature = "testing")]
+mod conformance;
+#[cfg(feature = "testing")]
+mod conformance_catches;
+#[cfg(feature = "testing")]
+mod flush;
+mod go_events;
+#[cfg(feature = "testing")]
+mod log;
+mod log_model;
+#[cfg(feature = "futures")]
+mod log_streams;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod ordering;
+mod panics;
+#[cfg(feature = "testing")]
+mod reentrancy;
+mod retry;
+mod retry_after;
+#[cfg(feature = "futures")]
+mod streams;
+#[cfg(feature = "testing")]
+mod testing;
+mod write_ref;

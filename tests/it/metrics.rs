@@ -1,0 +1,599 @@
+//! What is published through the `metrics` facade: each series of `docs::observability`, once, under any race.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use crate::common::{hush_planned_panics, wait_until};
+use metrics::{CounterFn, GaugeFn, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use outflow::metrics::Publisher;
+use outflow::retry::{Breaker, Constant};
+use outflow::{Buffer, Counter, Meter, Sink, SinkExt, sink};
+
+/// A recorder of its own for a test, since tests run at once. Counters of a snapshot are since the last one:
+/// here they add up.
+struct Scrapes {
+    recorder: DebuggingRecorder,
+    counters: Mutex<BTreeMap<String, u64>>,
+}
+
+#[derive(Debug, Default)]
+struct Scrape {
+    counters: BTreeMap<String, u64>,
+    gauges: BTreeMap<String, f64>,
+    histograms: BTreeMap<String, Vec<f64>>,
+}
+
+impl Scrapes {
+    fn new() -> Self {
+        Self { recorder: DebuggingRecorder::new(), counters: Mutex::default() }
+    }
+
+    fn with<T>(&self, f: impl FnOnce() -> T) -> T {
+        metrics::with_local_recorder(&self.recorder, f)
+    }
+
+    fn update(&self, publisher: &Publisher) -> Scrape {
+        self.with(|| publisher.update());
+        self.scrape()
+    }
+
+    fn scrape(&self) -> Scrape {
+        let mut scrape = Scrape::default();
+        let mut counters = self.counters.lock().unwrap();
+        for (key, unit, description, value) in self.recorder.snapshotter().snapshot().into_vec() {
+            let (_, key) = key.into_parts();
+            let labels: Vec<_> =
+                key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+            let name = format!("{}{{{}}}", key.name(), labels.join(","));
+            if !name.starts_with("outflow_delivery") {
+                assert!(unit.is_some() && description.is_some(), "{name} is not described");
+            }
+            match value {
+                DebugValue::Counter(count) => *counters.entry(name).or_default() += count,
+                DebugValue::Gauge(value) => _ = scrape.gauges.insert(name, value.into_inner()),
+                DebugValue::Histogram(values) => {
+                    _ = scrape
+                        .histograms
+                        .insert(name, values.into_iter().map(|value| value.into_inner()).collect());
+                }
+            }
+        }
+        scrape.counters = counters.clone();
+        scrape
+    }
+}
+
+fn counters<const N: usize>(of: [(&str, u64); N]) -> BTreeMap<String, u64> {
+    of.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn gauges<const N: usize>(of: [(&str, f64); N]) -> BTreeMap<String, f64> {
+    of.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+#[test]
+fn a_meter_publishes_events_successes_failures_errors_and_writes_in_flight() {
+    hush_planned_panics();
+    let scrapes = Scrapes::new();
+    let (meter, publisher) = (Meter::new(), Publisher::new());
+    publisher.meter("webhooks", &meter);
+    let none = scrapes.update(&publisher);
+    assert_eq!(none.counters.get("outflow_events_total{sink=webhooks}"), Some(&0), "there before the first");
+
+    let below = sink::from_fn(|event: &u64| match event {
+        0..5 => Ok(()),
+        5..8 => Err("unavailable"),
+        _ => std::panic::panic_any(crate::common::PLANNED),
+    })
+    .metered(&meter);
+    for event in 0..9 {
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| below.write(event)));
+    }
+    below.close().wait().unwrap();
+    for _ in 0..2 {
+        assert!(below.write(0).unwrap_err().is_closed());
+    }
+
+    // Read twice: each is passed on once.
+    for _ in 0..2 {
+        let scrape = scrapes.update(&publisher);
+        assert_eq!(
+            scrape.counters,
+            counters([
+                ("outflow_events_total{sink=webhooks}", 11),
+                ("outflow_successes_total{sink=webhooks}", 5),
+                ("outflow_failures_total{sink=webhooks}", 3),
+                ("outflow_errors_total{sink=webhooks,reason=closed}", 2),
+                ("outflow_errors_total{sink=webhooks,reason=panic}", 1),
+            ])
+        );
+        assert_eq!(scrape.gauges, gauges([("outflow_in_flight{sink=webhooks}", 0.0)]));
+        assert!(scrape.histograms.is_empty(), "nobody asked for one");
+    }
+}
+
+#[test]
+fn a_queue_publishes_where_its_events_are() {
+    hush_planned_panics();
+    let scrapes = Scrapes::new();
+    let publisher = Publisher::new();
+    let (release, released) = mpsc::channel::<bool>();
+    let released = Mutex::new(released);
+    let meter = Meter::new();
+    let below = sink::for_each(move |_: u64| {
+        if released.lock().unwrap().recv() == Ok(true) {
+            std::panic::panic_any(crate::common::PLANNED)
+        }
+    })
+    .metered(&meter);
+    let spill = sink::collector();
+    let queue = below.queued_with(Buffer::bounded(4).drop_newest().spill(spill.clone()));
+    publisher.queue("webhooks", &queue).meter("webhooks", &meter);
+
+    queue.write(0).unwrap();
+    wait_until("the worker is in the sink", || meter.snapshot().in_flight == 1);
+    queue.write_all(1..8).unwrap();
+    let scrape = scrapes.update(&publisher);
+    let expected = |delivered, spilled, lost| {
+        counters([
+            ("outflow_queue_accepted_total{queue=webhooks}", 8),
+            ("outflow_queue_delivered_total{queue=webhooks}", delivered),
+            ("outflow_queue_dropped_total{queue=webhooks}", 0),
+            ("outflow_queue_spilled_total{queue=webhooks}", spilled),
+            ("outflow_queue_lost_total{queue=webhooks}", lost),
+        ])
+    };
+    let of_queue = |scrape: &Scrape| -> BTreeMap<String, u64> {
+        scrape.counters.clone().into_iter().filter(|(name, _)| name.contains("queue")).collect()
+    };
+    let levels = |pending, in_flight, writes| {
+        gauges([
+            ("outflow_queue_pending{queue=webhooks}", pending),
+            ("outflow_queue_in_flight{queue=webhooks}", in_flight),
+            ("outflow_in_flight{sink=webhooks}", writes),
+        ])
+    };
+    assert_eq!(of_queue(&scrape), expected(0, 3, 0));
+    assert_eq!(scrape.gauges, levels(4.0, 1.0, 1.0));
+
+    // One is delivered, the next is what the sink panics on, and what is left is spilled.
+    release.send(false).unwrap();
+    release.send(true).unwrap();
+    assert!(queue.close().wait().is_err());
+    let scrape = scrapes.update(&publisher);
+    assert_eq!(of_queue(&scrape), expected(1, 6, 1));
+    assert_eq!(scrape.gauges, levels(0.0, 0.0, 0.0));
+}
+
+#[test]
+fn retries_and_what_a_lossy_sink_drops_are_published() {
+    let scrapes = Scrapes::new();
+    let (retries, dropped, publisher) = (Counter::new(), Counter::new(), Publisher::new());
+    publisher.retries("webhooks", &retries).dropped("webhooks", &dropped);
+    let attempts = AtomicU64::new(0);
+    let sink = sink::from_fn(|_: &u64| {
+        // The first event takes 3 attempts, the second is given up after 4.
+        if attempts.fetch_add(1, Ordering::SeqCst) == 2 { Ok(()) } else { Err("unavailable") }
+    })
+    .retry(Constant::new(Duration::ZERO))
+    .max_attempts(4)
+    .count_retries(&retries)
+    .lossy_counted(&dropped);
+    sink.write_all([1, 2]).unwrap();
+    assert_eq!(attempts.load(Ordering::SeqCst), 7);
+    assert_eq!(
+        scrapes.update(&publisher).counters,
+        counters([("outflow_retries_total{sink=webhooks}", 5), ("outflow_dropped_total{sink=webhooks}", 1)])
+    );
+}
+
+#[test]
+fn latency_is_the_time_of_one_write_through_the_meter_by_outcome() {
+    const TAKES: Duration = Duration::from_millis(3);
+    let scrapes = Scrapes::new();
+    let (attempts, delivery) = (Meter::new(), Meter::new());
+    let publisher = Publisher::new();
+    scrapes.with(|| _ = publisher.latency("attempts", &attempts).latency("delivery", &delivery));
+    let seen = AtomicU64::new(0);
+    let http = sink::from_fn(move |_: &u64| {
+        std::thread::sleep(TAKES);
+        if seen.fetch_add(1, Ordering::SeqCst) < 2 { Err("unavailable") } else { Ok(()) }
+    })
+    .metered(&attempts)
+    .retry(Breaker::new(1, Duration::from_millis(5)))
+    .metered(&delivery);
+    http.write(1).unwrap();
+    http.close().wait().unwrap();
+    assert!(http.write(2).is_err(), "refused, which is not recorded");
+
+    let name = |sink, outcome| format!("outflow_delivery_duration_seconds{{sink={sink},outcome={outcome}}}");
+    let histograms = scrapes.update(&publisher).histograms;
+    let of = |sink, outcome| histograms.get(&name(sink, outcome)).cloned().unwrap_or_default();
+    assert_eq!([of("attempts", "success").len(), of("attempts", "failure").len()], [1, 2]);
+    assert_eq!([of("delivery", "success").len(), of("delivery", "failure").len()], [1, 0]);
+    for seconds in [of("attempts", "success"), of("attempts", "failure")].concat() {
+        assert!((0.003..1.0).contains(&seconds), "{seconds}");
+    }
+    let whole = of("delivery", "success")[0];
+    assert!((3.0 * 0.003 + 2.0 * 0.005..2.0).contains(&whole), "with the waits between: {whole}");
+}
+
+/// A recorder that panics when it is passed something, as long as it is told to.
+#[derive(Clone, Default)]
+struct Moody {
+    panics: Arc<AtomicBool>,
+    /// What happens in the meantime.
+    meanwhile: Arc<Mutex<Option<Meanwhile>>>,
+    /// On this series alone, if any.
+    only: Arc<Mutex<Option<&'static str>>>,
+    /// What was passed to every counter and every gauge, and recorded in every histogram.
+    passed: Arc<Mutex<BTreeMap<String, f64>>>,
+}
+
+type Meanwhile = Box<dyn FnOnce() + Send>;
+
+struct Instrument(Moody, String);
+
+impl Moody {
+    fn instrument(&self, key: &Key) -> Arc<Instrument> {
+        Arc::new(Instrument(self.clone(), key.name().to_owned()))
+    }
+
+    fn passed(&self, name: &str) -> f64 {
+        self.passed.lock().unwrap().get(name).copied().unwrap_or_default()
+    }
+
+    fn panic_if(&self, panics: bool) {
+        self.panics.store(panics, Ordering::SeqCst);
+    }
+}
+
+impl Instrument {
+    fn pass(&self, value: f64) {
+        let panics = value > 0.0 && self.0.panics.load(Ordering::SeqCst);
+        if panics && self.0.only.lock().unwrap().is_none_or(|only| only == self.1) {
+            let meanwhile = self.0.meanwhile.lock().unwrap().take();
+            meanwhile.into_iter().for_each(|meanwhile| meanwhile());
+            std::panic::panic_any(crate::common::PLANNED);
+        }
+        *self.0.passed.lock().unwrap().entry(self.1.clone()).or_default() += value;
+    }
+}
+
+impl CounterFn for Instrument {
+    fn increment(&self, value: u64) {
+        self.pass(value as f64);
+    }
+
+    fn absolute(&self, _value: u64) {}
+}
+
+impl GaugeFn for Instrument {
+    fn increment(&self, _value: f64) {}
+
+    fn decrement(&self, _value: f64) {}
+
+    fn set(&self, value: f64) {
+        self.pass(value);
+    }
+}
+
+impl HistogramFn for Instrument {
+    fn record(&self, _value: f64) {
+        self.pass(1.0);
+    }
+}
+
+impl Recorder for Moody {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> metrics::Counter {
+        metrics::Counter::from_arc(self.instrument(key))
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> metrics::Gauge {
+        metrics::Gauge::from_arc(self.instrument(key))
+    }
+
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> metrics::Histogram {
+        metrics::Histogram::from_arc(self.instrument(key))
+    }
+}
+
+#[test]
+fn a_histogram_that_panics_changes_the_outcome_of_no_write() {
+    hush_planned_panics();
+    let recorder = Moody::default();
+    let timed = || {
+        let meter = Meter::new();
+        metrics::with_local_recorder(&recorder, || _ = Publisher::new().latency("moody", &meter));
+        meter
+    };
+    recorder.panic_if(true);
+
+    let (delivered, meter) = (sink::collector(), timed());
+    let queue = delivered.clone().metered(&meter).queued();
+    queue.write(1).unwrap();
+    queue.close().wait().unwrap();
+    assert_eq!((delivered.len(), queue.stats().delivered, queue.stats().lost), (1, 1, 0));
+    assert_eq!((meter.snapshot().successes, meter.snapshot().panicked), (1, 0));
+
+    let (dead, meter) = (sink::collector(), timed());
+    let chain = sink::from_fn(|_: &u64| Err("unavailable")).metered(&meter).dead_letter(dead.clone());
+    chain.write(1).unwrap();
+    assert_eq!((dead.len(), meter.snapshot().failures, meter.snapshot().panicked), (1, 1, 0));
+
+    let delivered = sink::collector();
+    let caught = delivered.clone().metered(&timed()).catch_panic().retry(Constant::new(Duration::ZERO));
+    caught.write(1).unwrap();
+    assert_eq!(delivered.len(), 1, "it is not tried again");
+
+    recorder.panic_if(false);
+    caught.write(2).unwrap();
+    assert_eq!(recorder.passed("outflow_delivery_duration_seconds"), 1.0);
+}
+
+#[test]
+fn a_recorder_that_panics_is_passed_the_same_counts_again_and_all_the_others_at_once() {
+    hush_planned_panics();
+    let recorder = Moody::default();
+    let publisher = Publisher::new();
+    let update = || {
+        let update = || metrics::with_local_recorder(&recorder, || publisher.update());
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(update))
+    };
+    let (meter, dropped) = (Meter::new(), Counter::new());
+    let sink = sink::from_fn(|_: &u64| Err("unavailable")).metered(&meter).lossy_counted(&dropped);
+    publisher.meter("moody", &meter).dropped("moody", &dropped);
+    drop((meter, dropped));
+    sink.write_all(0..5).unwrap();
+
+    recorder.panic_if(true);
+    let panic = update().unwrap_err();
+    assert_eq!(
+        panic.downcast_ref::<&str>(),
+        Some(&crate::common::PLANNED),
+        "whoever asked for the update is told"
+    );
+    // What has ended has its last counts passed on before it is let go.
+    drop(sink);
+    assert!(update().is_err());
+    assert_eq!(format!("{publisher:?}"), "Publisher { sources: 2 }");
+
+    recorder.panic_if(false);
+    assert!(update().is_ok());
+    let counts = ["outflow_events_total", "outflow_failures_total", "outflow_dropped_total"];
+    assert_eq!(counts.map(|name| recorder.passed(name)), [5.0; 3]);
+    assert_eq!(format!("{publisher:?}"), "Publisher { sources: 0 }");
+}
+
+#[test]
+fn a_recorder_that_panics_on_one_series_is_passed_the_others() {
+    hush_planned_panics();
+    let recorder = Moody::default();
+    let publisher = Publisher::new();
+    let (panics, fine, queue) = (Counter::new(), Counter::new(), sink::discard().queued());
+    publisher.retries("panics", &panics).dropped("fine", &fine).queue("fine", &queue);
+    sink::from_fn(|_: &u64| Err(()))
+        .retry(Constant::new(Duration::ZERO))
+        .max_attempts(2)
+        .count_retries(&panics)
+        .lossy_counted(&fine)
+        .write(1)
+        .unwrap();
+    queue.write_all(0..3).unwrap();
+    queue.close().wait().unwrap();
+    *recorder.only.lock().unwrap() = Some("outflow_retries_total");
+    recorder.panic_if(true);
+    let update = || metrics::with_local_recorder(&recorder, || publisher.update());
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(update)).is_err());
+    let counts = ["outflow_retries_total", "outflow_dropped_total", "outflow_queue_delivered_total"];
+    assert_eq!(counts.map(|name| recorder.passed(name)), [0.0, 1.0, 3.0]);
+}
+
+#[test]
+fn no_count_is_lost_or_repeated_however_many_scrape_a_recorder_that_panics() {
+    hush_planned_panics();
+    for _ in 0..100 {
+        let recorder = Moody::default();
+        let (meter, publisher) = (Meter::new(), Publisher::new());
+        publisher.meter("raced", &meter);
+        let sink = sink::discard().metered(&meter);
+        drop(meter);
+        let update = || {
+            let update = || metrics::with_local_recorder(&recorder, || publisher.update());
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(update))
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for round in 0..40 {
+                        recorder.panic_if(round % 3 > 0);
+                        let _ = update();
+                    }
+                });
+            }
+            // Ends in the middle of that.
+            scope.spawn(move || sink.write_all(0..200).unwrap());
+        });
+        recorder.panic_if(false);
+        update().unwrap();
+        assert_eq!(recorder.passed("outflow_successes_total"), 200.0);
+        assert_eq!(format!("{publisher:?}"), "Publisher { sources: 0 }");
+    }
+}
+
+#[test]
+fn what_has_ended_is_kept_until_nobody_may_have_a_count_of_it_to_give_back() {
+    hush_planned_panics();
+    let (recorder, other) = (Moody::default(), Moody::default());
+    let (meter, publisher) = (Meter::new(), Publisher::new());
+    publisher.meter("ended", &meter);
+    sink::discard().metered(&meter).write(1).unwrap();
+    drop(meter);
+    recorder.panic_if(true);
+    // One update has claimed the first count when another sees that this is the last.
+    let (passed, inside) = (other.clone(), publisher.clone());
+    *recorder.meanwhile.lock().unwrap() =
+        Some(Box::new(move || metrics::with_local_recorder(&other, || inside.update())));
+    let update = || metrics::with_local_recorder(&recorder, || publisher.update());
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(update)).is_err());
+    assert_eq!(passed.passed("outflow_events_total"), 0.0, "that is another's to pass on");
+    metrics::with_local_recorder(&passed, || publisher.update());
+    assert_eq!(passed.passed("outflow_events_total"), 1.0);
+    assert_eq!(format!("{publisher:?}"), "Publisher { sources: 0 }");
+}
+
+#[test]
+fn a_meter_that_is_published_twice_is_let_go_by_each() {
+    let scrapes = Scrapes::new();
+    let (one, other, meter) = (Publisher::new(), Publisher::new(), Meter::new());
+    one.meter("a", &meter).meter("b", &meter);
+    other.meter("c", &meter);
+    let sink = sink::discard().metered(&meter);
+    drop(meter);
+    sink.write(1).unwrap();
+    scrapes.update(&one);
+    assert_eq!(format!("{one:?}"), "Publisher { sources: 2 }", "the sink may be written to still");
+    sink.write(2).unwrap();
+    drop(sink);
+    for publisher in [&one, &other] {
+        scrapes.update(publisher);
+        assert_eq!(format!("{publisher:?}"), "Publisher { sources: 0 }");
+    }
+    let counters = scrapes.scrape().counters;
+    let published = ["a", "b", "c"].map(|name| counters[&format!("outflow_events_total{{sink={name}}}")]);
+    assert_eq!(published, [2, 2, 2], "with the last counts");
+}
+
+#[test]
+fn a_counter_that_is_published_twice_is_let_go_by_each() {
+    let scrapes = Scrapes::new();
+    let (publisher, dropped) = (Publisher::new(), Counter::new());
+    publisher.dropped("a", &dropped).dropped("b", &dropped);
+    let sink = sink::from_fn(|_: &u32| Err("full")).lossy_counted(&dropped);
+    drop(dropped);
+    scrapes.update(&publisher);
+    assert_eq!(format!("{publisher:?}"), "Publisher { sources: 2 }", "the sink may be written to still");
+    sink.write(1).unwrap();
+    drop(sink);
+    scrapes.update(&publisher);
+    assert_eq!(format!("{publisher:?}"), "Publisher { sources: 0 }");
+    let counters = scrapes.scrape().counters;
+    let published = ["a", "b"].map(|name| counters[&format!("outflow_dropped_total{{sink={name}}}")]);
+    assert_eq!(published, [1, 1], "with the last count");
+}
+
+#[test]
+#[should_panic(expected = "this meter has a latency histogram already: give second a meter of its own")]
+fn a_meter_has_one_latency_histogram() {
+    let meter = Meter::new();
+    Publisher::new().latency("first", &meter).latency("second", &meter);
+}
+
+#[test]
+fn what_has_one_name_adds_up_and_a_queue_may_take_the_place_of_another() {
+    let scrapes = Scrapes::new();
+    let publisher = Publisher::new();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    let queues: Vec<_> = (0..3)
+        .map(|_| {
+            let released = Arc::clone(&released);
+            let queue = sink::for_each(move |_: u64| _ = released.lock().unwrap().recv()).queued();
+            publisher.queue("pool", &queue);
+            queue
+        })
+        .collect();
+    for queue in &queues {
+        queue.write_all(0..5).unwrap();
+    }
+    let held = |scrape: &Scrape| {
+        scrape.gauges["outflow_queue_pending{queue=pool}"]
+            + scrape.gauges["outflow_queue_in_flight{queue=pool}"]
+    };
+    assert_eq!(held(&scrapes.update(&publisher)), 15.0);
+    drop(release);
+    for queue in &queues {
+        queue.close().wait().unwrap();
+    }
+    drop(queues);
+    let scrape = scrapes.update(&publisher);
+    assert_eq!((held(&scrape), scrape.counters["outflow_queue_delivered_total{queue=pool}"]), (0.0, 15));
+
+    let successor = sink::discard().queued();
+    publisher.queue("pool", &successor);
+    successor.write(1).unwrap();
+    successor.close().wait().unwrap();
+    assert_eq!(scrapes.update(&publisher).counters["outflow_queue_delivered_total{queue=pool}"], 16);
+}
+
+#[test]
+fn a_publisher_keeps_nothing_open_and_lets_go_of_what_has_ended_with_its_last_counts() {
+    let scrapes = Scrapes::new();
+    let publisher = Publisher::new();
+    let spill = Arc::new(sink::collector::<u64>());
+    let (meter, retries) = (Meter::new(), Counter::new());
+    let delivered = sink::collector();
+    let queue = delivered
+        .clone()
+        .metered(&meter)
+        .retry(Breaker::new(1, Duration::ZERO))
+        .count_retries(&retries)
+        .queued_with(Buffer::unbounded().spill(Arc::clone(&spill)));
+    publisher.queue("q", &queue).meter("q", &meter).retries("q", &retries);
+    drop((meter, retries));
+    queue.write_all(0..100).unwrap();
+    assert_eq!(format!("{publisher:?}"), "Publisher { sources: 3 }");
+    // The last handle: the queue drains and closes what is below.
+    drop(queue);
+    wait_until("the sink below is closed", || delivered.is_closed());
+
+    let counted = || scrapes.update(&publisher).counters["outflow_queue_delivered_total{queue=q}"];
+    wait_until("all is let go", || {
+        assert_eq!(counted(), 100);
+        format!("{publisher:?}") == "Publisher { sources: 0 }"
+    });
+    assert_eq!(scrapes.scrape().counters["outflow_successes_total{sink=q}"], 100);
+    wait_until("the spill is dropped", || Arc::strong_count(&spill) == 1);
+}
+
+#[test]
+fn each_event_is_published_once_however_many_scrape_while_it_is_counted() {
+    let scrapes = Scrapes::new();
+    for _ in 0..50 {
+        let (meter, publisher) = (Meter::new(), Publisher::new());
+        let queue = sink::discard().metered(&meter).queued_with(Buffer::bounded(64).drop_oldest());
+        publisher.queue("raced", &queue).meter("raced", &meter);
+        let before = scrapes.update(&publisher).counters;
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::SeqCst) {
+                        scrapes.with(|| publisher.update());
+                    }
+                });
+            }
+            scope.spawn(|| {
+                queue.write_all(0..2_000).unwrap();
+                queue.close().wait().unwrap();
+                done.store(true, Ordering::SeqCst);
+            });
+        });
+        let after = scrapes.update(&publisher).counters;
+        let stats = queue.stats();
+        let published = |name: &str| after[name] - before[name];
+        assert_eq!(published("outflow_queue_accepted_total{queue=raced}"), 2_000);
+        assert_eq!(published("outflow_queue_delivered_total{queue=raced}"), stats.delivered);
+        assert_eq!(published("outflow_queue_dropped_total{queue=raced}"), stats.dropped);
+        assert_eq!(published("outflow_successes_total{sink=raced}"), stats.delivered);
+    }
+}

@@ -1,0 +1,259 @@
+//! Law 9: a panic in a user's code leaves no sink hanging and no other event unaccounted for, even if what it
+//! was raised with panics when it is dropped.
+
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
+use std::sync::{Arc, Barrier};
+
+use crate::common::{OnClose, PLANNED, hush_planned_panics, in_time, wait_until};
+use outflow::{
+    Broadcaster, Buffer, CloseError, Closing, FlushError, Flushing, Sink, SinkExt, WriteError, sink,
+};
+
+/// Panics in its destructor, unless another panic is going on.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic_any(PLANNED);
+        }
+    }
+}
+
+/// An event that raises one of those in its own destructor.
+struct Nasty;
+
+impl Drop for Nasty {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            resume_unwind(Box::new(Bomb));
+        }
+    }
+}
+
+/// Whose close and flush panic.
+struct Broken;
+
+impl Sink<u32> for Broken {
+    type Error = Infallible;
+
+    fn write(&self, _: u32) -> Result<(), WriteError<u32, Infallible>> {
+        Ok(())
+    }
+
+    fn flush(&self) -> Flushing {
+        resume_unwind(Box::new(Bomb))
+    }
+
+    fn close(&self) -> Closing {
+        resume_unwind(Box::new(Bomb))
+    }
+}
+
+#[test]
+fn of_two_sinks_of_a_broadcaster_keep_the_event_from_no_other() {
+    hush_planned_panics();
+    let broadcaster = Broadcaster::new();
+    let [first, last] = [sink::collector(), sink::collector()];
+    broadcaster.add(sink::for_each(|_: u32| panic_any(PLANNED))).unwrap();
+    broadcaster.add(first.clone()).unwrap();
+    broadcaster.add(sink::for_each(|_: u32| resume_unwind(Box::new(Bomb)))).unwrap();
+    broadcaster.add(last.clone()).unwrap();
+    let panic = catch_unwind(AssertUnwindSafe(|| broadcaster.write(1))).unwrap_err();
+    assert_eq!(panic.downcast_ref(), Some(&PLANNED), "the first goes on");
+    assert_eq!((first.events(), last.events()), (vec![1], vec![1]));
+}
+
+#[test]
+fn of_a_spill_are_counted_and_keep_no_event_in_flight() {
+    hush_planned_panics();
+    let (sink, events) = outflow::channel::with(
+        Buffer::bounded(1).drop_oldest().spill(sink::for_each(|_: u32| resume_unwind(Box::new(Bomb)))),
+    );
+    sink.write_all(0..4).unwrap();
+    assert_eq!((events.recv().unwrap(), sink.dropped()), (3, 3));
+
+    let queue = sink::discard().queued_with(
+        Buffer::bounded(1).drop_newest().spill(sink::for_each(|_: u32| resume_unwind(Box::new(Bomb)))),
+    );
+    queue.write_all(0..1000).unwrap();
+    in_time("the close", move || {
+        queue.close().wait().unwrap();
+        let stats = queue.stats();
+        assert_eq!((stats.in_flight, stats.delivered + stats.dropped), (0, 1000), "{stats:?}");
+    });
+}
+
+#[test]
+fn of_a_close_or_a_flush_are_told_by_the_queue_above() {
+    hush_planned_panics();
+    in_time("the queue", || {
+        let queue = Broken.queued();
+        queue.write(1).unwrap();
+        let flushed = queue.flush().wait().unwrap_err();
+        assert!(matches!(flushed, FlushError::NotDelivered(CloseError::Panicked { .. })), "{flushed:?}");
+        assert!(!queue.is_closed());
+        let closed = queue.close().wait().unwrap_err();
+        assert!(matches!(closed, CloseError::Panicked { events: 0, .. }), "{closed:?}");
+    });
+}
+
+#[test]
+fn of_a_close_are_told_by_the_broadcaster_above_for_each_sink() {
+    hush_planned_panics();
+    in_time("the broadcaster", || {
+        let broadcaster = Broadcaster::new();
+        let id = broadcaster.add(Broken).unwrap();
+        let log = sink::collector();
+        broadcaster.add(log.clone()).unwrap();
+        assert!(broadcaster.flush().wait().is_err());
+        let error = broadcaster.close().wait().unwrap_err();
+        assert_eq!(error.sinks().map(|(id, _)| id).collect::<Vec<_>>(), [id]);
+        assert!(log.is_closed());
+    });
+}
+
+#[test]
+fn of_an_aborts_hook_end_the_abort_and_reach_nobody() {
+    hush_planned_panics();
+    in_time("the abort", || {
+        for finished in [false, true] {
+            let (closing, pending) = Closing::pending();
+            let bomb = Bomb;
+            pending.on_abort(move || {
+                std::mem::forget(bomb);
+                resume_unwind(Box::new(Bomb))
+            });
+            let broadcaster = Broadcaster::new();
+            broadcaster.add(OnClose(move || closing.clone())).unwrap();
+            let log = sink::collector();
+            broadcaster.add(log.clone().queued()).unwrap();
+            broadcaster.write(1).unwrap();
+            let closing = broadcaster.close();
+            if finished {
+                // The hook is dropped unused, and what it holds panics.
+                pending.finish(Ok(()));
+                closing.wait().unwrap();
+            } else {
+                assert!(matches!(
+                    closing.abort().unwrap_err().sinks().next(),
+                    Some((_, CloseError::Panicked { .. }))
+                ));
+            }
+        }
+    });
+}
+
+#[test]
+fn of_a_sinks_destructor_keep_no_close_from_being_told() {
+    hush_planned_panics();
+    in_time("the broadcaster", || {
+        let held = |bomb: Bomb| {
+            OnClose(move || {
+                let _ = &bomb;
+                Closing::done()
+            })
+        };
+        let broadcaster = Broadcaster::new();
+        broadcaster.extend([held(Bomb), held(Bomb)]).unwrap();
+        let log = sink::collector();
+        broadcaster.add(log.clone()).unwrap();
+        broadcaster.write(1).unwrap();
+        // Whoever shuts it drops the sinks.
+        broadcaster.close().wait().unwrap();
+        assert!(log.is_closed());
+    });
+}
+
+#[test]
+fn of_an_events_destructor_keep_no_event_from_being_counted_and_no_close_from_being_told() {
+    hush_planned_panics();
+    // The events are let go of by whoever gives them up, never by a sink of the test.
+    let write = |sink: &dyn Sink<Nasty, Error = Infallible>| {
+        assert!(sink.write(Nasty).map_err(std::mem::forget).is_ok());
+    };
+    in_time("the eviction", move || {
+        let (sink, events) = outflow::channel::with(Buffer::bounded(1).drop_oldest());
+        (0..3).for_each(|_| write(&sink));
+        assert_eq!(sink.dropped(), 2);
+        drop(events);
+        assert_eq!((sink.dropped(), sink.is_closed()), (3, true));
+    });
+    for panics in [false, true] {
+        in_time("the close", move || {
+            let (inside, go) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+            let queue = {
+                let (inside, go) = (Arc::clone(&inside), Arc::clone(&go));
+                sink::for_each(move |event: Nasty| {
+                    std::mem::forget(event);
+                    inside.wait();
+                    go.wait();
+                    if panics {
+                        panic_any(PLANNED);
+                    }
+                })
+                .queued()
+            };
+            (0..3).for_each(|_| write(&queue));
+            inside.wait();
+            let closing = queue.close();
+            if panics {
+                go.wait();
+                assert_eq!(closing.wait().unwrap_err().undelivered(), 3);
+            } else {
+                let aborting = closing.clone();
+                let aborter = std::thread::spawn(move || aborting.abort());
+                wait_until("what is left is given up", || queue.stats().dropped == 2);
+                go.wait();
+                assert_eq!(aborter.join().unwrap().unwrap_err().undelivered(), 2);
+            }
+            let stats = queue.stats();
+            assert_eq!((stats.dropped, stats.lost, stats.in_flight), (2, u64::from(panics), 0), "{stats:?}");
+        });
+    }
+}
+
+#[cfg(feature = "futures")]
+#[test]
+fn of_a_wakers_destructor_keep_no_reader_that_goes_from_being_missed() {
+    use std::pin::Pin;
+    use std::task::{Context, Wake, Waker};
+
+    use futures::Stream;
+    use outflow::log::{Lag, Log, SubscribeOptions};
+
+    /// The last to keep its task.
+    struct Task(Nasty);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            let _ = &self.0;
+        }
+    }
+
+    fn poll(stream: &mut (impl Stream + Unpin)) {
+        let waker = Waker::from(Arc::new(Task(Nasty)));
+        assert!(Pin::new(stream).poll_next(&mut Context::from_waker(&waker)).is_pending());
+    }
+
+    hush_planned_panics();
+    in_time("a write", || {
+        let (sink, mut events) = outflow::channel::bounded::<u32>(1);
+        poll(&mut events);
+        drop(events);
+        assert!(sink.is_closed());
+
+        let broadcaster = Broadcaster::new();
+        let mut watcher = broadcaster.subscribe(Buffer::bounded(1));
+        poll(&mut watcher);
+        drop(watcher);
+        broadcaster.write_all(0..3).unwrap();
+
+        let log = Log::new();
+        let mut cursor = log.subscribe_with(SubscribeOptions::new().max_lag(1, Lag::Block)).unwrap();
+        poll(&mut cursor);
+        drop(cursor);
+        log.write_all(0..3).unwrap();
+    });
+}

@@ -1,0 +1,174 @@
+//! Law 8: a sink may be called from within its own downstream.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::common::{Latch, in_time, wait_until};
+use outflow::buffer::Policy;
+use outflow::queue::WeakQueue;
+use outflow::{Buffer, Sink, SinkExt, sink};
+
+type Own<P> = Arc<OnceLock<WeakQueue<u64, P>>>;
+
+#[test]
+fn a_worker_that_writes_into_its_own_full_queue_never_waits_and_keeps_order() {
+    in_time("the worker", || {
+        let latch = Latch::new();
+        let own: Own<_> = Arc::default();
+        let (inside, stuck) = (Arc::clone(&own), latch.clone());
+        let dest = sink::collector();
+        let queue = dest
+            .clone()
+            .inspect(move |event: &u64| {
+                if *event == 0 {
+                    stuck.pass();
+                    let queue = inside.wait().upgrade().unwrap();
+                    // Two wait already, in a buffer of two.
+                    (100..110).for_each(|event| queue.write(event).unwrap());
+                    assert_eq!(queue.len(), 12);
+                }
+            })
+            .queued_with(Buffer::bounded(2));
+        own.set(queue.downgrade()).unwrap();
+        queue.write(0).unwrap();
+        latch.arrived(1);
+        queue.write(1).unwrap();
+        queue.write(2).unwrap();
+        latch.open();
+        wait_until("all are delivered", || dest.len() == 13);
+        let expected: Vec<u64> = (0..3).chain(100..110).collect();
+        assert_eq!(dest.events(), expected);
+        queue.flush().wait().unwrap();
+        queue.close().wait().unwrap();
+        assert_eq!(queue.stats().delivered, 13);
+    });
+}
+
+#[test]
+fn a_worker_that_writes_into_its_own_queue_beside_other_writers_keeps_its_order() {
+    in_time("the worker", || {
+        let own: Own<_> = Arc::default();
+        let inside = Arc::clone(&own);
+        let dest = sink::collector();
+        let queue = dest
+            .clone()
+            .inspect(move |event: &u64| {
+                if *event < 1000 {
+                    let queue = inside.wait().upgrade().unwrap();
+                    queue.write(1000 + 2 * event).unwrap();
+                    queue.write(1001 + 2 * event).unwrap();
+                }
+            })
+            .queued_with(Buffer::bounded(2));
+        own.set(queue.downgrade()).unwrap();
+        (0..1000).for_each(|event| queue.write(event).unwrap());
+        wait_until("all are delivered", || dest.len() == 3000);
+        let events = dest.events();
+        let (echoes, own): (Vec<u64>, Vec<u64>) = events.iter().partition(|event| **event >= 1000);
+        assert!(own.is_sorted() && own.len() == 1000);
+        assert!(echoes.is_sorted() && echoes.len() == 2000, "the worker's own events out of order");
+        queue.close().wait().unwrap();
+    });
+}
+
+#[test]
+fn a_worker_may_close_its_queue_amid_its_own_events() {
+    in_time("the worker", || {
+        let own: Own<_> = Arc::default();
+        let inside = Arc::clone(&own);
+        let dest = sink::collector();
+        let queue = dest
+            .clone()
+            .inspect(move |event: &u64| {
+                if *event == 0 {
+                    let queue = inside.wait().upgrade().unwrap();
+                    (1..20).for_each(|event| queue.write(event).unwrap());
+                    drop(queue.close());
+                    assert!(queue.write(99).is_err());
+                }
+            })
+            .queued_with(Buffer::bounded(1));
+        own.set(queue.downgrade()).unwrap();
+        queue.write(0).unwrap();
+        wait_until("it is closed", || queue.is_closed());
+        queue.close().wait().unwrap();
+        assert_eq!(dest.events(), (0..20).collect::<Vec<_>>());
+    });
+}
+
+fn spills_back<P: Policy>(buffer: Buffer<u64, P>)
+where
+    P::Error: std::fmt::Debug,
+{
+    let latch = Latch::new();
+    let own: Own<P> = Arc::default();
+    let (inside, stuck) = (Arc::clone(&own), latch.clone());
+    let spills = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&spills);
+    let spill = sink::for_each(move |event: u64| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        if let Some(queue) = inside.get().and_then(outflow::queue::WeakQueue::upgrade) {
+            let _ = queue.write(event);
+        }
+    });
+    let delivered = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&delivered);
+    let queue = sink::for_each(move |_: u64| {
+        stuck.pass();
+        count.fetch_add(1, Ordering::SeqCst);
+    })
+    .queued_with(buffer.spill(spill));
+    assert!(own.set(queue.downgrade()).is_ok());
+    queue.write(0).unwrap();
+    latch.arrived(1);
+    for event in 1..11 {
+        queue.write(event).unwrap();
+    }
+    let stats = queue.stats();
+    assert_eq!(stats.accepted, stats.dropped + stats.spilled + stats.pending + stats.in_flight, "{stats:?}");
+    assert_eq!(spills.load(Ordering::SeqCst), 8, "two fit");
+    assert_eq!((stats.spilled, stats.dropped, stats.pending), (8, 8, 2), "{stats:?}");
+    latch.open();
+    queue.close().wait().unwrap();
+    assert_eq!(delivered.load(Ordering::SeqCst), 3);
+    assert_eq!(queue.stats().delivered, 3);
+}
+
+#[test]
+fn a_spill_that_writes_back_into_the_buffer_comes_to_an_end_and_is_counted() {
+    in_time("the spill", || {
+        spills_back(Buffer::bounded(2).drop_newest());
+        spills_back(Buffer::bounded(2).drop_oldest());
+    });
+}
+
+#[test]
+fn two_buffers_that_spill_into_each_other_come_to_an_end() {
+    in_time("the spills", || {
+        let latch = Latch::new();
+        let (one, two) = (latch.clone(), latch.clone());
+        let back: Arc<OnceLock<WeakQueue<u64, outflow::buffer::DropOldest>>> = Arc::default();
+        let inside = Arc::clone(&back);
+        let spill = sink::for_each(move |event: u64| {
+            if let Some(queue) = inside.get().and_then(outflow::queue::WeakQueue::upgrade) {
+                let _ = queue.write(event);
+            }
+        });
+        let first = sink::for_each(move |_: u64| one.pass())
+            .queued_with(Buffer::bounded(1).drop_oldest().spill(spill));
+        let second = sink::for_each(move |_: u64| two.pass())
+            .queued_with(Buffer::bounded(1).drop_oldest().spill(first.clone().keep_open()));
+        back.set(second.downgrade()).unwrap();
+        (0..100).for_each(|event| first.write(event).unwrap());
+        latch.open();
+        second.close().wait().unwrap();
+        first.close().wait().unwrap();
+        for queue in [&first, &second] {
+            let stats = queue.stats();
+            assert_eq!(stats.accepted, stats.delivered + stats.dropped + stats.spilled, "{stats:?}");
+        }
+        let kept = first.stats().delivered + second.stats().delivered;
+        let dropped = first.stats().dropped + second.stats().dropped;
+        assert_eq!(kept + dropped, 100, "an event is missing");
+    });
+}

@@ -1,0 +1,218 @@
+//! An endpoint that says when to come back is left alone for as long, and no longer than it may ask for.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use crate::common::{SOON, in_time};
+use outflow::clock::{Clock, Ticket};
+use outflow::retry::{Breaker, Constant, Failure, RetryAfter, RetryStrategy};
+use outflow::{CatchPanicError, Sink, SinkExt, sink};
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Fails, and asks for this.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Ask(Option<Duration>);
+
+impl RetryAfter for Ask {
+    fn retry_after(&self) -> Option<Duration> {
+        self.0
+    }
+}
+
+/// Time passes when somebody waits, at once.
+#[derive(Debug, Default)]
+struct Virtual(Mutex<Duration>);
+
+impl Virtual {
+    fn pass(&self, time: Duration) {
+        let mut now = self.0.lock().unwrap();
+        *now = now.saturating_add(time);
+    }
+}
+
+impl Clock for Virtual {
+    fn now(&self) -> Duration {
+        *self.0.lock().unwrap()
+    }
+
+    fn wait(&self, _ticket: &Ticket, timeout: Duration) {
+        self.pass(timeout);
+    }
+}
+
+/// Asks for these in turn, then accepts; answers at what times it was tried.
+fn tries(
+    asked: &[Option<Duration>],
+    strategy: impl FnOnce(&Arc<Virtual>) -> Constant,
+    longest: Option<Duration>,
+) -> Vec<Duration> {
+    let clock = Arc::new(Virtual::default());
+    let times = Mutex::new(Vec::new());
+    let retry = sink::from_fn(|_: &u32| {
+        let mut times = times.lock().unwrap();
+        times.push(clock.now());
+        asked.get(times.len() - 1).map_or(Ok(()), |asked| Err(Ask(*asked)))
+    })
+    .retry(strategy(&clock))
+    .clock(Arc::clone(&clock))
+    .honor_retry_after();
+    match longest {
+        Some(longest) => retry.max_retry_after(longest).write(1).unwrap(),
+        None => retry.write(1).unwrap(),
+    }
+    times.into_inner().unwrap()
+}
+
+fn constant(backoff: Duration) -> impl FnOnce(&Arc<Virtual>) -> Constant {
+    move |clock| Constant::new(backoff).clock(Arc::clone(clock) as Arc<dyn Clock>)
+}
+
+#[test]
+fn waits_as_long_as_is_asked_or_as_the_strategy_says_whichever_is_longer() {
+    let asked = [Some(secs(60)), Some(secs(1)), None, Some(Duration::ZERO)];
+    assert_eq!(tries(&asked, constant(secs(10)), None), [0, 60, 70, 80, 90].map(secs));
+}
+
+#[test]
+fn one_that_asks_for_a_year_does_not_get_it() {
+    for asked in [YEAR, Duration::MAX] {
+        assert_eq!(tries(&[Some(asked)], constant(Duration::ZERO), None), [0, 300].map(secs));
+        assert_eq!(tries(&[Some(asked)], constant(Duration::ZERO), Some(secs(7))), [0, 7].map(secs));
+    }
+    assert_eq!(tries(&[Some(YEAR)], constant(Duration::ZERO), Some(Duration::ZERO)), [0, 0].map(secs));
+    // The limit is the endpoint's; the strategy's own wait may be longer.
+    assert_eq!(tries(&[Some(YEAR)], constant(secs(30)), Some(secs(7))), [0, 30].map(secs));
+}
+
+#[test]
+fn nothing_overflows() {
+    let clock = Arc::new(Virtual::default());
+    clock.pass(Duration::MAX);
+    let retry = sink::from_fn(|_: &u32| Err::<(), _>(Ask(Some(Duration::MAX))))
+        .retry(Constant::new(Duration::ZERO))
+        .clock(Arc::clone(&clock))
+        .honor_retry_after()
+        .max_retry_after(Duration::MAX)
+        .max_attempts(1);
+    assert!(retry.write(1).is_err());
+}
+
+#[test]
+fn the_time_is_for_every_writer_and_a_success_does_not_shorten_it() {
+    let clock = Arc::new(Virtual::default());
+    let asking = AtomicBool::new(true);
+    let retry = sink::from_fn(
+        |_: &u32| {
+            if asking.load(Ordering::SeqCst) { Err(Ask(Some(secs(60)))) } else { Ok(()) }
+        },
+    )
+    .retry(Constant::new(Duration::ZERO))
+    .clock(Arc::clone(&clock))
+    .honor_retry_after()
+    .give_up_when(|_| true);
+
+    // Given up, and yet it is the endpoint that asked.
+    assert!(retry.write(1).is_err());
+    asking.store(false, Ordering::SeqCst);
+    // One that was under way succeeds meanwhile.
+    RetryStrategy::<u32, Ask>::success(retry.strategy());
+    assert_eq!(RetryStrategy::<u32, Ask>::backoff(retry.strategy(), &1), secs(60));
+    retry.write(2).unwrap();
+    assert_eq!(clock.now(), secs(60));
+    retry.write(3).unwrap();
+    assert_eq!(clock.now(), secs(60));
+}
+
+#[test]
+fn of_two_times_that_were_asked_for_the_later_one_holds() {
+    let clock = Arc::new(Virtual::default());
+    let retry = sink::from_fn(|asked: &Duration| Err::<(), _>(Ask(Some(*asked))))
+        .retry(Constant::new(Duration::ZERO))
+        .clock(Arc::clone(&clock))
+        .honor_retry_after()
+        .max_attempts(1);
+    // Two requests that were under way together.
+    for asked in [secs(60), secs(5)] {
+        let failed = Failure { event: &asked, error: &Ask(Some(asked)), attempt: 1, elapsed: Duration::ZERO };
+        assert!(retry.strategy().failure(failed).is_err());
+    }
+    assert_eq!(RetryStrategy::<Duration, Ask>::backoff(retry.strategy(), &secs(0)), secs(60));
+}
+
+#[test]
+fn a_breaker_keeps_its_probe_until_the_time_is_over() {
+    let clock = Arc::new(Virtual::default());
+    let breaker = Arc::new(Breaker::new(1, secs(1)).clock(Arc::clone(&clock)));
+    let retry = sink::from_fn(|_: &u32| Err::<(), _>(Ask(Some(secs(60)))))
+        .retry(Arc::clone(&breaker))
+        .clock(Arc::clone(&clock))
+        .honor_retry_after()
+        .max_attempts(1);
+    retry.write(1).unwrap_err();
+    let backoff = || RetryStrategy::<u32, Ask>::backoff(retry.strategy(), &1);
+
+    // Long after the breaker's own second: whoever asks it now claims the probe for a second.
+    clock.pass(Duration::from_millis(59_500));
+    assert_eq!(backoff(), Duration::from_millis(500));
+    clock.pass(Duration::from_millis(500));
+    assert_eq!(backoff(), Duration::ZERO);
+    // And only one probes.
+    assert_eq!(backoff(), secs(1));
+}
+
+#[test]
+fn an_error_that_says_nothing_and_a_panic_wait_as_the_strategy_says() {
+    assert_eq!(tries(&[None, None], constant(secs(3)), None), [0, 3, 6].map(secs));
+    assert_eq!(CatchPanicError::<Ask>::Panicked("planned".into()).retry_after(), None);
+    assert_eq!(CatchPanicError::Sink(Ask(Some(secs(5)))).retry_after(), Some(secs(5)));
+}
+
+#[test]
+fn a_close_wakes_a_write_that_waits_for_the_endpoints_sake() {
+    in_time("the close", || {
+        let (sender, attempted) = mpsc::channel();
+        let retry = Arc::new(
+            sink::from_fn(move |_: &u32| {
+                sender.send(()).unwrap();
+                Err::<(), _>(Ask(Some(YEAR)))
+            })
+            .retry(Constant::new(Duration::ZERO))
+            .honor_retry_after(),
+        );
+        let writing = Arc::clone(&retry);
+        let writer = thread::spawn(move || writing.write(7));
+        attempted.recv_timeout(SOON).unwrap();
+        retry.close().wait().unwrap();
+        assert_eq!(writer.join().unwrap().unwrap_err().into_event(), 7);
+        assert!(attempted.try_recv().is_err());
+    });
+}
+
+#[test]
+fn of_writers_that_race_none_is_let_through_early() {
+    for round in 0..2_000_u64 {
+        let clock = Arc::new(Virtual::default());
+        clock.pass(secs(1));
+        let failing = sink::from_fn(|asked: &u64| Err::<(), _>(Ask(Some(Duration::from_nanos(*asked)))))
+            .retry(Constant::new(Duration::ZERO))
+            .clock(Arc::clone(&clock))
+            .honor_retry_after()
+            .max_attempts(1);
+        // A time that is over, and is taken away by whoever looks, while another is asked for.
+        failing.write(1).unwrap_err();
+        clock.pass(Duration::from_nanos(1));
+        thread::scope(|scope| {
+            scope.spawn(|| RetryStrategy::<u64, Ask>::backoff(failing.strategy(), &0));
+            scope.spawn(|| failing.write(1_000 + round).unwrap_err());
+        });
+        let left = RetryStrategy::<u64, Ask>::backoff(failing.strategy(), &0);
+        assert_eq!(left, Duration::from_nanos(1_000 + round), "round {round}");
+    }
+}
