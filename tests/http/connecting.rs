@@ -127,7 +127,7 @@ fn an_answer_to_a_body_that_is_read_no_further_is_heard_when_the_time_is_over() 
     let stays = gone.clone();
     let (_encrypted, builder) = crate::tls::encrypted(move |mut stream| refuse_and_stay(&mut stream, &stays));
     for builder in [HttpSink::post(plain.url()), builder] {
-        let sink = builder.timeout(Duration::from_millis(400)).build().unwrap();
+        let sink = builder.timeout(Duration::from_secs(1)).build().unwrap();
         let refused = in_time("the write", move || sink.write("a".repeat(20_000_000)).unwrap_err());
         let error = refused.error().unwrap();
         assert_eq!(
@@ -203,7 +203,7 @@ fn connections_that_went_silent_while_idle_cost_an_event_one_attempt_together() 
         // What comes after goes nowhere.
         hold(stream);
     });
-    let sink = bytes(server.url()).timeout(Duration::from_millis(400)).build().unwrap();
+    let sink = bytes(server.url()).timeout(Duration::from_secs(1)).build().unwrap();
     in_time("the writes", move || {
         leave_idle(&sink, IDLE, &latch);
         let sink = sink.retry(Constant::new(Duration::ZERO)).max_attempts(2);
