@@ -85,6 +85,48 @@ struct Options<E> {
     allow_plaintext: bool,
 }
 
+impl<E> HttpSink<E> {
+    /// Begins a sink that POSTs to `url`, http or https. Nothing is looked at before
+    /// [`build`](HttpSinkBuilder::build).
+    ///
+    /// User info in the URL is sent as Basic authentication; a fragment is not sent. A URL has at most 16,000
+    /// bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::http::HttpSink;
+    ///
+    /// let sink = HttpSink::<u32>::post("https://hooks.example/events").build()?;
+    /// assert_eq!(sink.endpoint(), "https://hooks.example:443");
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
+    pub fn post<U>(url: U) -> HttpSinkBuilder<E>
+    where
+        U: Into<String>,
+    {
+        HttpSinkBuilder::new("POST", url.into())
+    }
+
+    /// Begins a sink that PUTs to `url`; otherwise as [`post`](HttpSink::post).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::http::HttpSink;
+    ///
+    /// let sink = HttpSink::<u32>::put("https://hooks.example/last-event").build()?;
+    /// # let _ = sink;
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
+    pub fn put<U>(url: U) -> HttpSinkBuilder<E>
+    where
+        U: Into<String>,
+    {
+        HttpSinkBuilder::new("PUT", url.into())
+    }
+}
+
 impl<E> HttpSinkBuilder<E> {
     pub(super) fn new(method: &str, url: String) -> Self {
         let options = Options {

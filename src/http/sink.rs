@@ -2,8 +2,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::client::Client;
+use super::error::HttpError;
 use super::request::Requests;
-use super::{HttpError, HttpSinkBuilder};
 use crate::contract::{Sink, WriteError};
 use crate::lifecycle::{Closing, Flushing};
 use crate::sync::scope::Scope;
@@ -11,7 +11,7 @@ use crate::sync::scope::Scope;
 /// Posts each event to one endpoint. Made by [`post`](HttpSink::post); the [module](super) tells how it goes.
 ///
 /// A write is one request on the writer's thread, which waits for the answer, at most for the
-/// [timeout](HttpSinkBuilder::timeout), name resolution and handshake included. Several writers make requests
+/// [timeout](super::HttpSinkBuilder::timeout), name resolution and handshake included. Several writers make requests
 /// at the same time, over connections that are kept for the next. It looks at the event and clones nothing;
 /// the encoder's bytes are held until the answer is there. A host's name is looked up on a thread of its own, which
 /// is left to itself if that outlasts the timeout; a write for which none can be started fails, and may be tried
@@ -60,51 +60,11 @@ pub struct HttpSink<E> {
 }
 
 impl<E> HttpSink<E> {
-    /// Begins a sink that POSTs to `url`, http or https. Nothing is looked at before
-    /// [`build`](HttpSinkBuilder::build).
-    ///
-    /// User info in the URL is sent as Basic authentication; a fragment is not sent. A URL has at most 16,000
-    /// bytes.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::http::HttpSink;
-    ///
-    /// let sink = HttpSink::<u32>::post("https://hooks.example/events").build()?;
-    /// assert_eq!(sink.endpoint(), "https://hooks.example:443");
-    /// # Ok::<(), outflow::http::BuildError>(())
-    /// ```
-    pub fn post<U>(url: U) -> HttpSinkBuilder<E>
-    where
-        U: Into<String>,
-    {
-        HttpSinkBuilder::new("POST", url.into())
-    }
-
-    /// Begins a sink that PUTs to `url`; otherwise as [`post`](HttpSink::post).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::http::HttpSink;
-    ///
-    /// let sink = HttpSink::<u32>::put("https://hooks.example/last-event").build()?;
-    /// # let _ = sink;
-    /// # Ok::<(), outflow::http::BuildError>(())
-    /// ```
-    pub fn put<U>(url: U) -> HttpSinkBuilder<E>
-    where
-        U: Into<String>,
-    {
-        HttpSinkBuilder::new("PUT", url.into())
-    }
-
     pub(super) fn new(client: Client, requests: Requests<E>) -> Self {
         Self { client, requests, scope: Scope::new(), closed: AtomicBool::new(false) }
     }
 
-    /// What the endpoint is called in errors: the [name](HttpSinkBuilder::name) given, else scheme, host and
+    /// What the endpoint is called in errors: the [name](super::HttpSinkBuilder::name) given, else scheme, host and
     /// port.
     ///
     /// # Examples
