@@ -1,7 +1,7 @@
 //! The events of a program, and what all of its parts share: what is alive, and which promises were broken.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::panic::panic_any;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -24,10 +24,13 @@ pub enum Bomb {
 /// Shared by everything in a program.
 #[derive(Default)]
 pub struct World {
-    live: AtomicI64,
+    /// How many events and how many sinks there are.
+    pub live: [AtomicI64; 2],
     ids: AtomicU64,
     instances: AtomicU64,
     broken: Mutex<Vec<(&'static str, String)>>,
+    /// The events whose clone has panicked.
+    cloned: Mutex<HashSet<u64>>,
     streams: Mutex<HashMap<(usize, ThreadId, u32), (u64, u64)>>,
     /// For what is called back from within a sink.
     pub graph: OnceLock<Weak<Graph>>,
@@ -36,11 +39,6 @@ pub struct World {
 impl World {
     pub fn broke(&self, promise: &'static str, detail: String) {
         self.broken.lock().unwrap().push((promise, detail));
-    }
-
-    /// How many events and sinks there are.
-    pub fn live(&self) -> i64 {
-        self.live.load(Ordering::SeqCst)
     }
 
     pub fn broken(&self) -> Vec<(&'static str, String)> {
@@ -99,18 +97,24 @@ pub struct Event {
 }
 
 /// Counted as long as it lives.
-pub struct Live(pub Arc<World>);
+pub struct Live(Arc<World>, Kind);
+
+#[derive(Clone, Copy)]
+pub enum Kind {
+    Event,
+    Sink,
+}
 
 impl Live {
-    pub fn new(world: &Arc<World>) -> Self {
-        world.live.fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(world))
+    pub fn new(world: &Arc<World>, kind: Kind) -> Self {
+        world.live[kind as usize].fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(world), kind)
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        self.0.live.fetch_sub(1, Ordering::SeqCst);
+        self.0.live[self.1 as usize].fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -126,7 +130,7 @@ impl Event {
         drop(streams);
         let id = world.ids.fetch_add(1, Ordering::Relaxed);
         let instance = world.instances.fetch_add(1, Ordering::Relaxed);
-        Self { id, stream, seq, hops, instance, bomb, live: Live::new(world) }
+        Self { id, stream, seq, hops, instance, bomb, live: Live::new(world, Kind::Event) }
     }
 
     /// Drops it without its planned panic.
@@ -137,13 +141,14 @@ impl Event {
 
 impl Clone for Event {
     fn clone(&self) -> Self {
-        if self.bomb == Bomb::Clone && !thread::panicking() {
+        let world = &self.live.0;
+        // Once for each event, so that a retry ends.
+        if self.bomb == Bomb::Clone && !thread::panicking() && world.cloned.lock().unwrap().insert(self.id) {
             panic_any(PLANNED);
         }
-        let world = &self.live.0;
         let instance = world.instances.fetch_add(1, Ordering::Relaxed);
         let Self { id, stream, seq, hops, bomb, .. } = *self;
-        Self { id, stream, seq, hops, instance, bomb, live: Live::new(world) }
+        Self { id, stream, seq, hops, instance, bomb, live: Live::new(world, Kind::Event) }
     }
 }
 

@@ -264,13 +264,15 @@ pub struct Planner<'a> {
     node: usize,
     /// Those above that a ring may lead back to.
     targets: Vec<usize>,
+    /// An abort does not reach into a spill.
+    in_spill: bool,
     /// Whether something already makes writers wait: in a ring, one may.
     waits: bool,
 }
 
 impl<'a> Planner<'a> {
     pub fn new(rng: &'a mut Rng, traits: Traits) -> Self {
-        Self { rng, traits, node: 0, targets: Vec::new(), waits: false }
+        Self { rng, traits, node: 0, targets: Vec::new(), in_spill: false, waits: false }
     }
 
     fn plan(&mut self, make: Make, below: impl FnOnce(&mut Self) -> Vec<Plan>) -> Plan {
@@ -380,7 +382,7 @@ impl<'a> Planner<'a> {
 
     fn pace(&mut self) -> Pace {
         match self.rng.u8(0..3) {
-            _ if self.traits.has(Stuck) && self.one(70) => Pace::Stuck,
+            _ if self.traits.has(Stuck) && !self.in_spill && self.one(70) => Pace::Stuck,
             0 => Pace::Constant,
             1 => Pace::Exponential,
             _ => Pace::Breaker,
@@ -416,7 +418,10 @@ impl<'a> Planner<'a> {
     }
 
     fn spill(&mut self, next: u32) -> Option<Plan> {
-        self.one(40).then(|| self.reliable(next.max(DEEPEST - 1)))
+        let outside = std::mem::replace(&mut self.in_spill, true);
+        let spill = self.one(40).then(|| self.reliable(next.max(DEEPEST - 1)));
+        self.in_spill = outside;
+        spill
     }
 
     fn queue(&mut self, next: u32, fails: bool) -> Plan {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use outflow::buffer::Full;
 use outflow::{CatchPanicError, Closing, Flushing, SharedSink, Sink, WriteError};
 
-use crate::event::{Event, Live, World};
+use crate::event::{Event, Kind, Live, World};
 use crate::graph::Sorted;
 
 /// The one error of sinks that can fail.
@@ -193,7 +193,7 @@ pub struct Probe<S> {
 
 impl<S> Probe<S> {
     pub fn new(sink: S, edge: &Arc<Edge>, from: From) -> Self {
-        Self { sink, edge: Arc::clone(edge), from, _live: Live::new(&edge.world) }
+        Self { sink, edge: Arc::clone(edge), from, _live: Live::new(&edge.world, Kind::Sink) }
     }
 }
 
