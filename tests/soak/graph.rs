@@ -594,9 +594,10 @@ impl Builder<'_> {
         let spill = self.spill(plan, 0, &mut parts);
         let fails = |_, _: Buffer<Event, _>, _| unreachable!("a subscription does not fail");
         let subscription = buffered!(policy, capacity, spill, buffer => bus.subscribe(buffer), fails: fails);
-        self.graph.entries.lock().unwrap().entry(SUBSCRIPTIONS).or_default().push((subscription.id(), id));
+        let known = subscription.id();
         self.reads(Source::Subscription(subscription), reading, stream, &edge, &mut parts);
         self.finish(id, plan, edge, parts);
+        self.graph.entries.lock().unwrap().entry(SUBSCRIPTIONS).or_default().push((known, id));
         id
     }
 

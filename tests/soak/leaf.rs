@@ -44,9 +44,13 @@ pub struct Leaf {
     plan: LeafPlan,
     world: Arc<World>,
     seen: AtomicU64,
+    calls: AtomicU64,
     ended: AtomicBool,
     pub closes: AtomicU64,
 }
+
+/// How often one leaf calls back, so that events that beget events end.
+const MOST_CALLS: u64 = 4;
 
 enum Verdict {
     Accepted,
@@ -60,6 +64,7 @@ impl Leaf {
             plan,
             world: Arc::clone(world),
             seen: AtomicU64::new(0),
+            calls: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             closes: AtomicU64::new(0),
         })
@@ -79,7 +84,7 @@ impl Leaf {
         let plan = &self.plan;
         let seen = self.seen.fetch_add(1, Ordering::SeqCst) + 1;
         let due = |every: u64| every > 0 && seen % every == 0;
-        if due(plan.calls_back) {
+        if due(plan.calls_back) && self.calls.fetch_add(1, Ordering::SeqCst) < MOST_CALLS {
             operations::call_back(&self.world, &plan.call);
         }
         if due(plan.stalls) {

@@ -50,7 +50,11 @@ pub fn flushed(
         Err(error) => {
             let troubled =
                 [SinkPanics, ClosurePanics, ClonePanics, DropPanics, ClosePanics, InnerCloses, SelfCloses];
-            if !aborts(program) && !program.traits.any(&troubled) {
+            let hung_up = |make: &Make| match make {
+                Make::Channel { reading, .. } => matches!(reading, Reading::First(_)),
+                _ => false,
+            };
+            if !aborts(program) && !program.traits.any(&troubled) && !program.plan.any(&hung_up) {
                 graph
                     .world
                     .broke("a flush fails only where something failed", format!("node {node}: {error}"));
@@ -143,6 +147,7 @@ pub fn all_are_closed(graph: &Graph) {
     let mut open = Vec::new();
     owned_leaves(graph, &root, &mut open);
     for node in open {
+        watchdog::says(|| format!("waits for the close of node {}", node.id));
         let leaf = node.leaf.as_ref().expect("a leaf");
         if !watchdog::eventually(|| leaf.closes.load(Ordering::SeqCst) > 0) {
             graph.world.broke("law 5: a sink is closed with its chain", format!("node {} is open", node.id));
@@ -178,10 +183,11 @@ pub fn accounts(graph: &Graph) -> Accounts {
     ask().into_iter().collect()
 }
 
-/// A stream is forwarded by a thread that ends later: below it nothing is at rest.
+/// A stream is forwarded, and a channel read and its rest spilled, by a thread that ends later: below it nothing is at
+/// rest.
 fn below_no_stream(graph: &Graph, node: &Arc<Node>, nodes: &mut Vec<Arc<Node>>) {
     nodes.push(Arc::clone(node));
-    if !matches!(node.make, Make::Forward) {
+    if !matches!(node.make, Make::Forward | Make::Channel { .. } | Make::Subscribe { .. }) {
         node.below.iter().for_each(|below| below_no_stream(graph, &graph.node(*below), nodes));
     }
 }

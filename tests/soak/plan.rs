@@ -237,6 +237,10 @@ impl Plan {
         1 + self.below.iter().map(Plan::nodes).sum::<usize>()
     }
 
+    pub fn any(&self, holds: &impl Fn(&Make) -> bool) -> bool {
+        holds(&self.make) || self.below.iter().any(|below| below.any(holds))
+    }
+
     /// Calls `f` with every node that a ring leads back to.
     pub fn ring_targets(&self, f: &mut impl FnMut(usize)) {
         if let Make::Back { to, .. } = self.make {
@@ -266,13 +270,15 @@ pub struct Planner<'a> {
     targets: Vec<usize>,
     /// An abort does not reach into a spill.
     in_spill: bool,
+    /// What is retried for ever must not wait for the thread that retries.
+    retried: bool,
     /// Whether something already makes writers wait: in a ring, one may.
     waits: bool,
 }
 
 impl<'a> Planner<'a> {
     pub fn new(rng: &'a mut Rng, traits: Traits) -> Self {
-        Self { rng, traits, node: 0, targets: Vec::new(), in_spill: false, waits: false }
+        Self { rng, traits, node: 0, targets: Vec::new(), in_spill: false, retried: false, waits: false }
     }
 
     fn plan(&mut self, make: Make, below: impl FnOnce(&mut Self) -> Vec<Plan>) -> Plan {
@@ -305,7 +311,10 @@ impl<'a> Planner<'a> {
             25..28 => self.plan(Make::Lossy, |p| vec![p.failing(next)]),
             28..34 => {
                 let pace = self.pace();
-                self.plan(Make::Retry(pace), |p| vec![p.failing(next)])
+                let before = std::mem::replace(&mut self.retried, self.traits.any(&[Rings, Reentry]));
+                let plan = self.plan(Make::Retry(pace), |p| vec![p.failing(next)]);
+                self.retried = before;
+                plan
             }
             34..58 => self.queue(next, false),
             58..76 => self.bus(next),
@@ -326,6 +335,7 @@ impl<'a> Planner<'a> {
             _ if depth >= DEEPEST => self.end(true),
             0..30 => self.end(true),
             30..45 => self.transparent(next, Self::failing),
+            45..66 if self.retried => self.end(true),
             45..60 => self.queue(next, true),
             60..66 => self.channel(next, true),
             66..78 => {

@@ -148,7 +148,11 @@ impl Edge {
                     self.broke("law 4: an event was accepted twice", id);
                 }
                 if self.ordered && before >= seq {
-                    self.broke("law 6: the events of one writer came out of order", id);
+                    let detail = format!(
+                        "event {id}, {seq} of stream {stream}, after {before}, at node {}",
+                        self.node
+                    );
+                    self.world.broke("law 6: the events of one writer came out of order", detail);
                 }
             }
             Err(WriteError::Closed(_)) => traffic.closed += 1,

@@ -60,6 +60,11 @@ pub fn run(program: &Program) -> Broken {
     }
     let books = Books { program, nodes: &nodes, accounts: &accounts };
     books.check(&mut |promise, detail| world.broke(promise, detail));
+    if !world.broken().is_empty() {
+        for node in nodes.iter().filter(|node| node.late) {
+            eprintln!("  added while it ran: node {}: {:?} over {:?}", node.id, node.make, node.below);
+        }
+    }
     for panic in watchdog::unplanned() {
         world.broke("nothing of the library panics", panic);
     }
@@ -122,12 +127,10 @@ fn end(program: &Program, graph: &Arc<Graph>) -> Accounts {
         says(|| "aborts the root".into());
         let _ = closing.abort();
     }
-    let orphans = std::mem::take(&mut *graph.orphans.lock().unwrap());
-    for orphan in orphans {
-        says(|| "closes what was taken out".into());
-        let _ = catch_unwind(AssertUnwindSafe(|| orphan.close().within(Duration::from_millis(500))));
-    }
+    close_orphans(graph);
     let outcomes = oracle::closed(graph);
+    // A sink may have taken another out meanwhile.
+    close_orphans(graph);
     says(|| "looks for sinks that are open".into());
     if again.is_some() {
         oracle::all_are_closed(graph);
@@ -144,6 +147,14 @@ fn end(program: &Program, graph: &Arc<Graph>) -> Accounts {
         oracle::is_told(graph, program, &accounts);
     }
     accounts
+}
+
+fn close_orphans(graph: &Graph) {
+    let orphans = std::mem::take(&mut *graph.orphans.lock().unwrap());
+    for orphan in orphans {
+        says(|| "closes what was taken out".into());
+        let _ = catch_unwind(AssertUnwindSafe(|| orphan.close().within(Duration::from_millis(500))));
+    }
 }
 
 /// What a run is asked for, in the environment.

@@ -74,7 +74,7 @@ pub fn threads() -> usize {
 
 /// Waits for what nothing signals, as short a time as a watchdog allows.
 pub fn eventually(holds: impl Fn() -> bool) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(3);
+    let deadline = Instant::now() + Duration::from_secs(2);
     let mut pause = Duration::from_micros(20);
     while !holds() {
         if Instant::now() > deadline {
