@@ -196,9 +196,13 @@ impl Graph {
         graph
     }
 
-    /// Builds what is to be added to a running graph.
-    pub fn build_late(&self, plan: &Plan) -> (usize, SharedSink<Event>) {
-        let (id, sink) = Builder { graph: self, late: true, ordered: true }.sink(plan);
+    fn late(&self, at: usize) -> Builder<'_> {
+        Builder { graph: self, late: true, ordered: self.node(at).edge.ordered }
+    }
+
+    /// Builds what is to be added to a node of a running graph.
+    pub fn build_late(&self, at: usize, plan: &Plan) -> (usize, SharedSink<Event>) {
+        let (id, sink) = self.late(at).sink(plan);
         (id, sure(sink))
     }
 
@@ -220,12 +224,12 @@ impl Graph {
         self.targets.lock().unwrap().values().filter_map(|slot| slot.get().cloned()).collect()
     }
 
-    pub fn subscribe(&self, bus: &Broadcaster<Event>, plan: &Plan) {
-        Builder { graph: self, late: true, ordered: true }.subscribe(bus, plan);
+    pub fn subscribe(&self, at: usize, bus: &Broadcaster<Event>, plan: &Plan) {
+        self.late(at).subscribe(bus, plan);
     }
 
-    pub fn follow(&self, log: &Log<Event>, plan: &Plan) {
-        Builder { graph: self, late: true, ordered: true }.follow(log, plan);
+    pub fn follow(&self, at: usize, log: &Log<Event>, plan: &Plan) {
+        self.late(at).follow(log, plan);
     }
 }
 

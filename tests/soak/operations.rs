@@ -165,7 +165,7 @@ fn perform(graph: &Arc<Graph>, op: &Op, bomb: Bomb, bombs: u64) {
         }
         Op::Add(node, seed) => {
             if let Some((at, handle)) = find(graph, node, |handle| handle.bus.is_some()) {
-                let (added, sink) = graph.build_late(&late(seed).reliable(4));
+                let (added, sink) = graph.build_late(at, &late(seed).reliable(4));
                 match handle.bus.expect("it has one").add(sink) {
                     Ok(id) => graph.entries.lock().unwrap().entry(at).or_default().push((id, added)),
                     Err(error) => graph.closings.lock().unwrap().push((added, error.closing().clone())),
@@ -184,7 +184,7 @@ fn perform(graph: &Arc<Graph>, op: &Op, bomb: Bomb, bombs: u64) {
             if let Some((at, handle)) = find(graph, node, |handle| handle.bus.is_some()) {
                 let bus = handle.bus.expect("it has one");
                 if let Some(id) = detach_one(graph, at, &bus.ids(), node) {
-                    let (added, sink) = graph.build_late(&late(seed).reliable(4));
+                    let (added, sink) = graph.build_late(at, &late(seed).reliable(4));
                     let orphan = match bus.replace(id, sink) {
                         Ok(old) => {
                             graph.entries.lock().unwrap().entry(at).or_default().push((id, added));
@@ -198,10 +198,10 @@ fn perform(graph: &Arc<Graph>, op: &Op, bomb: Bomb, bombs: u64) {
         }
         Op::Attach(node, seed) => {
             match find(graph, node, |handle| handle.bus.is_some() || handle.log.is_some()) {
-                Some((_, Handle { bus: Some(bus), .. })) => {
-                    graph.subscribe(&bus, &late(seed).subscription(5))
+                Some((at, Handle { bus: Some(bus), .. })) => {
+                    graph.subscribe(at, &bus, &late(seed).subscription(5))
                 }
-                Some((_, Handle { log: Some(log), .. })) => graph.follow(&log, &late(seed).follower(5)),
+                Some((at, Handle { log: Some(log), .. })) => graph.follow(at, &log, &late(seed).follower(5)),
                 _ => {}
             }
         }

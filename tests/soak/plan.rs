@@ -374,7 +374,8 @@ impl<'a> Planner<'a> {
         LeafPlan {
             stalls: if self.one(40) { self.rng.u64(1..6) } else { 0 },
             stall: Duration::from_micros(self.rng.u64(20..400)),
-            panics: every(self, SinkPanics, 40),
+            // Not every time, so that a retry ends.
+            panics: if traits.has(SinkPanics) && self.one(40) { self.rng.u64(2..12) } else { 0 },
             fails: if fails { self.rng.u64(2..5) } else { 0 },
             closes: every(self, SelfCloses, 40),
             close: match self.rng.u8(0..10) {

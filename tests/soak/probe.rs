@@ -73,7 +73,7 @@ pub enum From {
 pub struct Edge {
     pub node: usize,
     /// Whether the events of one stream come in order: not below a spill.
-    ordered: bool,
+    pub ordered: bool,
     /// Whether the sink refuses writes once it was closed.
     refuses: bool,
     /// Set when a close has returned.
