@@ -31,10 +31,16 @@ pub struct World {
     broken: Mutex<Vec<(&'static str, String)>>,
     /// The events whose clone has panicked.
     cloned: Mutex<HashSet<u64>>,
-    streams: Mutex<HashMap<(usize, ThreadId, u32), (u64, u64)>>,
+    streams: Mutex<HashMap<Source, Stream>>,
     /// For what is called back from within a sink.
     pub graph: OnceLock<Weak<Graph>>,
 }
+
+/// Where a stream comes from: the sink written to, the thread, and how many writes that is inside.
+type Source = (usize, ThreadId, u32);
+
+/// The number of a stream, and how many events it has.
+type Stream = (u64, u64);
 
 impl World {
     pub fn broke(&self, promise: &'static str, detail: String) {

@@ -25,6 +25,14 @@ fn aborts(program: &Program) -> bool {
     program.traits.any(&[Trait::Aborts, Trait::Stuck, Trait::Idle])
 }
 
+/// Whether a reader lets go of its end before everything is read.
+fn hangs_up(make: &Make) -> bool {
+    matches!(
+        make,
+        Make::Channel { reading: Reading::First(_), .. } | Make::Subscribe { reading: Reading::First(_), .. }
+    )
+}
+
 fn evicts(node: &Node) -> bool {
     match node.make {
         Make::Queue { policy, .. } => matches!(policy, Policy::DropOldest | Policy::DropNewest),
@@ -50,11 +58,7 @@ pub fn flushed(
         Err(error) => {
             let troubled =
                 [SinkPanics, ClosurePanics, ClonePanics, DropPanics, ClosePanics, InnerCloses, SelfCloses];
-            let hung_up = |make: &Make| match make {
-                Make::Channel { reading, .. } => matches!(reading, Reading::First(_)),
-                _ => false,
-            };
-            if !aborts(program) && !program.traits.any(&troubled) && !program.plan.any(&hung_up) {
+            if !aborts(program) && !program.traits.any(&troubled) && !program.plan.any(&hangs_up) {
                 graph
                     .world
                     .broke("a flush fails only where something failed", format!("node {node}: {error}"));
@@ -201,6 +205,7 @@ pub struct Books<'a> {
 
 impl Books<'_> {
     pub fn check(&self, broke: &mut dyn FnMut(&'static str, String)) {
+        self.closed_last(broke);
         for node in self.nodes.iter().filter(|_| is_exact(self.program)) {
             for (holds, equation) in self.equations(node) {
                 if !holds {
@@ -214,6 +219,42 @@ impl Books<'_> {
                     );
                     broke("law 4: every event is accounted for", detail);
                 }
+            }
+        }
+    }
+
+    /// In a program in which nothing ends early, a sink is closed after the last write to it.
+    fn closed_last(&self, broke: &mut dyn FnMut(&'static str, String)) {
+        use Trait::*;
+        let early = [
+            SinkPanics,
+            ClosurePanics,
+            ClonePanics,
+            DropPanics,
+            Aborts,
+            Stuck,
+            Idle,
+            InnerCloses,
+            SelfCloses,
+            Changes,
+            Rings,
+            Reentry,
+        ];
+        if self.program.traits.any(&early) {
+            return;
+        }
+        let hung_up = self.program.plan.any(&hangs_up);
+        let is_spill = |leaf: usize| {
+            let mut reads = self.nodes.iter().filter(|node| node.reads.is_some());
+            reads.any(|node| node.below.first() == Some(&leaf))
+        };
+        for node in self.nodes.iter().filter(|node| node.leaf.is_some() && (!hung_up || is_spill(node.id))) {
+            let late = node.edge.look(From::Above, |traffic| traffic.late);
+            if late > 0 {
+                broke(
+                    "law 5: a sink is closed after the last write to it",
+                    format!("node {}: {late} late", node.id),
+                );
             }
         }
     }

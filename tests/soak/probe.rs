@@ -56,6 +56,8 @@ pub struct Traffic {
     pub closed: u64,
     pub failed: u64,
     pub panicked: u64,
+    /// Writes that began after a close had returned.
+    pub late: u64,
     /// In the order in which the writes came back.
     pub accepted: Vec<u64>,
     seen: HashSet<u64>,
@@ -128,12 +130,13 @@ impl Edge {
         (id, stream, seq): (u64, u64, u64),
         write: impl FnOnce() -> Result<(), WriteError<T, X>>,
     ) -> Result<(), WriteError<T, X>> {
-        let shut = self.refuses && self.shut.load(Ordering::SeqCst);
+        let shut = self.shut.load(Ordering::SeqCst);
         let mut unwinding = CountsPanic { edge: self, from, unwinds: true };
         let written = write();
         unwinding.unwinds = false;
         let mut traffic = self.traffic(from);
         traffic.calls += 1;
+        traffic.late += u64::from(shut);
         match &written {
             Ok(()) => {
                 traffic.ok += 1;
@@ -141,7 +144,7 @@ impl Edge {
                 let first_time = traffic.seen.insert(id);
                 let before = traffic.last.insert(stream, seq).unwrap_or(0);
                 drop(traffic);
-                if shut {
+                if shut && self.refuses {
                     self.broke("law 2: a write after the close was accepted", id);
                 }
                 if !first_time {
