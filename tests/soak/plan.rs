@@ -14,13 +14,13 @@ use crate::operations::Op;
 #[rustfmt::skip]
 pub enum Trait {
     Rings, Reentry, SinkPanics, ClosurePanics, ClonePanics, DropPanics, ClosePanics, Aborts, InnerCloses, SelfCloses,
-    Stuck, Idle, Drops, Changes, Waits,
+    Stuck, Idle, Drops, Changes, Waits, Deep,
 }
 
 use Trait::*;
 
 /// Each with its name and how many programs in a hundred have it.
-pub const TRAITS: [(Trait, &str, u8); 15] = [
+pub const TRAITS: [(Trait, &str, u8); 16] = [
     (Rings, "rings", 20),
     (Reentry, "reentry", 20),
     (SinkPanics, "sink-panics", 20),
@@ -36,6 +36,7 @@ pub const TRAITS: [(Trait, &str, u8); 15] = [
     (Drops, "drops", 20),
     (Changes, "changes", 30),
     (Waits, "waits", 50),
+    (Deep, "deep", 5),
 ];
 
 #[derive(Clone, Copy, Debug)]
@@ -321,7 +322,7 @@ impl<'a> Planner<'a> {
             76..90 => self.log(next),
             90..94 => self.channel(next, false),
             94..97 => self.plan(Make::Forward, |p| vec![p.reliable(next)]),
-            97 => {
+            97.. if self.traits.has(Deep) => {
                 let height = self.rng.usize(2..70);
                 self.plan(Make::Tower(height), |p| vec![p.reliable(next)])
             }
