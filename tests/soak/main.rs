@@ -14,6 +14,7 @@
 
 #![allow(unreachable_pub)] // A test has no outside.
 
+mod build;
 mod event;
 mod graph;
 mod leaf;
@@ -21,6 +22,7 @@ mod operations;
 mod oracle;
 mod plan;
 mod probe;
+mod reader;
 mod run;
 mod watchdog;
 

@@ -135,7 +135,7 @@ fn end(program: &Program, graph: &Arc<Graph>) -> Accounts {
     if again.is_some() {
         oracle::all_are_closed(graph);
     }
-    for target in graph.targets() {
+    for target in graph.ring_targets() {
         says(|| format!("closes node {}, which a ring leads to", target.edge.node));
         if let Some(closing) = close(graph, &target) {
             let _ = closing.within(Duration::from_millis(500));
@@ -180,7 +180,7 @@ impl Settings {
             rounds: asked("OUTFLOW_SOAK_ROUNDS").unwrap_or(200),
             keep_going: asked::<u8>("OUTFLOW_SOAK_KEEP_GOING") == Some(1),
             without: env::var("OUTFLOW_SOAK_WITHOUT")
-                .map(|names| names.split(',').map(str::to_string).collect())
+                .map(|names| names.split(',').filter(|name| !name.is_empty()).map(str::to_string).collect())
                 .unwrap_or_default(),
             patience: Duration::from_secs_f64(asked("OUTFLOW_SOAK_PATIENCE").unwrap_or(10.0)),
         }
