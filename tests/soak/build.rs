@@ -19,7 +19,7 @@ use crate::event::{Event, PLANNED};
 use crate::graph::{AsksStats, Entry, Graph, Handle, Node, PATIENCE, SUBSCRIPTIONS, Sorted, Stats, Timed};
 use crate::leaf::{Back, Failing, Leaf, Reliable, Unbatched};
 use crate::plan::{Lagging, Make, Pace, Plan, Policy, Reading};
-use crate::probe::{Edge, Fail, From, Probe, Unify};
+use crate::probe::{Edge, Fail, From, Probe, Promises, Unify};
 use crate::reader::Source;
 
 pub fn sure(sink: Sorted) -> SharedSink<Event> {
@@ -86,8 +86,7 @@ pub struct Builder<'a> {
     pub graph: &'a Graph,
     /// Whether the graph runs already.
     pub late: bool,
-    /// Whether events come in order where this is built.
-    pub ordered: bool,
+    pub promises: Promises,
 }
 
 /// A node under construction.
@@ -125,7 +124,7 @@ impl Builder<'_> {
     }
 
     fn edge(&self, id: usize, plan: &Plan) -> Arc<Edge> {
-        Edge::new(id, self.ordered, refuses(plan), &self.graph.world)
+        Edge::new(id, self.promises, refuses(plan), &self.graph.world)
     }
 
     fn finish(&self, id: usize, plan: &Plan, edge: Arc<Edge>, parts: Parts) {
@@ -171,9 +170,9 @@ impl Builder<'_> {
 
     /// Events reach a spill in no order.
     fn spill(&mut self, plan: &Plan, at: usize, parts: &mut Parts) -> Option<SharedSink<Event>> {
-        let before = std::mem::replace(&mut self.ordered, false);
+        let before = std::mem::replace(&mut self.promises.ordered, false);
         let spill = self.child(plan, at, parts).map(sure);
-        self.ordered = before;
+        self.promises.ordered = before;
         spill
     }
 
@@ -211,10 +210,15 @@ impl Builder<'_> {
                 parts.counted = Box::new(move || Some(counter.get()));
                 probed(sink, edge)
             }
-            Make::CatchPanic => match child(self, 0) {
-                Sorted::Sure(sink) => probed(sink.catch_panic(), edge),
-                Sorted::May(sink) => probed(sink.catch_panic(), edge),
-            },
+            Make::CatchPanic => {
+                let before = std::mem::replace(&mut self.promises, Promises { once: false, ordered: false });
+                let sink = child(self, 0);
+                self.promises = before;
+                match sink {
+                    Sorted::Sure(sink) => probed(sink.catch_panic(), edge),
+                    Sorted::May(sink) => probed(sink.catch_panic(), edge),
+                }
+            }
             Make::Retry(pace) => retry(may(child(self, 0)), *pace, None, edge),
             Make::GiveUp(pace, attempts) => retry(may(child(self, 0)), *pace, Some(*attempts), edge),
             Make::Queue { policy, capacity, batch } => {
@@ -242,7 +246,7 @@ impl Builder<'_> {
                 };
                 parts.timed = Some(timed);
                 // Its own edge has what was written to it.
-                let reads = Edge::new(id, self.ordered, false, &world);
+                let reads = Edge::new(id, self.promises, false, &world);
                 self.reads(Source::Events(events), *reading, *stream, &reads, parts);
                 sink
             }

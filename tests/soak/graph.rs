@@ -15,7 +15,7 @@ use crate::build::{Builder, sure};
 use crate::event::{Event, World};
 use crate::leaf::Leaf;
 use crate::plan::{Make, Plan};
-use crate::probe::{Edge, Fail, From, Unify};
+use crate::probe::{Edge, Fail, From, Promises, Unify};
 use crate::reader::Source;
 
 /// How long a write waits that has a timeout.
@@ -187,13 +187,13 @@ impl Graph {
             closings: Mutex::default(),
             targets: Mutex::new(targets),
         });
-        Builder { graph: &graph, late: false, ordered: true }.sink(plan);
+        Builder { graph: &graph, late: false, promises: Promises { once: true, ordered: true } }.sink(plan);
         let _ = world.graph.set(Arc::downgrade(&graph));
         graph
     }
 
     fn late(&self, at: usize) -> Builder<'_> {
-        Builder { graph: self, late: true, ordered: self.node(at).edge.ordered }
+        Builder { graph: self, late: true, promises: self.node(at).edge.promises }
     }
 
     /// Builds what is to be added to a node of a running graph.

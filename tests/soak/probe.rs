@@ -71,11 +71,19 @@ pub enum From {
     Aside,
 }
 
+/// What holds of the events that reach a node.
+#[derive(Clone, Copy)]
+pub struct Promises {
+    /// Each comes once: not where a panic half-way is caught and the write may be made again.
+    pub once: bool,
+    /// Those of one stream come in order: not below a spill.
+    pub ordered: bool,
+}
+
 /// What leads into one node.
 pub struct Edge {
     pub node: usize,
-    /// Whether the events of one stream come in order: not below a spill.
-    pub ordered: bool,
+    pub promises: Promises,
     /// Whether the sink refuses writes once it was closed.
     refuses: bool,
     /// Set when a close has returned.
@@ -86,10 +94,10 @@ pub struct Edge {
 }
 
 impl Edge {
-    pub fn new(node: usize, ordered: bool, refuses: bool, world: &Arc<World>) -> Arc<Self> {
+    pub fn new(node: usize, promises: Promises, refuses: bool, world: &Arc<World>) -> Arc<Self> {
         Arc::new(Self {
             node,
-            ordered,
+            promises,
             refuses,
             shut: AtomicBool::new(false),
             closes: AtomicU64::new(0),
@@ -147,10 +155,10 @@ impl Edge {
                 if shut && self.refuses {
                     self.broke("law 2: a write after the close was accepted", id);
                 }
-                if !first_time {
+                if self.promises.once && !first_time {
                     self.broke("law 4: an event was accepted twice", id);
                 }
-                if self.ordered && before >= seq {
+                if self.promises.ordered && before >= seq {
                     let detail = format!(
                         "event {id}, {seq} of stream {stream}, after {before}, at node {}",
                         self.node

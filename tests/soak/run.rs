@@ -142,7 +142,7 @@ fn end(program: &Program, graph: &Arc<Graph>) -> Accounts {
         }
     }
     says(|| "asks for the accounts".into());
-    let accounts = oracle::accounts(graph);
+    let accounts = oracle::accounts(graph, program);
     if let Some(Ok(())) = outcomes.get(&0) {
         oracle::is_told(graph, program, &accounts);
     }
