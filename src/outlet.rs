@@ -1,6 +1,5 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use crate::caught::drop_caught;
 use crate::lifecycle::close_caught;
@@ -101,11 +100,6 @@ impl<E> Outlet<E> {
         let count = if spilled { &self.spilled } else { &self.dropped };
         count.fetch_add(events, Ordering::Release);
         self.told.some(spilled, events, std::any::type_name::<E>());
-    }
-
-    /// Tells what was given up and is not told yet. Answers when there will be more to tell.
-    pub(crate) fn tell_overdue(&self) -> Option<Instant> {
-        self.told.overdue(std::any::type_name::<E>())
     }
 
     /// As [`give_up`](Outlet::give_up), of an event that others still read: cloned only if the spill must.

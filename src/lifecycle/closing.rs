@@ -215,7 +215,7 @@ impl Closing {
         loop {
             match self.0.wait(slow.sooner(deadline)) {
                 Waited::Done(outcome) => return Some(outcome),
-                Waited::TimedOut if slow.tell(deadline, || self.left()) => {}
+                Waited::TimedOut if slow.log(deadline, || self.left()) => {}
                 Waited::TimedOut => return None,
                 Waited::WouldDeadlock => return Some(Err(CloseError::WouldDeadlock)),
             }

@@ -138,9 +138,7 @@ impl<E, S> Worker<E, S> {
         let mut select = Select::new();
         select.recv(&self.pipe.receiver);
         let woken = select.recv(&backlog.woken);
-        // What is told late, and not at all while writers have nothing more to drop, is told by an idle worker.
-        let overdue = self.pipe.outlet.tell_overdue();
-        let ready = match deadline.into_iter().chain(overdue).min() {
+        let ready = match deadline {
             None => Ok(select.ready()),
             Some(deadline) => select.ready_deadline(deadline),
         };

@@ -43,7 +43,6 @@ pub struct Breaker {
     reopen: AtomicU64,
     clock: ClockSlot,
     name: Option<Arc<str>>,
-    log: trace::BreakerLog,
 }
 
 /// What a [`Breaker`] does: see [`Breaker::state`].
@@ -96,7 +95,6 @@ impl Breaker {
             reopen: AtomicU64::new(0),
             clock: ClockSlot::default(),
             name: None,
-            log: trace::BreakerLog::default(),
         }
     }
 
@@ -199,18 +197,20 @@ impl<E, X> RetryStrategy<E, X> for Breaker {
         let before = self.failures.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |failures| {
             (failures < u32::MAX).then(|| failures + 1)
         });
-        let failures = before.map_or_else(|most| most, |before| before + 1);
-        let (name, backoff) = (self.name.as_deref(), Duration::from_nanos(self.backoff));
-        self.log.failed(name, failures, self.threshold, backoff, || self.failures.load(Ordering::SeqCst));
+        // One failure reaches the threshold, as one success takes the count back from there.
+        if before == Ok(self.threshold - 1) {
+            trace::breaker_opened(self.name.as_deref(), self.threshold, Duration::from_nanos(self.backoff));
+        }
         Ok(())
     }
 
     fn success(&self) {
         // Nothing is written while all is well, so that writers share the cache line.
         if self.failures.load(Ordering::Relaxed) > 0 {
-            // SeqCst, and a swap: see `BreakerLog`. A release for those who look at the count.
-            let failures = self.failures.swap(0, Ordering::SeqCst);
-            self.log.succeeded(self.name.as_deref(), failures, self.threshold);
+            // SeqCst: see `backoff`.
+            if self.failures.swap(0, Ordering::SeqCst) >= self.threshold {
+                trace::breaker_closed(self.name.as_deref());
+            }
         }
     }
 }

@@ -7,6 +7,10 @@ use crate::lifecycle::completion::Left;
 
 pub(crate) fn attempt_failed(_attempt: u32, _elapsed: Duration, _error_type: &'static str) {}
 
+pub(crate) fn breaker_opened(_breaker: Option<&str>, _failures: u32, _backoff: Duration) {}
+
+pub(crate) fn breaker_closed(_breaker: Option<&str>) {}
+
 pub(crate) fn panicked(_queue: Option<&str>, _lost: u64, _left: u64) {}
 
 pub(crate) fn downstream_closed(_queue: Option<&str>, _left: u64) {}
@@ -37,10 +41,6 @@ impl GivenUp {
     pub(crate) fn some(&self, _spilled: bool, _events: u64, _event_type: &'static str) {}
 
     pub(crate) fn rest(&self, _event_type: &'static str) {}
-
-    pub(crate) fn overdue(&self, _event_type: &'static str) -> Option<Instant> {
-        None
-    }
 }
 
 #[derive(Clone)]
@@ -61,25 +61,6 @@ impl Losses {
     pub(crate) fn rest(&self) {}
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct BreakerLog {}
-
-impl BreakerLog {
-    #[inline]
-    pub(crate) fn failed(
-        &self,
-        _name: Option<&str>,
-        _failures: u32,
-        _threshold: u32,
-        _backoff: Duration,
-        _now: impl Fn() -> u32,
-    ) {
-    }
-
-    #[inline]
-    pub(crate) fn succeeded(&self, _name: Option<&str>, _failures: u32, _threshold: u32) {}
-}
-
 pub(crate) struct SlowClose;
 
 impl SlowClose {
@@ -91,7 +72,7 @@ impl SlowClose {
         deadline
     }
 
-    pub(crate) fn tell(&mut self, _deadline: Option<Instant>, _left: impl FnOnce() -> Left) -> bool {
+    pub(crate) fn log(&mut self, _deadline: Option<Instant>, _left: impl FnOnce() -> Left) -> bool {
         false
     }
 }
