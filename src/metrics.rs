@@ -115,7 +115,11 @@ impl Publisher {
     where
         N: Into<Arc<str>>,
     {
-        self.add(OfMeter { name: name.into(), counts: Box::new(meter.observer()), published: Default::default() })
+        self.add(OfMeter {
+            name: name.into(),
+            counts: Box::new(meter.observer()),
+            published: Default::default(),
+        })
     }
 
     /// Has a meter time each write from now on, into a histogram in seconds, labelled `sink="name"` and

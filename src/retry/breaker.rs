@@ -166,16 +166,12 @@ impl Breaker {
 
 impl<E, X> RetryStrategy<E, X> for Breaker {
     type Stop = Infallible;
-
-    fn backoff(&self, _event: &E) -> Duration {
-        // Acquire: pairs with the release in `failure`, which sets `reopen` first. And SeqCst, as in `success`:
-        // a writer that takes a ticket and asks, and a success that comes and looks for tickets, do not miss
-        // each other (see `Alarm`).
-        if self.failures.load(Ordering::SeqCst) < self.threshold {
-            return Duration::ZERO;
-        }
+    /// What is left of the backoff; zero for one writer once it is over, which is the probe.
+    #[cold]
+    fn wait_or_probe(&self) -> Duration {
         loop {
-            let reopen = self.reopen.load(Ordering::Acquire);
+            // SeqCst, as in `final_failure`, which wakes those that wait too.
+            let reopen = self.reopen.load(Ordering::SeqCst);
             let now = self.now();
             let due = reopen & !FAILED;
             if now < due {
@@ -189,6 +185,27 @@ impl<E, X> RetryStrategy<E, X> for Breaker {
             }
         }
     }
+
+    #[cold]
+    fn reset(&self) {
+        // SeqCst: see `backoff`.
+        if self.failures.swap(0, Ordering::SeqCst) >= self.threshold {
+            trace::breaker_closed(self.name.as_deref());
+        }
+    }
+
+
+    fn backoff(&self, _event: &E) -> Duration {
+        // Acquire: pairs with the release in `failure`, which sets `reopen` first. And SeqCst, as in `success`:
+        // a writer that takes a ticket and asks, and a success that comes and looks for tickets, do not miss
+        // each other (see `Alarm`).
+        if self.failures.load(Ordering::SeqCst) < self.threshold {
+            Duration::ZERO
+        } else {
+            self.wait_or_probe()
+        }
+    }
+    #[inline]
 
     fn failure(&self, _failure: Failure<'_, E, X>) -> Result<(), Infallible> {
         // First the time, then the count: who sees the count at the threshold sees the time. The time only
@@ -207,10 +224,7 @@ impl<E, X> RetryStrategy<E, X> for Breaker {
     fn success(&self) {
         // Nothing is written while all is well, so that writers share the cache line.
         if self.failures.load(Ordering::Relaxed) > 0 {
-            // SeqCst: see `backoff`.
-            if self.failures.swap(0, Ordering::SeqCst) >= self.threshold {
-                trace::breaker_closed(self.name.as_deref());
-            }
+            self.reset();
         }
     }
 }

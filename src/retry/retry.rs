@@ -1,5 +1,4 @@
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
@@ -37,7 +36,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 pub struct Retry<S, R> {
     sink: S,
     strategy: R,
-    alarm: Arc<Alarm>,
+    alarm: Alarm,
     clock: ClockSlot,
     given_up: trace::Losses,
 }
@@ -47,7 +46,7 @@ impl<S, R> Retry<S, R> {
         Self {
             sink,
             strategy,
-            alarm: Arc::new(Alarm::new()),
+            alarm: Alarm::default(),
             clock: ClockSlot::default(),
             given_up: trace::Losses::of_retry(),
         }
@@ -238,25 +237,6 @@ impl<S, R> Retry<S, R> {
     }
 }
 
-impl<S, R> Retry<S, R> {
-    /// Waits until nothing is left of the backoff; `false` if it was closed before.
-    #[cold]
-    fn wait_out(&self, left: impl Fn() -> Duration) -> bool {
-        loop {
-            // Before the strategy is asked, so that a success after that ends the wait.
-            let ticket = self.alarm.ticket();
-            if self.alarm.is_raised() {
-                return false;
-            }
-            let left = left();
-            if left.is_zero() {
-                return true;
-            }
-            self.clock.wait(&ticket, left.min(LONGEST_WAIT));
-        }
-    }
-}
-
 type Handed<T, R, E, X> = WriteError<T, <<R as RetryStrategy<E, X>>::Stop as Stop>::Error<X>>;
 
 impl<S, R> Retry<S, R> {
@@ -273,36 +253,66 @@ impl<S, R> Retry<S, R> {
         S: Sink<E>,
         R: RetryStrategy<E, S::Error>,
     {
+        &self,
+        event: T,
+        look: impl for<'a> Fn(&'a T) -> &'a E,
+        write: impl Fn(T) -> Result<(), WriteError<T, S::Error>>,
+    ) -> Result<(), Handed<T, R, E, S::Error>>
+    where
+        S: Sink<E>,
+        R: RetryStrategy<E, S::Error>,
+    {
+        if self.alarm.is_raised() {
+            return Err(WriteError::Closed(event));
+        }
+        if !self.strategy.backoff(look(&event)).is_zero() {
+            return self.attempt_again(event, None, look, write);
+        }
+        match write(event) {
+            Ok(()) => {
+                self.succeeded::<E, S::Error>();
+                Ok(())
+            }
+            Err(WriteError::Closed(event)) => Err(WriteError::Closed(event)),
+            Err(WriteError::Failed { event, error }) => self.attempt_again(event, Some(error), look, write),
+        }
+    }
+
+    /// As [`attempt`](Self::attempt), after a first attempt that failed, or that has to wait. Apart from it, so that a
+    /// write that succeeds at once carries nothing of this.
+    #[cold]
+    #[inline(never)]
+    fn attempt_again<E, T>(
         let mut attempt = 0_u32;
         let mut first = Duration::ZERO;
+        mut failed: Option<S::Error>,
         loop {
-            if self.alarm.is_raised() {
-                return Err(WriteError::Closed(event));
+            if let Some(error) = failed {
+                let now = self.clock.now();
+                if attempt == 0 {
+                    first = now;
+                }
+                attempt = attempt.saturating_add(1);
+                let elapsed = now.saturating_sub(first);
+                trace::attempt_failed(attempt, elapsed, std::any::type_name::<S::Error>());
+                let failure = Failure { event: look(&event), error: &error, attempt, elapsed };
+                if let Err(stop) = self.strategy.failure(failure) {
+                    self.given_up.one(std::any::type_name::<S::Error>());
+                    // A final failure may have ended a probe, for which others wait.
+                    self.alarm.notify();
+                    return Err(WriteError::failed(event, stop.with(error)));
+                }
             }
-            let backoff = self.strategy.backoff(look(&event));
-            if !backoff.is_zero() && !self.wait_out(|| self.strategy.backoff(look(&event))) {
+            if !self.wait_out(|| self.strategy.backoff(look(&event))) {
                 return Err(WriteError::Closed(event));
             }
             match write(event) {
                 Ok(()) => {
-                    self.strategy.success();
-                    self.alarm.nudge_sleepers();
+                    self.succeeded::<E, S::Error>();
                     return Ok(());
                 }
                 Err(WriteError::Closed(event)) => return Err(WriteError::Closed(event)),
                 Err(WriteError::Failed { event: back, error }) => {
-                    let now = self.clock.now();
-                    if attempt == 0 {
-                        first = now;
-                    }
-                    attempt = attempt.saturating_add(1);
-                    let elapsed = now.saturating_sub(first);
-                    trace::attempt_failed(attempt, elapsed, std::any::type_name::<S::Error>());
-                    let failure = Failure { event: look(&back), error: &error, attempt, elapsed };
-                    if let Err(stop) = self.strategy.failure(failure) {
-                        self.given_up.one(std::any::type_name::<S::Error>());
-                        return Err(WriteError::failed(back, stop.with(error)));
-                    }
                     event = back;
                 }
             }
@@ -313,10 +323,36 @@ impl<S, R> Retry<S, R> {
 impl<E, S, R> Sink<E> for Retry<S, R>
 where
     S: Sink<E>,
+                    failed = Some(error);
     R: RetryStrategy<E, S::Error>,
 {
     type Error = <R::Stop as Stop>::Error<S::Error>;
 
+
+    #[inline]
+    fn succeeded<E, X>(&self)
+    where
+        R: RetryStrategy<E, X>,
+    {
+        self.strategy.success();
+        self.alarm.notify();
+    }
+
+    /// Waits until nothing is left of the backoff; `false` if it is closed before.
+    fn wait_out(&self, left: impl Fn() -> Duration) -> bool {
+        loop {
+            // Before the strategy is asked, so that a success after that ends the wait.
+            let ticket = self.alarm.ticket();
+            if self.alarm.is_raised() {
+                return false;
+            }
+            let left = left();
+            if left.is_zero() {
+                return true;
+            }
+            self.clock.wait(&ticket.waiter, left.min(LONGEST_WAIT));
+        }
+    }
     fn write(&self, event: E) -> Result<(), WriteError<E, Self::Error>> {
         self.attempt(event, |event| event, |event| self.sink.write(event))
     }
@@ -326,6 +362,7 @@ where
         E: Clone,
     {
         self.attempt(
+    #[inline]
             event,
             |event| event,
             |event| self.sink.write_ref(event).map_err(|refused| refused.map_event(|()| event)),
