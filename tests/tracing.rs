@@ -225,6 +225,25 @@ fn what_a_lossy_sink_drops_is_counted_in_few_lines_the_last_when_it_goes() {
 }
 
 #[test]
+fn what_follows_a_line_is_logged_with_the_first_event_after_the_second() {
+    #[derive(Debug)]
+    struct Refused;
+
+    log();
+    let begun = Instant::now();
+    let lossy = sink::from_fn(|_: &u64| Err(Refused)).lossy();
+    let logged = || lines("error_type", std::any::type_name::<Refused>());
+    lossy.write(0).unwrap();
+    assert_eq!(counted(&logged()), 1);
+    wait_until("the second line", || {
+        lossy.write(0).unwrap();
+        logged().len() == 2
+    });
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    assert_eq!(counted(&logged()), lossy.dropped());
+}
+
+#[test]
 fn a_breaker_that_opens_warns_and_one_that_closes_informs() {
     log();
     let attempts = AtomicU64::new(0);

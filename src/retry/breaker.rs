@@ -12,7 +12,14 @@ const FAILED: u64 = 1;
 
 /// A circuit breaker: lets attempts through until `threshold` of them in a row have failed, then makes
 /// writers wait until `backoff` after the last failure. When that is over, *one* writer probes and the
-/// others wait for another `backoff`; a success closes the breaker at once. Never gives up.
+/// others wait for another `backoff`; a success closes the breaker at once. Never gives up. A clone starts anew, closed.
+///
+/// Every failed attempt is one in the row, whichever writer made it: with a threshold of 5, eight writers that fail at
+/// once open it, though each has failed once. Behind a queue there is one writer.
+///
+/// A failure that [`give_up_when`](super::Retry::give_up_when) judges final neither opens nor closes it. A probe that
+/// ends so is followed by the next at once: the endpoint answered. (If the answer is that of a write that was under way
+/// when the breaker opened, there may be two probes for that reason.)
 ///
 /// The pattern is Michael Nygard's (*Release It!*); the names of the states are his. This one does not
 /// fail writes while it is open, it makes them wait, as go-events' does.
@@ -37,8 +44,8 @@ pub struct Breaker {
     backoff: u64,
     /// Consecutive failures.
     failures: AtomicU32,
-    /// When the next writer may probe, by the clock, to an even nanosecond. The lowest bit tells who set it:
-    /// a failure (1) or the claim of a probe (0). Of the two at one time the failure is the greater, so that
+    /// When the next writer may probe, by the clock, to an even nanosecond. The lowest bit says what set it:
+    /// a failure (1) or a probe (0). Of the two at one time the failure is the greater, so that
     /// `fetch_max` lets it win.
     reopen: AtomicU64,
     clock: ClockSlot,
@@ -159,13 +166,6 @@ impl Breaker {
         }
     }
 
-    fn now(&self) -> u64 {
-        nanos(self.clock.now())
-    }
-}
-
-impl<E, X> RetryStrategy<E, X> for Breaker {
-    type Stop = Infallible;
     /// What is left of the backoff; zero for one writer once it is over, which is the probe.
     #[cold]
     fn wait_or_probe(&self) -> Duration {
@@ -194,7 +194,30 @@ impl<E, X> RetryStrategy<E, X> for Breaker {
         }
     }
 
+    fn now(&self) -> u64 {
+        nanos(self.clock.now())
+    }
+}
 
+impl Clone for Breaker {
+    /// The same settings and name, for another endpoint: closed, and nothing has failed yet. To share one, clone an
+    /// `Arc` of it.
+    fn clone(&self) -> Self {
+        Self {
+            threshold: self.threshold,
+            backoff: self.backoff,
+            failures: AtomicU32::new(0),
+            reopen: AtomicU64::new(0),
+            clock: self.clock.clone(),
+            name: self.name.clone(),
+        }
+    }
+}
+
+impl<E, X> RetryStrategy<E, X> for Breaker {
+    type Stop = Infallible;
+
+    #[inline]
     fn backoff(&self, _event: &E) -> Duration {
         // Acquire: pairs with the release in `failure`, which sets `reopen` first. And SeqCst, as in `success`:
         // a writer that takes a ticket and asks, and a success that comes and looks for tickets, do not miss
@@ -205,7 +228,6 @@ impl<E, X> RetryStrategy<E, X> for Breaker {
             self.wait_or_probe()
         }
     }
-    #[inline]
 
     fn failure(&self, _failure: Failure<'_, E, X>) -> Result<(), Infallible> {
         // First the time, then the count: who sees the count at the threshold sees the time. The time only
@@ -221,6 +243,15 @@ impl<E, X> RetryStrategy<E, X> for Breaker {
         Ok(())
     }
 
+    fn final_failure(&self, _failure: Failure<'_, E, X>) {
+        // Gives back the claim of a probe, if nothing has failed since. The count stays: the breaker is half-open.
+        let now = self.now() & !FAILED;
+        let _ = self.reopen.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |reopen| {
+            (reopen & FAILED == 0 && reopen > now).then_some(now)
+        });
+    }
+
+    #[inline]
     fn success(&self) {
         // Nothing is written while all is well, so that writers share the cache line.
         if self.failures.load(Ordering::Relaxed) > 0 {

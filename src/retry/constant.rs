@@ -6,7 +6,7 @@ use super::{Failure, RetryStrategy};
 use crate::clock::{Clock, ClockSlot, nanos};
 
 /// Waits the same time after every failure. Never gives up. Writers that share a strategy wait after each
-/// other's failures too.
+/// other's failures too. A clone starts anew.
 ///
 /// # Examples
 ///
@@ -63,6 +63,13 @@ impl Constant {
     {
         self.clock = ClockSlot::of(clock);
         self
+    }
+}
+
+impl Clone for Constant {
+    /// The same settings, for another endpoint: nothing has failed yet. To share one, clone an `Arc` of it.
+    fn clone(&self) -> Self {
+        Self { backoff: self.backoff, until: AtomicU64::new(0), clock: self.clock.clone() }
     }
 }
 

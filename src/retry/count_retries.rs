@@ -24,8 +24,9 @@ pub struct CountRetries<R> {
 }
 
 impl<R> CountRetries<R> {
-    pub(super) fn new(strategy: R, counter: Counter) -> Self {
-        Self { strategy, counter }
+    /// As [`count_retries`](super::Retry::count_retries), without a retry.
+    pub fn new(strategy: R, counter: &Counter) -> Self {
+        Self { strategy, counter: counter.clone() }
     }
 }
 
@@ -35,6 +36,7 @@ where
 {
     type Stop = R::Stop;
 
+    #[inline]
     fn backoff(&self, event: &E) -> Duration {
         self.strategy.backoff(event)
     }
@@ -45,6 +47,11 @@ where
         Ok(())
     }
 
+    fn final_failure(&self, failure: Failure<'_, E, X>) {
+        self.strategy.final_failure(failure);
+    }
+
+    #[inline]
     fn success(&self) {
         self.strategy.success();
     }

@@ -10,8 +10,11 @@ use crate::clock::{Clock, ClockSlot, nanos};
 ///
 /// After `n` failures in a row the wait is uniform in `[0, min(max, base + factor * 2^(n-1)))`: go-events'
 /// formula, which with a `base` of zero is the *full jitter* of Marc Brooker, "Exponential Backoff And
-/// Jitter", AWS Architecture Blog, 2015. There is none before the first failure. Writers that share a
-/// strategy share its count and the wait drawn last.
+/// Jitter", AWS Architecture Blog, 2015. There is none before the first failure. A clone starts anew.
+///
+/// Writers that share a strategy share its count and the wait drawn last, and every failed attempt is one in the
+/// row: when eight writers fail at once, that is eight in a row, and the next wait is drawn from up to 20 s (with
+/// the default settings) where a single writer would wait up to 2 s. Behind a queue there is one writer.
 ///
 /// # Examples
 ///
@@ -39,6 +42,8 @@ pub struct ExponentialBackoff {
     failures: AtomicU32,
     /// Until when to wait, by the clock.
     until: AtomicU64,
+    /// The seed that was asked for.
+    first_seed: Option<u64>,
     /// Where the next random number comes from.
     seed: AtomicU64,
     clock: ClockSlot,
@@ -53,8 +58,28 @@ impl Default for ExponentialBackoff {
             max: Duration::from_secs(20),
             failures: AtomicU32::new(0),
             until: AtomicU64::new(0),
+            first_seed: None,
             seed: AtomicU64::new(fastrand::u64(..)),
             clock: ClockSlot::default(),
+        }
+    }
+}
+
+impl Clone for ExponentialBackoff {
+    /// The same settings, for another endpoint: nothing has failed yet. To share one, clone an `Arc` of it.
+    ///
+    /// It draws waits of its own, unless a [`seed`](ExponentialBackoff::seed) was set: then the same from the start.
+    fn clone(&self) -> Self {
+        let clone = Self {
+            base: self.base,
+            factor: self.factor,
+            max: self.max,
+            clock: self.clock.clone(),
+            ..Self::default()
+        };
+        match self.first_seed {
+            Some(seed) => clone.seed(seed),
+            None => clone,
         }
     }
 }
@@ -127,8 +152,9 @@ impl ExponentialBackoff {
     /// // Drawn alike; what is left shrinks as time goes by.
     /// assert!(wait(7).abs_diff(wait(7)) < 1000);
     /// ```
-    pub fn seed(self, seed: u64) -> Self {
-        self.seed.store(seed, Ordering::Relaxed);
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.first_seed = Some(seed);
+        self.seed = AtomicU64::new(seed);
         self
     }
 

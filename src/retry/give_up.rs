@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use super::{Failure, GiveUp, RetryStrategy};
 
-/// A strategy that gives up when a predicate holds. Made by [`give_up_when`](super::Retry::give_up_when).
+/// A strategy that gives up when a predicate holds. Made by [`give_up_when`](super::Retry::give_up_when), which says
+/// what becomes of the failure.
 ///
 /// # Examples
 ///
@@ -44,7 +45,7 @@ pub struct MaxAttempts<R> {
     attempts: u32,
 }
 
-/// A strategy that tells of failures. Made by [`on_failure`](super::Retry::on_failure).
+/// A strategy that calls a closure for each failure. Made by [`on_failure`](super::Retry::on_failure).
 ///
 /// # Examples
 ///
@@ -67,19 +68,34 @@ pub struct OnFailure<R, F> {
 }
 
 impl<R, F> GiveUpWhen<R, F> {
-    pub(super) fn new(strategy: R, predicate: F) -> Self {
+    /// As [`give_up_when`](super::Retry::give_up_when), without a retry.
+    pub fn new<E, X>(strategy: R, predicate: F) -> Self
+    where
+        F: Fn(&Failure<'_, E, X>) -> bool,
+    {
         Self { strategy, predicate }
     }
 }
 
 impl<R> MaxAttempts<R> {
-    pub(super) fn new(strategy: R, attempts: u32) -> Self {
+    /// As [`max_attempts`](super::Retry::max_attempts), without a retry.
+    ///
+    /// # Panics
+    ///
+    /// If `attempts` is 0: there is always a first one.
+    #[track_caller]
+    pub fn new(strategy: R, attempts: u32) -> Self {
+        assert!(attempts > 0, "a retry of 0 attempts would write nothing: allow at least 1");
         Self { strategy, attempts }
     }
 }
 
 impl<R, F> OnFailure<R, F> {
-    pub(super) fn new(strategy: R, f: F) -> Self {
+    /// As [`on_failure`](super::Retry::on_failure), without a retry.
+    pub fn new<E, X>(strategy: R, f: F) -> Self
+    where
+        F: Fn(&Failure<'_, E, X>),
+    {
         Self { strategy, f }
     }
 }
@@ -91,15 +107,24 @@ where
 {
     type Stop = GiveUp;
 
+    #[inline]
     fn backoff(&self, event: &E) -> Duration {
         self.strategy.backoff(event)
     }
 
     fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), GiveUp> {
-        self.strategy.failure(failure).map_err(|_| GiveUp)?;
-        if (self.predicate)(&failure) { Err(GiveUp) } else { Ok(()) }
+        if (self.predicate)(&failure) {
+            self.strategy.final_failure(failure);
+            return Err(GiveUp);
+        }
+        self.strategy.failure(failure).map_err(|_| GiveUp)
     }
 
+    fn final_failure(&self, failure: Failure<'_, E, X>) {
+        self.strategy.final_failure(failure);
+    }
+
+    #[inline]
     fn success(&self) {
         self.strategy.success();
     }
@@ -111,6 +136,7 @@ where
 {
     type Stop = GiveUp;
 
+    #[inline]
     fn backoff(&self, event: &E) -> Duration {
         self.strategy.backoff(event)
     }
@@ -120,6 +146,11 @@ where
         if failure.attempt >= self.attempts { Err(GiveUp) } else { Ok(()) }
     }
 
+    fn final_failure(&self, failure: Failure<'_, E, X>) {
+        self.strategy.final_failure(failure);
+    }
+
+    #[inline]
     fn success(&self) {
         self.strategy.success();
     }
@@ -132,6 +163,7 @@ where
 {
     type Stop = R::Stop;
 
+    #[inline]
     fn backoff(&self, event: &E) -> Duration {
         self.strategy.backoff(event)
     }
@@ -143,6 +175,12 @@ where
         verdict
     }
 
+    fn final_failure(&self, failure: Failure<'_, E, X>) {
+        self.strategy.final_failure(failure);
+        (self.f)(&failure);
+    }
+
+    #[inline]
     fn success(&self) {
         self.strategy.success();
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Failure, Retry, RetryStrategy};
 use crate::CatchPanicError;
-use crate::clock::{ClockSlot, nanos};
+use crate::clock::{Clock, ClockSlot, nanos};
 
 /// The most that an endpoint gets unless told otherwise.
 const LONGEST: Duration = Duration::from_secs(5 * 60);
@@ -97,11 +97,41 @@ pub struct HonorRetryAfter<R> {
 }
 
 impl<R> HonorRetryAfter<R> {
-    pub(super) fn new(strategy: R, clock: ClockSlot) -> Self {
+    /// As [`honor_retry_after`](Retry::honor_retry_after), without a retry and by the monotonic clock.
+    pub fn new(strategy: R) -> Self {
+        Self::by_clock(strategy, ClockSlot::default())
+    }
+
+    pub(super) fn by_clock(strategy: R, clock: ClockSlot) -> Self {
         Self { strategy, longest: nanos(LONGEST), until: AtomicU64::new(0), clock }
     }
 
+    /// As [`max_retry_after`](Retry::max_retry_after), without a retry.
+    pub fn max_retry_after(mut self, longest: Duration) -> Self {
+        self.longest = nanos(longest);
+        self
+    }
+
+    /// Goes by another clock than the monotonic one: for tests.
+    pub fn clock<C>(mut self, clock: C) -> Self
+    where
+        C: Clock + 'static,
+    {
+        self.clock = ClockSlot::of(clock);
+        self
+    }
+
+    /// The endpoint may have asked to be left alone: for all writers, also if this event is given up.
+    fn heed(&self, asked: Option<Duration>) {
+        let Some(wait) = asked.map(|wait| nanos(wait).min(self.longest)).filter(|wait| *wait > 0) else {
+            return;
+        };
+        // Of two writers that are asked for different times the later time holds.
+        self.until.fetch_max(nanos(self.clock.now()).saturating_add(wait), Ordering::AcqRel);
+    }
+
     /// What is left of the time that the endpoint asked for.
+    #[inline]
     fn left(&self) -> Duration {
         // Acquire: pairs with the release in `failure`, so that the clock read below is not older than the
         // one that `until` was made of.
@@ -147,7 +177,7 @@ impl<S, R> Retry<S, HonorRetryAfter<R>> {
     /// assert!(begun.elapsed() >= Duration::from_millis(5));
     /// ```
     pub fn max_retry_after(self, longest: Duration) -> Self {
-        self.with(|strategy| HonorRetryAfter { longest: nanos(longest), ..strategy })
+        self.with(|strategy| strategy.max_retry_after(longest))
     }
 }
 
@@ -168,21 +198,27 @@ where
 
     fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), R::Stop> {
         let verdict = self.strategy.failure(failure);
-        // Of an event that is given up, too: what was asked for is for the others as well.
-        if let Some(wait) = failure.error.retry_after() {
-            let wait = nanos(wait).min(self.longest);
-            if wait > 0 {
-                // Two writers may be told different times; the later one holds.
-                self.until.fetch_max(nanos(self.clock.now()).saturating_add(wait), Ordering::AcqRel);
-            }
-        }
+        self.heed(failure.error.retry_after());
         verdict
     }
 
+    fn final_failure(&self, failure: Failure<'_, E, X>) {
+        self.strategy.final_failure(failure);
+        self.heed(failure.error.retry_after());
+    }
+
+    #[inline]
     fn success(&self) {
         // Leaves the time alone: a request that was under way when the endpoint asked for it may still
         // succeed.
         self.strategy.success();
+    }
+}
+
+impl<R: Clone> Clone for HonorRetryAfter<R> {
+    /// The same settings, for another endpoint: nothing has been asked for yet.
+    fn clone(&self) -> Self {
+        Self { longest: self.longest, ..Self::by_clock(self.strategy.clone(), self.clock.clone()) }
     }
 }
 

@@ -10,8 +10,15 @@
 //!   many clients do not come back at once.
 //! - [`Constant`]: the same wait after every failure.
 //!
+//! A failed attempt counts whichever writer made it: eight writers that fail at once are eight failures in a row, for
+//! a breaker's threshold and for the bound of an exponential backoff. Choose the numbers for the writers that there
+//! are; behind a queue there is one. A strategy serves several sinks through an `Arc`; a clone of it has the same
+//! settings and starts anew.
+//!
 //! These never give up, so that the sink becomes reliable. [`max_attempts`](Retry::max_attempts) and
-//! [`give_up_when`](Retry::give_up_when) say when to; then the event comes back with its last error.
+//! [`give_up_when`](Retry::give_up_when) say when to; then the event comes back with its last error. The former is
+//! for an endpoint that fails, and its failures count. The latter is for an event that the endpoint will never accept:
+//! such a failure counts nowhere, so that a bad event holds up no good one.
 //!
 //! An endpoint that says itself when to come back is listened to with
 //! [`honor_retry_after`](Retry::honor_retry_after), whatever the strategy.

@@ -89,8 +89,15 @@ impl<S, R> Retry<S, R> {
         &self.strategy
     }
 
-    /// Gives up when `predicate` holds for a failure; the event comes back with that error. The strategy
-    /// counts the failure first.
+    /// Gives up when `predicate` holds for a failure; the event comes back at once, with that error.
+    ///
+    /// Such a failure says something of the event, and the endpoint answered: it does not count in the strategy, nor
+    /// does it end a row of failures that do. So one event that is malformed holds up no other, wherever in the
+    /// chain this stands. [`on_failure`](Retry::on_failure) is called for it, and a
+    /// [`Retry-After`](Retry::honor_retry_after) in it holds.
+    ///
+    /// For an endpoint that is down it is the wrong way to give up, since nothing backs off after such a failure:
+    /// what [`max_attempts`](Retry::max_attempts) gives up counts.
     ///
     /// # Examples
     ///
@@ -111,7 +118,8 @@ impl<S, R> Retry<S, R> {
         self.with(|strategy| GiveUpWhen::new(strategy, predicate))
     }
 
-    /// Gives up when `attempts` attempts for an event have failed; it comes back with the last error.
+    /// Gives up when `attempts` attempts for an event have failed; it comes back with the last error. The strategy
+    /// counts each of them, and the next event waits as it says.
     ///
     /// # Panics
     ///
@@ -133,11 +141,11 @@ impl<S, R> Retry<S, R> {
     /// ```
     #[track_caller]
     pub fn max_attempts(self, attempts: u32) -> Retry<S, MaxAttempts<R>> {
-        assert!(attempts > 0, "a retry of 0 attempts would write nothing: allow at least 1");
         self.with(|strategy| MaxAttempts::new(strategy, attempts))
     }
 
-    /// Calls `f` for every failure, on the writer's thread: to log, or to count.
+    /// Calls `f` for every failure, on the writer's thread: to log, or to count. Also for the last one of an event
+    /// that is given up.
     ///
     /// # Examples
     ///
@@ -164,7 +172,8 @@ impl<S, R> Retry<S, R> {
 
     /// Waits as long as the endpoint asks in its error, if that is longer than the strategy's own wait; at
     /// most [5 minutes](Retry::max_retry_after). All writers of this retry wait: it is the endpoint that is
-    /// to be left alone. A success does not shorten the time, and an event that is given up still counts.
+    /// to be left alone. A success does not shorten the time. What is asked for when an event is given up holds
+    /// too, for the others; the writer of that event has it back at once.
     ///
     /// It goes by the clock that this retry has now, so a [`clock`](Retry::clock) of its own is set before.
     ///
@@ -201,7 +210,7 @@ impl<S, R> Retry<S, R> {
         S::Error: RetryAfter,
     {
         let clock = self.clock.clone();
-        self.with(|strategy| HonorRetryAfter::new(strategy, clock))
+        self.with(|strategy| HonorRetryAfter::by_clock(strategy, clock))
     }
 
     /// Counts into `counter`, which can be read once the sink is out of reach, the failed attempts after
@@ -223,7 +232,7 @@ impl<S, R> Retry<S, R> {
     /// assert_eq!(retries.get(), 2);
     /// ```
     pub fn count_retries(self, counter: &Counter) -> Retry<S, CountRetries<R>> {
-        self.with(|strategy| CountRetries::new(strategy, counter.clone()))
+        self.with(|strategy| CountRetries::new(strategy, counter))
     }
 
     pub(super) fn with<Q>(self, f: impl FnOnce(R) -> Q) -> Retry<S, Q> {
@@ -244,15 +253,6 @@ impl<S, R> Retry<S, R> {
     /// caller keeps it.
     #[inline]
     fn attempt<E, T>(
-        &self,
-        mut event: T,
-        look: impl for<'a> Fn(&'a T) -> &'a E,
-        write: impl Fn(T) -> Result<(), WriteError<T, S::Error>>,
-    ) -> Result<(), Handed<T, R, E, S::Error>>
-    where
-        S: Sink<E>,
-        R: RetryStrategy<E, S::Error>,
-    {
         &self,
         event: T,
         look: impl for<'a> Fn(&'a T) -> &'a E,
@@ -283,9 +283,18 @@ impl<S, R> Retry<S, R> {
     #[cold]
     #[inline(never)]
     fn attempt_again<E, T>(
+        &self,
+        mut event: T,
+        mut failed: Option<S::Error>,
+        look: impl for<'a> Fn(&'a T) -> &'a E,
+        write: impl Fn(T) -> Result<(), WriteError<T, S::Error>>,
+    ) -> Result<(), Handed<T, R, E, S::Error>>
+    where
+        S: Sink<E>,
+        R: RetryStrategy<E, S::Error>,
+    {
         let mut attempt = 0_u32;
         let mut first = Duration::ZERO;
-        mut failed: Option<S::Error>,
         loop {
             if let Some(error) = failed {
                 let now = self.clock.now();
@@ -314,20 +323,11 @@ impl<S, R> Retry<S, R> {
                 Err(WriteError::Closed(event)) => return Err(WriteError::Closed(event)),
                 Err(WriteError::Failed { event: back, error }) => {
                     event = back;
+                    failed = Some(error);
                 }
             }
         }
     }
-}
-
-impl<E, S, R> Sink<E> for Retry<S, R>
-where
-    S: Sink<E>,
-                    failed = Some(error);
-    R: RetryStrategy<E, S::Error>,
-{
-    type Error = <R::Stop as Stop>::Error<S::Error>;
-
 
     #[inline]
     fn succeeded<E, X>(&self)
@@ -353,6 +353,16 @@ where
             self.clock.wait(&ticket.waiter, left.min(LONGEST_WAIT));
         }
     }
+}
+
+impl<E, S, R> Sink<E> for Retry<S, R>
+where
+    S: Sink<E>,
+    R: RetryStrategy<E, S::Error>,
+{
+    type Error = <R::Stop as Stop>::Error<S::Error>;
+
+    #[inline]
     fn write(&self, event: E) -> Result<(), WriteError<E, Self::Error>> {
         self.attempt(event, |event| event, |event| self.sink.write(event))
     }
@@ -362,7 +372,6 @@ where
         E: Clone,
     {
         self.attempt(
-    #[inline]
             event,
             |event| event,
             |event| self.sink.write_ref(event).map_err(|refused| refused.map_event(|()| event)),

@@ -68,6 +68,16 @@ pub trait RetryStrategy<E, X> {
     /// ```
     fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), Self::Stop>;
 
+    /// An attempt failed in a way that says something of the event and nothing of the endpoint: a strategy around
+    /// this one, [`give_up_when`](super::Retry::give_up_when), has given the event up. Called instead of
+    /// [`failure`](RetryStrategy::failure). Writers of the same retry that wait ask for their backoff again.
+    ///
+    /// Provided: nothing happens, so that such a failure neither counts nor ends a row of those that do. A strategy
+    /// that wraps another passes it on.
+    fn final_failure(&self, failure: Failure<'_, E, X>) {
+        let _ = failure;
+    }
+
     /// An attempt succeeded. Writers of the same retry that wait ask for their backoff again.
     ///
     /// One that does so at the same time misses nothing if what this changes, and `backoff` looks at, is
@@ -96,12 +106,17 @@ macro_rules! forward {
         {
             type Stop = R::Stop;
 
+            #[inline]
             fn backoff(&self, event: &E) -> Duration {
                 (**self).backoff(event)
             }
 
             fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), R::Stop> {
                 (**self).failure(failure)
+            }
+
+            fn final_failure(&self, failure: Failure<'_, E, X>) {
+                (**self).final_failure(failure);
             }
 
             fn success(&self) {
@@ -194,8 +209,8 @@ mod sealed {
 /// use std::time::Duration;
 /// use outflow::{Sink, SinkExt, retry::Constant, sink};
 ///
-/// let told = sink::collector();
-/// let log = told.clone();
+/// let lines = sink::collector();
+/// let log = lines.clone();
 /// let retry = sink::from_fn(|_: &u32| Err("down"))
 ///     .retry(Constant::new(Duration::ZERO))
 ///     .max_attempts(2)
@@ -203,7 +218,7 @@ mod sealed {
 ///         log.write(format!("event {}, attempt {}: {}", failure.event, failure.attempt, failure.error)).unwrap();
 ///     });
 /// assert!(retry.write(7).is_err());
-/// assert_eq!(told.events(), ["event 7, attempt 1: down", "event 7, attempt 2: down"]);
+/// assert_eq!(lines.events(), ["event 7, attempt 1: down", "event 7, attempt 2: down"]);
 /// ```
 pub struct Failure<'a, E, X> {
     /// The event that was to be written.
