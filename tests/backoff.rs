@@ -170,7 +170,7 @@ fn a_writer_waits_out_the_backoff_that_another_has_begun_anew() {
             clock.advance(10 * SECOND);
             clock.until_sleeping(2);
             common::wait_until("one probed", || endpoint.attempts() > before);
-            // In the middle of the next nobody looks.
+            // In the middle of the next none looks.
             clock.until_sleeping(2);
             let before = endpoint.attempts();
             clock.advance(5 * SECOND);
@@ -313,7 +313,7 @@ where
     }
 }
 
-fn a_success_misses_nobody<R>(rounds: u32, strategy: impl Fn() -> R)
+fn a_success_misses_no_writer<R>(rounds: u32, strategy: impl Fn() -> R)
 where
     R: RetryStrategy<u64, &'static str, Stop = Infallible> + Send + Sync + 'static,
 {
@@ -347,11 +347,11 @@ where
 
 #[test]
 fn a_success_misses_no_writer_that_is_about_to_wait() {
-    // Who is missed waits for an hour.
-    in_time("a writer", || a_success_misses_nobody(5000, || Breaker::new(1, HOUR)));
-    in_time("a writer", || a_success_misses_nobody(5000, || Constant::new(HOUR)));
+    // A writer that is missed waits for an hour.
+    in_time("a writer", || a_success_misses_no_writer(5000, || Breaker::new(1, HOUR)));
+    in_time("a writer", || a_success_misses_no_writer(5000, || Constant::new(HOUR)));
     in_time("a writer", || {
-        a_success_misses_nobody(5000, || ExponentialBackoff::default().base(HOUR).max(HOUR).seed(1));
+        a_success_misses_no_writer(5000, || ExponentialBackoff::default().base(HOUR).max(HOUR).seed(1));
     });
 }
 
@@ -433,7 +433,7 @@ where
         for _ in 0..20 {
             assert_eq!(retry.write(BAD).unwrap_err().error(), Some(&Answer::Malformed));
         }
-        // By a clock that stands still: who waits hangs.
+        // By a clock that stands still: a write that waits hangs.
         assert!(retry.write(1).is_ok());
         assert_eq!((seen.take(), retries.get()), (vec![BAD; 20], 0), "{order:?}");
     }
@@ -603,7 +603,7 @@ fn each_half_open_window_has_exactly_one_probe() {
 fn a_probe_given_back_misses_no_writer_that_is_about_to_wait() {
     in_time("a writer", || {
         for round in 0..5_000_u32 {
-            // It stands still, so that who is missed hangs.
+            // It stands still, so that a writer that is missed hangs.
             let clock = VirtualClock::new();
             let breaker = Breaker::new(1, SECOND).clock(clock.clone());
             fail(&breaker);

@@ -223,7 +223,7 @@ fn latency_is_the_time_of_one_write_through_the_meter_by_outcome() {
     assert!((3.0 * 0.003 + 2.0 * 0.005..2.0).contains(&whole), "with the waits between: {whole}");
 }
 
-/// A recorder that panics when it is passed something, as long as it is told to.
+/// A recorder that panics when it is passed something, as long as it is set to.
 #[derive(Clone, Default)]
 struct Moody {
     panics: Arc<AtomicBool>,

@@ -188,7 +188,7 @@ fn a_breaker_keeps_its_probe_until_the_time_is_over() {
     retry.write(1).unwrap_err();
     let backoff = || RetryStrategy::<u32, Ask>::backoff(retry.strategy(), &1);
 
-    // Long after the breaker's own second: whoever asks it now claims the probe for a second.
+    // Long after the breaker's own second: a writer that asks it now claims the probe for a second.
     clock.advance(Duration::from_millis(59_500));
     assert_eq!(backoff(), Duration::from_millis(500));
     clock.advance(Duration::from_millis(500));
@@ -235,7 +235,7 @@ fn of_writers_that_race_none_is_let_through_early() {
             .clock(clock.clone())
             .honor_retry_after()
             .max_attempts(1);
-        // A time that is over, and is taken away by whoever looks, while another is asked for.
+        // A time that is over, and is taken away by a writer that looks, while another is asked for.
         failing.write(1).unwrap_err();
         clock.advance(Duration::from_nanos(1));
         thread::scope(|scope| {

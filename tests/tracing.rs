@@ -535,7 +535,7 @@ fn a_close_that_takes_longer_than_a_second_is_logged_with_what_is_pending() {
     let took = begun.elapsed();
     assert!(
         took >= Duration::from_millis(2_500) && took < SOON,
-        "telling does not shorten the wait: {took:?}"
+        "the lines do not shorten the wait: {took:?}"
     );
     let logged: Vec<_> = log()
         .lock()
@@ -579,7 +579,7 @@ fn a_close_that_is_waited_for_without_a_limit_is_logged_too_and_waited_for_still
 #[test]
 fn a_close_that_is_quick_is_not_logged() {
     log();
-    // This test's own thread waits; whatever it tells is heard here.
+    // This test's own thread waits; whatever it logs is heard here.
     let logged = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&logged);
     let listener = Listener(move |line: Line| {
@@ -625,7 +625,7 @@ fn nothing_of_an_event_an_error_or_a_panic_is_logged() {
         .queued_with(QueueOptions::default().name("discreet queue"));
     queue.write(secret()).unwrap();
     let error = queue.close().wait().unwrap_err();
-    assert!(error.to_string().contains(SECRET), "the close tells it to whoever closes");
+    assert!(error.to_string().contains(SECRET), "the error of the close says it");
 
     assert_eq!(lines("queue", "discreet queue").len(), 1);
     assert_eq!(lines("breaker", "discreet").len(), 1);

@@ -5,8 +5,8 @@ use std::{sync::OnceLock, time::Instant};
 
 use crate::WriteError;
 
-/// How long metered writes take, if somebody asked: see `Publisher::latency`. Without the feature `metrics`
-/// nobody can, and this is empty.
+/// How long metered writes take, once `Publisher::latency` asks for it. Without the feature `metrics` there is none,
+/// and this is empty.
 #[derive(Default)]
 pub(crate) struct Latency {
     #[cfg(feature = "metrics")]
@@ -27,13 +27,13 @@ pub(crate) struct Stopwatch<'a> {
 }
 
 impl Latency {
-    /// Asks for it. Answers `false` if somebody has before.
+    /// Has writes timed from now on; `false` if they are already.
     #[cfg(feature = "metrics")]
     pub(crate) fn record_to(&self, histograms: Histograms) -> bool {
         self.histograms.set(histograms).is_ok()
     }
 
-    /// One load, unless somebody asked.
+    /// One load, unless writes are timed.
     #[inline]
     pub(crate) fn start(&self) -> Stopwatch<'_> {
         Stopwatch {
@@ -45,8 +45,8 @@ impl Latency {
 }
 
 impl Stopwatch<'_> {
-    /// Records the time, unless the sink was closed. The recorder is a user's, and its panic is none of the
-    /// sink's: to whoever catches panics the write would seem to have failed.
+    /// Records the time, unless the sink was closed. The recorder is a user's, and its panic costs
+    /// this sample and nothing else: where panics are caught, the write would seem to have failed.
     #[inline]
     pub(crate) fn stop<T, X>(self, _written: &Result<(), WriteError<T, X>>) {
         #[cfg(feature = "metrics")]

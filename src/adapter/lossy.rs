@@ -26,7 +26,7 @@ pub struct Counter {
     handles: Handles,
 }
 
-/// As many clones as there are handles. Who observes has none of them, and sees when nothing can be counted any more.
+/// As many clones as there are handles. An observer has none of them, and sees when nothing can be counted any more.
 #[cfg(feature = "metrics")]
 #[derive(Clone, Debug, Default)]
 pub(super) struct Handles(Arc<()>);
@@ -38,7 +38,7 @@ impl Handles {
         let handles = Arc::downgrade(&self.0);
         move || {
             let gone = handles.strong_count() == 0;
-            // Pairs with the release of whoever dropped a handle.
+            // Pairs with the release of a handle that is dropped.
             std::sync::atomic::fence(Ordering::Acquire);
             gone
         }

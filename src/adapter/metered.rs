@@ -155,7 +155,7 @@ impl fmt::Debug for Meter {
     }
 }
 
-/// Counts an outcome when dropped; a panic, unless told otherwise.
+/// Counts an outcome when dropped: a panic, unless another was set.
 struct Outcome<'a> {
     counts: &'a Counts,
     count: &'a AtomicU64,

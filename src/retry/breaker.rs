@@ -30,12 +30,15 @@ const FAILED: u64 = 1;
 ///
 /// ```
 /// use std::time::Duration;
-/// use outflow::{Sink, SinkExt, retry::{Breaker, BreakerState}, sink};
+/// use outflow::retry::{Breaker, BreakerState};
+/// use outflow::{Sink, SinkExt, sink};
 ///
-/// let dead = sink::from_fn(|_: &&str| Err("no route to host"))
-///     .retry(Breaker::new(2, Duration::from_millis(1)))
-///     .max_attempts(2);
-/// assert!(dead.write("push").is_err());
+/// let breaker = Breaker::new(2, Duration::from_secs(60));
+/// let retry = sink::from_fn(|_: &u32| Err("no route to host")).retry(&breaker).max_attempts(1);
+/// assert!(retry.write(1).is_err());
+/// assert_eq!(breaker.state(), BreakerState::Closed);
+/// assert!(retry.write(2).is_err());
+/// assert_eq!(breaker.state(), BreakerState::Open);
 /// ```
 #[derive(Debug)]
 pub struct Breaker {
@@ -53,21 +56,6 @@ pub struct Breaker {
 }
 
 /// What a [`Breaker`] does: see [`Breaker::state`].
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use outflow::retry::{Breaker, BreakerState};
-/// use outflow::{Sink, SinkExt, sink};
-///
-/// let breaker = Breaker::new(2, Duration::from_secs(60));
-/// let retry = sink::from_fn(|_: &u32| Err("down")).retry(&breaker).max_attempts(1);
-/// assert!(retry.write(1).is_err());
-/// assert_eq!(breaker.state(), BreakerState::Closed);
-/// assert!(retry.write(2).is_err());
-/// assert_eq!(breaker.state(), BreakerState::Open);
-/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BreakerState {
     /// Attempts go through.
@@ -81,7 +69,7 @@ pub enum BreakerState {
 impl Breaker {
     /// Opens after `threshold` failures in a row, for `backoff`.
     ///
-    /// A threshold of 0 is one of 1: every failure backs off. With a backoff of zero nobody ever waits.
+    /// A threshold of 0 is one of 1: every failure backs off. With a backoff of zero no writer ever waits.
     ///
     /// # Examples
     ///
@@ -106,16 +94,6 @@ impl Breaker {
     }
 
     /// What `Debug` and the events of the `tracing` feature call it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::retry::Breaker;
-    ///
-    /// let breaker = Breaker::new(5, Duration::from_secs(1)).name("mirror");
-    /// assert!(format!("{breaker:?}").contains("mirror"));
-    /// ```
     pub fn name<N>(mut self, name: N) -> Self
     where
         N: Into<Arc<str>>,
@@ -125,17 +103,6 @@ impl Breaker {
     }
 
     /// Goes by another clock than the monotonic one: for tests. The retry that waits has one of its own.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::clock::Monotonic;
-    /// use outflow::retry::Breaker;
-    ///
-    /// let strategy = Breaker::new(5, Duration::from_secs(1)).clock(Monotonic);
-    /// # let _: &dyn outflow::retry::RetryStrategy<u32, u32, Stop = std::convert::Infallible> = &strategy;
-    /// ```
     pub fn clock<C>(mut self, clock: C) -> Self
     where
         C: Clock + 'static,
@@ -145,15 +112,6 @@ impl Breaker {
     }
 
     /// What it does now. By the time you look, it may do something else.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::retry::{Breaker, BreakerState};
-    ///
-    /// assert_eq!(Breaker::new(5, Duration::from_secs(1)).state(), BreakerState::Closed);
-    /// ```
     pub fn state(&self) -> BreakerState {
         if self.failures.load(Ordering::Acquire) < self.threshold {
             return BreakerState::Closed;
@@ -178,7 +136,7 @@ impl Breaker {
                 return Duration::from_nanos(due - now);
             }
             // One writer moves the time forward and is the probe; for the others it has not come yet. A
-            // probe that hangs or panics holds up nobody for longer than that.
+            // probe that hangs or panics holds up the others for no longer than that.
             let next = now.saturating_add(self.backoff) & !FAILED;
             if self.reopen.compare_exchange(reopen, next, Ordering::AcqRel, Ordering::Acquire).is_ok() {
                 return Duration::ZERO;
@@ -230,8 +188,8 @@ impl<E, X> RetryStrategy<E, X> for Breaker {
     }
 
     fn failure(&self, _failure: Failure<'_, E, X>) -> Result<(), Infallible> {
-        // First the time, then the count: who sees the count at the threshold sees the time. The time only
-        // moves forward, so that a failure that comes late does not undo another's.
+        // First the time, then the count: a writer that sees the count at the threshold sees the time. A failure only
+        // moves the time forward, so that one that comes late does not undo another's.
         self.reopen.fetch_max(self.now().saturating_add(self.backoff) | FAILED, Ordering::AcqRel);
         let before = self.failures.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |failures| {
             (failures < u32::MAX).then(|| failures + 1)

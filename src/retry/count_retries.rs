@@ -3,20 +3,6 @@ use crate::Counter;
 use std::time::Duration;
 
 /// A strategy that counts retries. Made by [`count_retries`](super::Retry::count_retries).
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use outflow::retry::{Constant, CountRetries, Retry};
-/// use outflow::{Counter, Sink, SinkExt, sink};
-///
-/// let retries = Counter::new();
-/// let retry: Retry<_, CountRetries<Constant>> =
-///     sink::discard().retry(Constant::new(Duration::from_secs(1))).count_retries(&retries);
-/// retry.write(1).unwrap();
-/// assert_eq!(retries.get(), 0);
-/// ```
 #[derive(Clone, Debug)]
 pub struct CountRetries<R> {
     strategy: R,

@@ -86,72 +86,24 @@ impl Clone for ExponentialBackoff {
 
 impl ExponentialBackoff {
     /// What every bound contains.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::retry::ExponentialBackoff;
-    ///
-    /// let backoff = ExponentialBackoff::default().base(Duration::from_secs(5));
-    /// assert_eq!(backoff.bound(1), Duration::from_secs(5 + 1));
-    /// ```
     pub fn base(mut self, base: Duration) -> Self {
         self.base = base;
         self
     }
 
     /// What doubles.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::retry::ExponentialBackoff;
-    ///
-    /// let backoff = ExponentialBackoff::default().base(Duration::ZERO).factor(Duration::from_millis(100));
-    /// assert_eq!((backoff.bound(1), backoff.bound(4)), (Duration::from_millis(100), Duration::from_millis(800)));
-    /// ```
     pub fn factor(mut self, factor: Duration) -> Self {
         self.factor = factor;
         self
     }
 
     /// What no bound exceeds.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::retry::ExponentialBackoff;
-    ///
-    /// let backoff = ExponentialBackoff::default().max(Duration::from_secs(4));
-    /// assert_eq!((backoff.bound(2), backoff.bound(3)), (Duration::from_secs(3), Duration::from_secs(4)));
-    /// ```
     pub fn max(mut self, max: Duration) -> Self {
         self.max = max;
         self
     }
 
     /// Draws the same waits every time: for tests.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::retry::ExponentialBackoff;
-    ///
-    /// use outflow::retry::{Failure, RetryStrategy};
-    ///
-    /// let wait = |seed| {
-    ///     let backoff = ExponentialBackoff::default().seed(seed);
-    ///     let failure = Failure { event: &(), error: &(), attempt: 1, elapsed: Duration::ZERO };
-    ///     backoff.failure(failure).unwrap();
-    ///     RetryStrategy::<(), ()>::backoff(&backoff, &()).as_millis()
-    /// };
-    /// // Drawn alike; what is left shrinks as time goes by.
-    /// assert!(wait(7).abs_diff(wait(7)) < 1000);
-    /// ```
     pub fn seed(mut self, seed: u64) -> Self {
         self.first_seed = Some(seed);
         self.seed = AtomicU64::new(seed);
@@ -159,16 +111,6 @@ impl ExponentialBackoff {
     }
 
     /// Goes by another clock than the monotonic one: for tests. The retry that waits has one of its own.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::clock::Monotonic;
-    /// use outflow::retry::ExponentialBackoff;
-    ///
-    /// let strategy = ExponentialBackoff::default().clock(Monotonic);
-    /// # let _: &dyn outflow::retry::RetryStrategy<u32, u32, Stop = std::convert::Infallible> = &strategy;
-    /// ```
     pub fn clock<C>(mut self, clock: C) -> Self
     where
         C: Clock + 'static,

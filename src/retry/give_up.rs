@@ -5,21 +5,6 @@ use super::{Failure, GiveUp, RetryStrategy};
 
 /// A strategy that gives up when a predicate holds. Made by [`give_up_when`](super::Retry::give_up_when), which says
 /// what becomes of the failure.
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use outflow::retry::{Constant, Failure, GiveUpWhen, Retry};
-/// use outflow::{SinkExt, sink};
-///
-/// type Gone = fn(&Failure<'_, u32, u32>) -> bool;
-/// let constant = Constant::new(Duration::from_secs(1));
-/// let gone: Gone = |failure| *failure.error == 410;
-/// let retry: Retry<_, GiveUpWhen<Constant, Gone>> =
-///     sink::from_fn(|_: &u32| Err(410)).retry(constant).give_up_when(gone);
-/// assert_eq!(outflow::Sink::write(&retry, 1).unwrap_err().error(), Some(&410));
-/// ```
 #[derive(Clone)]
 pub struct GiveUpWhen<R, F> {
     strategy: R,
@@ -27,18 +12,6 @@ pub struct GiveUpWhen<R, F> {
 }
 
 /// A strategy that gives up after some attempts. Made by [`max_attempts`](super::Retry::max_attempts).
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use outflow::retry::{Constant, MaxAttempts, Retry};
-/// use outflow::{Sink, SinkExt, sink};
-///
-/// let retry: Retry<_, MaxAttempts<Constant>> =
-///     sink::from_fn(|_: &u32| Err("down")).retry(Constant::new(Duration::ZERO)).max_attempts(2);
-/// assert_eq!(retry.write(1).unwrap_err().error(), Some(&"down"));
-/// ```
 #[derive(Clone, Debug)]
 pub struct MaxAttempts<R> {
     strategy: R,
@@ -46,21 +19,6 @@ pub struct MaxAttempts<R> {
 }
 
 /// A strategy that calls a closure for each failure. Made by [`on_failure`](super::Retry::on_failure).
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use outflow::retry::{Constant, Failure, OnFailure, Retry};
-/// use outflow::{SinkExt, sink};
-///
-/// type Log = fn(&Failure<'_, u32, &'static str>);
-/// let log: Log = |failure| eprintln!("attempt {} failed: {}", failure.attempt, failure.error);
-/// let constant = Constant::new(Duration::from_secs(1));
-/// let retry: Retry<_, OnFailure<Constant, Log>> =
-///     sink::from_fn(|_: &u32| Err("down")).retry(constant).on_failure(log);
-/// # let _ = retry;
-/// ```
 #[derive(Clone)]
 pub struct OnFailure<R, F> {
     strategy: R,

@@ -6,7 +6,7 @@ use super::{Failure, Retry, RetryStrategy};
 use crate::CatchPanicError;
 use crate::clock::{Clock, ClockSlot, nanos};
 
-/// The most that an endpoint gets unless told otherwise.
+/// The most that an endpoint gets by default.
 const LONGEST: Duration = Duration::from_secs(5 * 60);
 
 /// An error in which an endpoint may say when to come back, as HTTP's `Retry-After` does.
@@ -31,24 +31,6 @@ const LONGEST: Duration = Duration::from_secs(5 * 60);
 /// ```
 pub trait RetryAfter {
     /// How long to wait from now on; `None` if the error says nothing of it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::{CatchPanicError, retry::RetryAfter};
-    ///
-    /// struct Throttled;
-    ///
-    /// impl RetryAfter for Throttled {
-    ///     fn retry_after(&self) -> Option<Duration> {
-    ///         Some(Duration::from_secs(1))
-    ///     }
-    /// }
-    ///
-    /// assert_eq!(CatchPanicError::Sink(Throttled).retry_after(), Some(Duration::from_secs(1)));
-    /// assert_eq!(CatchPanicError::<Throttled>::Panicked("oops".into()).retry_after(), None);
-    /// ```
     fn retry_after(&self) -> Option<Duration>;
 }
 
@@ -66,27 +48,6 @@ where
 
 /// A strategy that waits as long as the endpoint asks, if that is longer than its own wait. Made by
 /// [`honor_retry_after`](Retry::honor_retry_after).
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use outflow::retry::{Constant, HonorRetryAfter, Retry, RetryAfter};
-/// use outflow::{Sink, SinkExt, sink};
-///
-/// struct Throttled;
-///
-/// impl RetryAfter for Throttled {
-///     fn retry_after(&self) -> Option<Duration> {
-///         None // As long as the strategy says, then.
-///     }
-/// }
-///
-/// let http = sink::from_fn(|_: &u32| Ok::<(), Throttled>(()));
-/// let retry: Retry<_, HonorRetryAfter<Constant>> =
-///     http.retry(Constant::new(Duration::from_secs(1))).honor_retry_after();
-/// assert!(retry.write(1).is_ok());
-/// ```
 pub struct HonorRetryAfter<R> {
     strategy: R,
     /// Nanoseconds, as `until`.

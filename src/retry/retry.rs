@@ -53,18 +53,6 @@ impl<S, R> Retry<S, R> {
     }
 
     /// Waits by another clock than the monotonic one: for tests. A strategy has one of its own.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::clock::Monotonic;
-    /// use outflow::{Sink, SinkExt, retry::Constant, sink};
-    ///
-    /// let constant = Constant::new(Duration::from_secs(1)).clock(Monotonic);
-    /// let retry = sink::discard().retry(constant).clock(Monotonic);
-    /// assert!(retry.write(1).is_ok());
-    /// ```
     pub fn clock<C>(mut self, clock: C) -> Self
     where
         C: Clock + 'static,
@@ -74,17 +62,6 @@ impl<S, R> Retry<S, R> {
     }
 
     /// The strategy.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::retry::{Breaker, BreakerState};
-    /// use outflow::{SinkExt, sink};
-    ///
-    /// let retry = sink::discard::<u32>().retry(Breaker::new(5, Duration::from_secs(1)));
-    /// assert_eq!(retry.strategy().state(), BreakerState::Closed);
-    /// ```
     pub fn strategy(&self) -> &R {
         &self.strategy
     }
@@ -367,6 +344,7 @@ where
         self.attempt(event, |event| event, |event| self.sink.write(event))
     }
 
+    #[inline]
     fn write_ref(&self, event: &E) -> Result<(), WriteError<(), Self::Error>>
     where
         E: Clone,

@@ -37,16 +37,6 @@ pub trait RetryStrategy<E, X> {
 
     /// What is left to wait before the next attempt. Asked before every attempt, the first one too, and
     /// again after every wait, until it is zero.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::retry::{Breaker, Failure, RetryStrategy};
-    ///
-    /// let breaker = Breaker::new(1, Duration::from_secs(60));
-    /// assert_eq!(RetryStrategy::<_, &str>::backoff(&breaker, &"push"), Duration::ZERO);
-    /// ```
     fn backoff(&self, event: &E) -> Duration;
 
     /// An attempt failed.
@@ -54,18 +44,6 @@ pub trait RetryStrategy<E, X> {
     /// # Errors
     ///
     /// To give up: the event goes back to the writer, with this error.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::retry::{Breaker, Failure, RetryStrategy};
-    ///
-    /// let breaker = Breaker::new(1, Duration::from_secs(60));
-    /// let failure = Failure { event: &"push", error: &"down", attempt: 1, elapsed: Duration::ZERO };
-    /// assert!(breaker.failure(failure).is_ok(), "it never gives up");
-    /// assert!(RetryStrategy::<_, &str>::backoff(&breaker, &"push") > Duration::ZERO);
-    /// ```
     fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), Self::Stop>;
 
     /// An attempt failed in a way that says something of the event and nothing of the endpoint: a strategy around
@@ -82,19 +60,6 @@ pub trait RetryStrategy<E, X> {
     ///
     /// One that does so at the same time misses nothing if what this changes, and `backoff` looks at, is
     /// atomic and [`SeqCst`](std::sync::atomic::Ordering::SeqCst), or behind a lock.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::retry::{Breaker, Failure, RetryStrategy};
-    ///
-    /// let breaker = Breaker::new(1, Duration::from_secs(60));
-    /// let failure = Failure { event: &"push", error: &"down", attempt: 1, elapsed: Duration::ZERO };
-    /// breaker.failure(failure).unwrap();
-    /// RetryStrategy::<&str, &str>::success(&breaker);
-    /// assert_eq!(RetryStrategy::<_, &str>::backoff(&breaker, &"push"), Duration::ZERO);
-    /// ```
     fn success(&self);
 }
 
@@ -134,14 +99,6 @@ pub trait Stop: sealed::Stop {
     type Error<X>;
 
     /// The error to hand back.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::retry::{GiveUp, Stop};
-    ///
-    /// assert_eq!(GiveUp.with("down"), "down");
-    /// ```
     fn with<X>(self, error: X) -> Self::Error<X>;
 }
 

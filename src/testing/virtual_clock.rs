@@ -68,7 +68,7 @@ impl Default for VirtualClock {
 const START: Duration = Duration::from_secs(1_000_000);
 
 impl VirtualClock {
-    /// One that nobody sleeps by.
+    /// One that no thread sleeps by.
     ///
     /// # Examples
     ///
@@ -98,15 +98,15 @@ impl VirtualClock {
         self.shared.state.lock().now - START
     }
 
-    /// Moves it on, and wakes those whose time has come. Saturates. Does not wait for them: who is woken may
-    /// look at the clock when it has moved on again.
+    /// Moves it on, and wakes the threads whose time has come. Saturates. Does not wait for them: a thread that is
+    /// woken may look at the clock when it has moved on again.
     pub fn advance(&self, time: Duration) {
         let mut state = self.shared.state.lock();
         state.now = state.now.saturating_add(time);
         state.wake();
     }
 
-    /// Moves it to the time at which the first sleeper wakes, and tells how far that was; `None` if nobody
+    /// Moves it to the time at which the first sleeper wakes, and returns how far that was; `None` if no thread
     /// sleeps.
     ///
     /// # Examples
@@ -122,7 +122,7 @@ impl VirtualClock {
         Some(left)
     }
 
-    /// What is left until the first sleeper wakes; `None` if nobody sleeps.
+    /// What is left until the first sleeper wakes; `None` if no thread sleeps.
     ///
     /// # Examples
     ///
@@ -179,7 +179,7 @@ impl State {
         self.asleep().map(|sleeper| sleeper.wakes.saturating_sub(self.now)).min()
     }
 
-    /// Under the lock, so that nobody who looks finds the time moved and the sleepers not woken.
+    /// Under the lock, so that no thread finds the time moved and the sleepers not woken.
     fn wake(&self) {
         for sleeper in &self.sleepers {
             if sleeper.wakes <= self.now && !sleeper.waiter.is_notified() {
