@@ -15,8 +15,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 ///
 /// A write waits on the caller's thread, for as long as the strategy says; `close` wakes it at once, with
 /// its event handed back as `Closed`. A sink that is closed behind its back ends it at the next attempt.
-/// Never clones an event, in `write_ref` either. When an attempt succeeds, writers that wait out a backoff
-/// of this retry ask the strategy again.
+/// Never clones an event, in `write_ref` either. When an attempt succeeds, or an event is given up,
+/// writers that wait out a backoff of this retry ask the strategy again.
 ///
 /// # Examples
 ///

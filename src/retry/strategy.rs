@@ -51,7 +51,8 @@ pub trait RetryStrategy<E, X> {
     /// [`failure`](RetryStrategy::failure). Writers of the same retry that wait ask for their backoff again.
     ///
     /// Provided: nothing happens, so that such a failure neither counts nor ends a row of those that do. A strategy
-    /// that wraps another passes it on.
+    /// that wraps another passes it on. For what this changes, [`success`](RetryStrategy::success) says which orderings
+    /// it takes.
     fn final_failure(&self, failure: Failure<'_, E, X>) {
         let _ = failure;
     }
