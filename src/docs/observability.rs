@@ -1,6 +1,6 @@
-//! Being watched: what is told to `tracing`, and what is published through `metrics`.
+//! Being watched: what is logged to `tracing`, and what is published through `metrics`.
 //!
-//! Both are facades: this crate says what happened, and whoever runs the program says where that goes.
+//! Both are facades: this crate says what happened, and the program says where that goes.
 //! Neither is compiled in without its feature.
 //!
 //! # `tracing`
@@ -11,7 +11,7 @@
 //! | --- | --- | --- | --- |
 //! | `outflow::retry` | debug | an attempt failed | `queue`, `attempt`, `elapsed_ms`, `error_type` |
 //! | `outflow::retry` | warn | events were given up | `queue`, `count`, `error_type` |
-//! | `outflow::breaker` | warn | a breaker opened | `breaker`, `queue`, `count`, `failures`, `backoff_ms` |
+//! | `outflow::breaker` | warn | a breaker opened | `breaker`, `queue`, `failures`, `backoff_ms` |
 //! | `outflow::breaker` | info | a breaker closed | `breaker`, `queue` |
 //! | `outflow::buffer` | warn | events were dropped | `queue` or `sink`, `count`, `event_type` |
 //! | `outflow::buffer` | warn | events were spilled | `queue` or `sink`, `count`, `event_type` |
@@ -30,12 +30,12 @@
 //! - `breaker` is the [name of the breaker](crate::retry::Breaker::name), if it has one; `sink` the
 //!   [id](crate::SinkId) that a broadcaster or a log gave. A channel has no name: its `event_type` has to do.
 //! - `attempt` and `elapsed_ms` are those of [`Failure`](crate::retry::Failure). `failures` are in a row.
-//! - What a follower [skips](crate::log::Lag::Skip) is told as dropped.
+//! - What a follower [skips](crate::log::Lag::Skip) is logged as dropped.
 //! - `left` is how many events were spilled or dropped because of it, `lost` on how many a sink panicked.
 //! - `pending` and `in_flight` are summed over all `queues` that the close goes through and that have something
 //!   left; `queue` is the one that has most.
 //!
-//! ## What is never told
+//! ## What is never logged
 //!
 //! Nothing of an event, of an error or of a panic is: any of them may hold a secret, and a log is read by more
 //! people than the sink is. `error_type` and `event_type` are names of types. A panic's message is printed by
@@ -66,39 +66,42 @@
 //! ## Floods
 //!
 //! A full buffer that drops its oldest drops a million events a second, and a line for each would be the next
-//! outage. So what has a `count` is told at most once a second, for each buffer, retry and lossy sink by
+//! outage. So what has a `count` is logged at most once a second, for each buffer, retry and lossy sink by
 //! itself: the first event at once, then with the count since the last line. (A period that grows with the
 //! flood would say less the worse it is.) Each event is in exactly one count, so the counts add up to what the
-//! stats say. What comes after the last line of a burst is told
+//! stats say. What comes after the last line of a burst is logged
 //!
-//! - by the next event, when the second is over;
-//! - of a queue, by its worker within a second of being idle;
-//! - before the close of the buffer, the retry or the lossy sink is through, or when the latter two are dropped;
-//!   unless that happens on a thread on which a subscriber is being called (see below): then it is not told.
+//! - with the next event, when the second is over;
+//! - or before the close of the buffer, the retry or the lossy sink is done, or when the latter two are dropped;
+//!   unless that happens on a thread on which a subscriber is being called (see below): then it is not logged.
 //!
-//! A breaker that flaps is told to open at most once a second, `count` says how often it did. Each opening told
-//! is told to close, after it; and what was told last is how it is, or becomes so with the next failure.
+//! Nothing wakes up to log: if no event follows a burst, its count stands in the stats, and in the log with the close.
 //!
-//! A failed attempt is told each time, as asked: it is not at a level that is on by itself.
+//! A breaker logs each time that it opens and each time that it closes, when it happens, on the thread whose failure
+//! or success it was. Two threads may log at the same time: then the line of a closing may come before the one of the
+//! opening that it ended. One that flaps logs as often: give it a backoff that keeps it from that.
+//!
+//! A failed attempt is logged each time: `debug` is not a level that is on by itself.
 //!
 //! ## A close that takes long
 //!
-//! is told by whoever waits for it, in [`wait`](crate::Closing::wait) or [`within`](crate::Closing::within),
-//! after 1 s, 2 s, 4 s, and so on; no thread is kept for it. What nobody waits for on a thread, since the
-//! `Closing` was dropped or is awaited as a future, is not told, nor is what a sink of your own drains. `Debug`
-//! of a [`Closing`](crate::Closing) has the same figures at any time.
+//! is logged by the thread that waits for it, in [`wait`](crate::Closing::wait) or
+//! [`within`](crate::Closing::within), after 1 s, 2 s, 4 s, and so on; no thread is kept for it. A close for which no
+//! thread waits, since the `Closing` was dropped or is awaited as a future, is not logged, nor is what a sink of your
+//! own drains. `Debug` of a [`Closing`](crate::Closing) has the same figures at any time.
 //!
 //! ## What it costs
 //!
-//! Every call stands on a path that is cold: a write that succeeds passes none. With nobody listening a failed
-//! attempt and a dropped event cost a load more. With somebody, a dropped event costs a look at the clock.
+//! Every call stands on a path that is cold: a write that succeeds passes none. Without a
+//! subscriber a failed attempt and a dropped event cost a load more. With one, a dropped event costs a look at the
+//! clock.
 //!
 //! ## A subscriber's own doings
 //!
 //! A subscriber, its filters included, is called without a lock held, on the thread on which it happened. A panic
-//! of it goes no further, and whoever panics when asked is not told. While it is called nothing is told on its
-//! thread, so that it may write what it hears to a sink of this crate, even one that fails or drops. What it causes
-//! there that has a `count` is told with the next line of its kind, if there is one.
+//! of it goes no further, and a filter that panics wants nothing. While it is called nothing is logged on its
+//! thread, so that it may write what it gets to a sink of this crate, even one that fails or drops. What it causes
+//! there that has a `count` is logged with the next line of its kind, if there is one; anything else is not logged.
 //!
 //! What others tell while a sink delivers is another matter: an HTTP client logs each request, and a logger that
 //! writes what it hears to that client's sink is fed by its own lines. [`is_delivering`](crate::is_delivering) is
@@ -142,9 +145,8 @@
 //! A metered write costs 11 ns whether the feature is on or not (two shared cores, an uncontended meter). With
 //! its latency recorded to the Prometheus exporter it costs 109 ns: two looks at the clock and the record.
 //!
-//! A recorder that panics harms no write and loses no count: at the end of a write its panic goes no further, and
-//! in `update` it goes on to the caller after everything else is published; what it panicked on is passed on again
-//! by the next.
+//! A recorder that panics costs what it was being passed, and nothing else: its panic goes no further, at the end of
+//! a write as in `update`, which passes on the rest.
 //!
 //! Of two series with one name the counts add up. A counter begins at zero with the first update, so that its
 //! first event is seen as an increase. What a queue counted before it closed is published by the first update
