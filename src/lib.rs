@@ -188,6 +188,7 @@ pub use self::lifecycle::{
 pub use self::log::Log;
 pub use self::queue::Queue;
 pub use self::sync::{SinkId, clock, is_delivering};
+pub use self::worker::{Workers, WorkersBuilder, WorkersStats};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
