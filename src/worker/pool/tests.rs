@@ -453,7 +453,6 @@ fn a_waker_outlives_its_task_and_its_pool() {
     drop(workers);
     for _ in 0..times(10_000) {
         waker.wake_by_ref();
-        waker.clone().wake();
     }
     assert_eq!(state.polls.load(Ordering::SeqCst), polls);
     // A waker keeps the pool. The last poll has left one, too.
@@ -549,6 +548,21 @@ fn two_idle_threads_that_each_take_a_task_that_blocks_leave_no_third_behind() {
         drop(open);
         (0..2).for_each(|_| ran.recv().unwrap());
     }
+}
+
+#[test]
+fn a_wake_wakes_no_thread_while_one_searches_and_that_one_sees_to_it() {
+    let workers = unwatched(2);
+    let pool = workers.owner().pool();
+    let woken = Woken::on(&workers);
+    eventually(|| pool.asleep_and_searching() == (1, 0));
+    // A thread that searches, and takes its time.
+    pool.begin_search();
+    woken.wake();
+    assert_eq!((pool.asleep_and_searching(), workers.stats().runnable), ((1, 1), 1));
+    pool.end_search();
+    eventually(|| woken.0.polls.load(Ordering::SeqCst) == 2);
+    woken.end();
 }
 
 #[test]

@@ -15,7 +15,13 @@ use super::blocking::{Waits, announce_waits_to};
 use super::task::{Schedule, Task};
 use super::watcher::{Watched, Watcher};
 use crate::sync::caught::drop_caught;
-use crate::sync::spin::spin_then_yield;
+
+/// How often a thread that finds nothing looks again before it yields, and then sleeps; and the spins between two looks:
+/// some 20 µs in all. The looks are closer than a reader's of a channel (`sync::spin`), which spins 10 µs from one to the
+/// next: a task would wait that long. Nothing is pushed for a task that is awake, so looks get in few writers' way.
+const LOOKS: usize = 64;
+const SPINS: usize = 8;
+const YIELDS: usize = 4;
 
 /// How a pool is to be.
 #[derive(Clone, Debug)]
@@ -164,7 +170,7 @@ impl Pool {
             }
             // One that spins is enough.
             let alone = self.searching.load(Ordering::Relaxed) == 1;
-            if alone && spin_then_yield(|| !self.queue.is_empty()) {
+            if alone && self.spin() {
                 continue;
             }
             if !self.sleep(me) {
@@ -173,8 +179,20 @@ impl Pool {
         }
     }
 
+    /// Whether there was something to do before it is worth sleeping.
+    fn spin(&self) -> bool {
+        let has_come = || !self.queue.is_empty();
+        (0..LOOKS).any(|_| {
+            (0..SPINS).for_each(|_| std::hint::spin_loop());
+            has_come()
+        }) || (0..YIELDS).any(|_| {
+            thread::yield_now();
+            has_come()
+        })
+    }
+
     /// The last thread that ends its search without a sleep has to see to what was pushed meanwhile.
-    fn end_search(self: &Arc<Self>) {
+    pub(super) fn end_search(self: &Arc<Self>) {
         if self.searching.fetch_sub(1, Ordering::SeqCst) == 1 {
             fence(Ordering::SeqCst);
             if !self.queue.is_empty() {
@@ -346,6 +364,16 @@ impl Pool {
         drop(sleepers);
         stack.iter().for_each(|sleeper| sleeper.wake());
         self.watcher.stop();
+    }
+
+    #[cfg(test)]
+    pub(super) fn asleep_and_searching(&self) -> (usize, usize) {
+        (self.asleep.load(Ordering::SeqCst), self.searching.load(Ordering::SeqCst))
+    }
+
+    #[cfg(test)]
+    pub(super) fn begin_search(&self) {
+        self.searching.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(super) fn threads(&self) -> usize {
