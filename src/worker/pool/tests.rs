@@ -1,7 +1,7 @@
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Barrier, Weak};
 use std::task::{Context, Poll, Waker};
 use std::thread;
@@ -48,6 +48,8 @@ fn threads_of(workers: &Workers) -> Weak<Pool> {
 #[track_caller]
 fn assert_ends(threads: &Weak<Pool>) {
     eventually(|| threads.strong_count() == 0);
+    // What they dropped before is seen as dropped from here on.
+    fence(Ordering::Acquire);
 }
 
 /// Has whatever waits on it wait until this is dropped.
