@@ -12,10 +12,10 @@ use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use outflow::log::{
-    Cursor, Follower, Lag, Log, LogOptions, RecvError, Seq, Start, StartError, SubscribeOptions,
+    Cursor, FollowerHandle, Lag, Log, LogOptions, Seq, Start, StartError, SubscribeOptions, TryRecvError,
 };
 use outflow::{Sink, SinkExt, sink};
 use serde::Deserialize;
@@ -68,7 +68,7 @@ impl WatchQueue {
     }
 
     /// Counts the changes that pass, on a thread of its own, until that is cancelled.
-    fn count(&self, filter: Filter, counter: &Arc<AtomicU64>) -> Follower<Arc<Change>> {
+    fn count(&self, filter: Filter, counter: &Arc<AtomicU64>) -> FollowerHandle<Arc<Change>> {
         let counter = Arc::clone(counter);
         let callback = sink::for_each(move |_| _ = counter.fetch_add(1, Ordering::SeqCst));
         self.log.follow(callback.filter(move |change: &Arc<Change>| filter(change)))
@@ -82,20 +82,21 @@ struct Watch {
 }
 
 impl Watch {
-    /// The next change that passes the filter; `None` when `timeout` has passed without any.
-    fn next(&mut self, timeout: Duration) -> Result<Option<Arc<Change>>, RecvError> {
+    /// The next change that passes the filter, if there is one within `timeout`, whatever else comes meanwhile.
+    fn next(&mut self, timeout: Duration) -> Result<Arc<Change>, TryRecvError> {
+        let deadline = Instant::now() + timeout;
         // Only what passes is cloned.
         let look = |change: &Arc<Change>| (self.filter)(change).then(|| Arc::clone(change));
         loop {
-            match self.cursor.recv_timeout_with(timeout, look)? {
-                Some(None) => {}
-                passed => return Ok(passed.flatten()),
+            let left = deadline.saturating_duration_since(Instant::now());
+            if let Some(change) = self.cursor.recv_timeout_with(left, look)? {
+                return Ok(change);
             }
         }
     }
 
     fn rest(mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.next(Duration::from_secs(5)).ok().flatten())
+        std::iter::from_fn(|| self.next(Duration::from_secs(5)).ok())
             .map(|change| change.id.clone())
             .collect()
     }
@@ -163,7 +164,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         queue.view_and_watch(|| tally(&changes[..queue.log.head() as usize], BTreeMap::new()));
 
     // A timeout: nothing comes.
-    check("a watch times out", matches!(rest.next(Duration::from_millis(20)), Ok(None)))?;
+    check("a watch times out", matches!(rest.next(Duration::from_millis(20)), Err(TryRecvError::Empty)))?;
 
     for change in &changes[half..] {
         queue.log.write_ref(change)?;
@@ -172,7 +173,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // A limit: it is far behind, is told so, and resumes where that is still possible.
     let limited = lazy.next(Duration::ZERO);
-    check("a watch over its limit is closed", matches!(limited, Err(RecvError::Closed(_))))?;
+    check("a watch over its limit is closed", matches!(limited, Err(TryRecvError::Closed(_))))?;
     let resumed = queue.watch_from(lazy.cursor.position(), all);
     let Err(StartError::NotHeld { oldest, .. }) = resumed.map(drop) else {
         return Err("a version that is long gone is still held".into());
@@ -182,7 +183,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         queue.watch_from(oldest, all)?.rest() == ids(&changes[oldest as usize..]),
     )?;
 
-    while let Ok(Some(change)) = rest.next(Duration::from_secs(5)) {
+    while let Ok(change) = rest.next(Duration::from_secs(5)) {
         view = tally(&[change], view);
     }
     check("a view and its watch add up", view == tally(&changes, BTreeMap::new()))?;

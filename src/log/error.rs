@@ -1,23 +1,10 @@
+//! Why a reader has no next event, or cannot begin.
+
 use std::io;
 
-use super::Seq;
+use super::seq::Seq;
 
 /// How many events a reader missed because it was further behind than its `max_lag`.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::log::{Lag, Log, RecvError, SubscribeOptions};
-///
-/// let log = Log::new();
-/// let mut cursor = log.subscribe_with(SubscribeOptions::new().max_lag(1, Lag::Close))?;
-/// for event in 0..5 {
-///     log.append(event)?;
-/// }
-/// let Err(RecvError::Closed(lagged)) = cursor.recv() else { panic!("it is too far behind") };
-/// assert_eq!(lagged.to_string(), "the reader fell behind and missed 5 events");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the reader fell behind and missed {missed} events")]
 #[non_exhaustive]
@@ -26,7 +13,7 @@ pub struct Lagged {
     pub missed: u64,
 }
 
-/// Why there is no next event.
+/// Why a read that waits has no next event.
 ///
 /// # Examples
 ///
@@ -54,6 +41,56 @@ pub enum RecvError {
     /// [`position`](super::Cursor::position) is the event that it would have read next.
     #[error("the cursor is closed: {0}")]
     Closed(Lagged),
+    /// The cursor was [cancelled](super::CursorHandle::cancel).
+    #[error("the cursor was cancelled")]
+    Cancelled,
+}
+
+/// Why a read that does not wait, or not for ever, has no next event.
+///
+/// # Examples
+///
+/// ```
+/// use outflow::{Sink, log::{Log, TryRecvError}};
+///
+/// let log = Log::new();
+/// let mut cursor = log.subscribe();
+/// assert_eq!(cursor.try_recv(), Err(TryRecvError::Empty));
+/// log.append(1)?;
+/// log.close().wait()?;
+/// assert_eq!(cursor.try_recv(), Ok(1));
+/// assert_eq!(cursor.try_recv(), Err(TryRecvError::Ended));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TryRecvError {
+    /// There is none now, or there was none in time.
+    #[error("there is no event yet")]
+    Empty,
+    /// See [`RecvError::Ended`].
+    #[error("{}", RecvError::Ended)]
+    Ended,
+    /// See [`RecvError::Lagged`].
+    #[error("{}", RecvError::Lagged(*.0))]
+    Lagged(Lagged),
+    /// See [`RecvError::Closed`].
+    #[error("{}", RecvError::Closed(*.0))]
+    Closed(Lagged),
+    /// See [`RecvError::Cancelled`].
+    #[error("{}", RecvError::Cancelled)]
+    Cancelled,
+}
+
+impl From<RecvError> for TryRecvError {
+    fn from(error: RecvError) -> Self {
+        match error {
+            RecvError::Ended => Self::Ended,
+            RecvError::Lagged(lagged) => Self::Lagged(lagged),
+            RecvError::Closed(lagged) => Self::Closed(lagged),
+            RecvError::Cancelled => Self::Cancelled,
+        }
+    }
 }
 
 /// A reader cannot begin where it was to.

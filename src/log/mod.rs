@@ -1,6 +1,6 @@
 //! A log in memory: written once, and followed by every reader at its own pace, by reference.
 //!
-//! [`Log`] is the sink. A [`Cursor`] reads it on whatever thread calls it; a [`Follower`] is a thread that
+//! [`Log`] is the sink. A [`Cursor`] reads it on whatever thread calls it; a [follower](FollowerHandle) is a thread that
 //! writes it to a sink. When to take a log and when a [`Broadcaster`](crate::Broadcaster), and what each
 //! costs: [`docs::fan_out`](crate::docs::fan_out).
 //!
@@ -39,52 +39,53 @@
 //! `max_lag(n, ..)`, per reader, [writers wait](Lag::Block), [it skips ahead](Lag::Skip), or
 //! [it is closed](Lag::Close).
 
+mod abort;
+mod bound;
+mod chunk;
+mod claims;
 mod cursor;
+mod cursor_handle;
 mod error;
+mod flushes;
 mod follower;
 mod follower_state;
+mod iter;
 mod options;
 mod reader;
+mod register;
+mod remote;
 mod segment;
+mod seq;
 mod shared;
+mod snapshot;
+mod state;
+mod stats;
 #[cfg(feature = "futures")]
 mod stream;
 mod wake;
 mod worker;
 
-pub use self::cursor::{Batch, Cursor, IntoIter, Iter};
-pub use self::error::{FollowError, Lagged, RecvError, StartError};
-pub use self::follower::{Follower, FollowerStats};
+pub use self::chunk::Chunk;
+pub use self::cursor::Cursor;
+pub use self::cursor_handle::CursorHandle;
+pub use self::error::{FollowError, Lagged, RecvError, StartError, TryRecvError};
+pub use self::follower::FollowerHandle;
+pub use self::iter::{IntoIter, Iter, Numbered};
 pub use self::options::{FollowOptions, Lag, LogOptions, Start, SubscribeOptions};
+pub use self::seq::Seq;
+pub use self::stats::{FollowerStats, Held};
 
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use self::follower_state::{AbortFollower, Following};
-use self::options::Bound;
+use self::abort::AbortLog;
+use self::bound::Bound;
 use self::reader::Reader;
 use self::shared::Shared;
-use self::worker::Worker;
-use crate::contract::{Never, erase};
+use crate::contract::Never;
 use crate::contract::{Sink, WriteError};
-use crate::lifecycle::completion::Abort;
-use crate::lifecycle::ended::One;
-use crate::lifecycle::{Answer, close_caught};
-use crate::lifecycle::{CloseError, Closing, Ended, Flushing};
-
-/// The number of an event in its log, from 0.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::log::{Log, Seq};
-///
-/// let seq: Seq = Log::new().append("first")?;
-/// assert_eq!(seq, 0);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub type Seq = u64;
+use crate::lifecycle::{Closing, Ended, Flushing};
 
 /// A log in memory, and the sink to write it. See the [module](self).
 ///
@@ -130,45 +131,11 @@ struct Handle<E> {
     shared: Arc<Shared<E>>,
 }
 
-/// What of a log is alive: appended, and not yet read by everybody who can, or retained.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::log::Log;
-///
-/// let log = Log::new();
-/// let cursor = log.subscribe();
-/// for event in 0..3 {
-///     log.append(event)?;
-/// }
-/// assert_eq!(log.held().events, 3);
-/// drop(cursor);
-/// assert_eq!(log.held().events, 0);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Held {
-    /// How many events. They are freed by the segment, up to 1024 at once.
-    pub events: u64,
-    /// In how many segments.
-    pub segments: u64,
-}
-
 impl<E> Log<E>
 where
     E: 'static,
 {
     /// A log that keeps what its readers have not read, and nothing else.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::Log;
-    ///
-    /// assert_eq!(Log::<u32>::new().head(), 0);
-    /// ```
     pub fn new() -> Self
     where
         E: Send + Sync,
@@ -177,17 +144,6 @@ where
     }
 
     /// A log as `options` say.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::log::{Log, LogOptions};
-    ///
-    /// let log = Log::with(LogOptions::new().retain(10));
-    /// log.append("kept")?;
-    /// assert_eq!(log.held().events, 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn with(options: LogOptions) -> Self
     where
         E: Send + Sync,
@@ -225,34 +181,11 @@ impl<E> Log<E> {
     }
 
     /// The number that the next event gets: how many were appended so far.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::Log;
-    ///
-    /// let log = Log::new();
-    /// log.append("pushed")?;
-    /// assert_eq!(log.head(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn head(&self) -> Seq {
         self.shared.head()
     }
 
     /// The number of the oldest event that a reader can begin with; that of the next one, if there is none.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::log::{Log, LogOptions};
-    ///
-    /// let (forgets, retains) = (Log::new(), Log::with(LogOptions::new().retain(10)));
-    /// forgets.append("pushed")?;
-    /// retains.append("pushed")?;
-    /// assert_eq!((forgets.oldest(), retains.oldest()), (1, 0));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn oldest(&self) -> Seq {
         self.shared.oldest()
     }
@@ -278,17 +211,6 @@ impl<E> Log<E> {
     }
 
     /// How many events were appended while nobody could ever read them.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::Log;
-    ///
-    /// let log = Log::new();
-    /// log.append("into the void")?;
-    /// assert_eq!(log.unheard(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn unheard(&self) -> u64 {
         self.shared.unheard()
     }
@@ -370,26 +292,13 @@ impl<E> Log<E> {
     where
         F: FnOnce() -> T,
     {
-        let (answer, node, position) = self.shared.with_snapshot(snapshot);
-        (answer, Cursor::new(Arc::clone(&self.shared), Reader::new(node, position, Bound::None)))
+        let (state, node, position) = snapshot::take(&self.shared, snapshot);
+        (state, Cursor::new(Arc::clone(&self.shared), Reader::new(node, position, Bound::None)))
     }
 
     /// How many followers there are that have not ended.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Log, sink};
-    ///
-    /// let log = Log::<u32>::new();
-    /// let follower = log.follow(sink::discard());
-    /// assert_eq!(log.followers(), 1);
-    /// follower.close().wait()?;
-    /// assert_eq!(log.followers(), 0);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn followers(&self) -> usize {
-        self.shared.lock().followers.len()
+        self.shared.register.followers()
     }
 
     /// The followers that did not deliver everything, and have ended before the log: the last 64 with their
@@ -413,7 +322,7 @@ impl<E> Log<E> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn ended(&self) -> Ended {
-        self.shared.lock().ended.list()
+        self.shared.register.ended()
     }
 
     /// A handle that does not keep the log open, for a sink that follows the log it writes to.
@@ -463,7 +372,7 @@ where
     /// Log::new().follow(sink::from_fn(|_: &u32| Err("no route to host")).lossy());
     /// ```
     #[track_caller]
-    pub fn follow<S>(&self, sink: S) -> Follower<E>
+    pub fn follow<S>(&self, sink: S) -> FollowerHandle<E>
     where
         S: Sink<E> + Send + Sync + 'static,
         S::Error: Never,
@@ -499,7 +408,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
-    pub fn follow_with<O, S>(&self, options: O, sink: S) -> Result<Follower<E>, FollowError>
+    pub fn follow_with<O, S>(&self, options: O, sink: S) -> Result<FollowerHandle<E>, FollowError>
     where
         O: Into<FollowOptions<E>>,
         S: Sink<E> + Send + Sync + 'static,
@@ -507,73 +416,9 @@ where
     {
         let options = options.into();
         let has_nul = options.name.as_ref().is_some_and(|name| name.contains('\0'));
-        // Before it is registered: nothing would take it off.
+        // Before it is registered: nothing would unregister it.
         assert!(!has_nul, "the name of a thread must not have a NUL byte in it");
-        let sink = Arc::new(sink);
-        let bound = options.bound();
-        let (node, position) = match self.shared.join(options.start, &bound) {
-            Ok(begin) => begin,
-            Err(error) => {
-                drop(close_caught(|| sink.close()));
-                if let Some(spill) = options.spill {
-                    drop(close_caught(|| spill.close()));
-                }
-                return Err(error.into());
-            }
-        };
-        let reader = Reader::new(node, position, bound);
-        let erased = erase::<E, _>(Arc::clone(&sink));
-        let following = Following::new(&self.shared, reader, options.spill, erased);
-        following.completion.set_aborter(Arc::new(AbortFollower(Arc::downgrade(&following))));
-        let mut state = self.shared.lock();
-        if !state.closed {
-            state.followers.push(Arc::clone(&following));
-        }
-        drop(state);
-
-        let mut thread = std::thread::Builder::new();
-        if let Some(name) = options.name {
-            thread = thread.name(name);
-        }
-        if let Some(stack_size) = options.stack_size {
-            thread = thread.stack_size(stack_size);
-        }
-        let worker = Worker::new(Arc::clone(&following), sink);
-        match thread.spawn(move || worker.run()) {
-            Ok(_) => Ok(Follower { following }),
-            Err(error) => {
-                following.stop(None);
-                following.give_up_rest();
-                following.set_through();
-                following.leave();
-                Err(FollowError::Spawn(error))
-            }
-        }
-    }
-}
-
-impl<E> Shared<E> {
-    fn closing(&self) -> Closing {
-        Closing::pending_on(&self.completion)
-    }
-
-    fn close(&self) -> Closing {
-        let mut gathered = None;
-        self.shut(|state| gathered = Some((state.followers.clone(), state.ended.all())));
-        if let Some((followers, (ended, older))) = gathered {
-            // All of them have begun: they see that the log is closed.
-            let mut closings: Vec<Closing> = followers
-                .iter()
-                .map(|following| following.closing().of_sink(following.id))
-                .chain(ended.iter().map(One::closing))
-                .collect();
-            if older > 0 {
-                closings.push(Closing::failed(CloseError::DownstreamClosed { events: older }));
-            }
-            let answers = closings.into_iter().map(|closing| (closing.0, true));
-            Answer::resolve_all(&self.completion, answers, |outcome| outcome);
-        }
-        self.closing()
+        worker::start(&self.shared, options, sink).map(|state| FollowerHandle { state })
     }
 }
 
@@ -597,16 +442,7 @@ impl<E> Sink<E> for Log<E> {
 
     /// Has every follower write what is in the log up to now, and flush its sink.
     fn flush(&self) -> Flushing {
-        let state = self.shared.lock();
-        let (closed, followers) = (state.closed, state.followers.clone());
-        drop(state);
-        if closed {
-            return Flushing::of_close(&self.shared.closing());
-        }
-        Flushing::all(followers.iter().map(|following| {
-            let id = following.id;
-            following.request_flush().map(move |outcome| outcome.map_err(|error| error.of_sink(id)))
-        }))
+        self.shared.register.flush(|| self.shared.head(), &self.shared.closing())
     }
 
     /// Refuses writes and wakes those that wait. Every follower delivers what is left and closes its sink;
@@ -623,6 +459,7 @@ impl<E> Sink<E> for Log<E> {
 impl<E> Drop for Handle<E> {
     fn drop(&mut self) {
         drop(self.shared.close());
+        self.shared.retain_nothing();
     }
 }
 
@@ -671,17 +508,6 @@ pub struct WeakLog<E> {
 
 impl<E> WeakLog<E> {
     /// The log, unless its last handle was dropped.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::Log;
-    ///
-    /// let log = Log::<u32>::new();
-    /// let weak = log.downgrade();
-    /// drop(log);
-    /// assert!(weak.upgrade().is_none());
-    /// ```
     pub fn upgrade(&self) -> Option<Log<E>> {
         let handle = self.handle.upgrade()?;
         Some(Log { shared: Arc::clone(&handle.shared), handle })
@@ -698,20 +524,4 @@ impl<E> fmt::Debug for WeakLog<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WeakLog").finish_non_exhaustive()
     }
-}
-
-struct AbortLog<E>(Weak<Shared<E>>);
-
-impl<E> Abort for AbortLog<E>
-where
-    E: Send + Sync,
-{
-    /// The followers are aborted along the edges that the close has made to them.
-    fn begin(&self) {
-        if let Some(shared) = self.0.upgrade() {
-            drop(shared.close());
-        }
-    }
-
-    fn settle(&self, _deadline: std::time::Instant) {}
 }

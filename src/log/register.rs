@@ -1,0 +1,117 @@
+//! The followers of a log, and those that have ended before it. Under a lock of its own, which no write takes.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::flushes::FlushOfClose;
+use crate::lifecycle::ended::{EndedSinks, One};
+use crate::lifecycle::{CloseError, Closing, Ended, Flushing};
+use crate::sync::SinkId;
+use crate::sync::caught::drop_caught;
+
+/// A follower, as the register knows it.
+pub(super) trait Member: Send + Sync {
+    fn id(&self) -> SinkId;
+    fn closing(&self) -> Closing;
+    fn request_flush(&self) -> Flushing;
+}
+
+#[derive(Default)]
+pub(super) struct Register {
+    members: Mutex<Members>,
+    flush_of_close: FlushOfClose,
+}
+
+#[derive(Default)]
+struct Members {
+    followers: Vec<Arc<dyn Member>>,
+    ended: EndedSinks,
+    /// The log's close waits for those that were here when it began, and for no others.
+    closed: bool,
+    /// How often a follower came or went.
+    changes: u64,
+    last_flush: Option<LastFlush>,
+}
+
+/// The last flush of the log. While it is under way it serves every caller for which it is the same.
+struct LastFlush {
+    head: u64,
+    changes: u64,
+    flushing: Flushing,
+}
+
+impl Register {
+    pub(super) fn add(&self, follower: Arc<dyn Member>) {
+        let mut members = self.members.lock();
+        if !members.closed {
+            members.followers.push(follower);
+            members.changes += 1;
+        }
+    }
+
+    /// Takes a follower off. `ended` is kept if the log is to know of it later.
+    pub(super) fn remove(&self, id: SinkId, ended: Option<One>) {
+        let mut members = self.members.lock();
+        let at = members.followers.iter().position(|other| other.id() == id);
+        let removed = at.map(|at| members.followers.remove(at));
+        // A log that is closed waits for it already.
+        let ended = ended.filter(|_| removed.is_some() && !members.closed);
+        let forgotten = ended.map(|entry| members.ended.push(entry));
+        members.changes += 1;
+        drop(members);
+        drop_caught((removed, forgotten));
+    }
+
+    pub(super) fn followers(&self) -> usize {
+        self.members.lock().followers.len()
+    }
+
+    pub(super) fn ended(&self) -> Ended {
+        self.members.lock().ended.list()
+    }
+
+    /// Takes no more followers, and returns what the close of the log waits for.
+    pub(super) fn close(&self) -> Vec<Closing> {
+        let mut members = self.members.lock();
+        members.closed = true;
+        let followers = members.followers.clone();
+        let (ended, older) = members.ended.all();
+        drop(members);
+        let of_followers = followers.iter().map(|follower| follower.closing().of_sink(follower.id()));
+        let of_older = (older > 0).then(|| Closing::failed(CloseError::DownstreamClosed { events: older }));
+        of_followers.chain(ended.iter().map(One::closing)).chain(of_older).collect()
+    }
+
+    /// Flushes every follower, and waits for those that were closed and are still draining. `head` is the number of the
+    /// next event, `closing` the log's close.
+    pub(super) fn flush(&self, head: impl FnOnce() -> u64, closing: &Closing) -> Flushing {
+        let members = self.members.lock();
+        if members.closed {
+            drop(members);
+            return self.flush_of_close.get(closing);
+        }
+        let (head, changes) = (head(), members.changes);
+        if let Some(last) = &members.last_flush {
+            if (last.head, last.changes) == (head, changes) && !last.flushing.is_done() {
+                return last.flushing.clone();
+            }
+        }
+        let followers = members.followers.clone();
+        let (ended, _) = members.ended.all();
+        drop(members);
+
+        let of_followers = followers.iter().map(|follower| {
+            let id = follower.id();
+            follower.request_flush().map(move |outcome| outcome.map_err(|error| error.of_sink(id)))
+        });
+        // What those did not deliver that have ended altogether is in `ended` and in the outcome of the log's close.
+        let draining = ended.iter().filter(|entry| !entry.closing.is_done());
+        let flushing =
+            Flushing::all(of_followers.chain(draining.map(|entry| Flushing::of_close(&entry.closing()))));
+        let last = LastFlush { head, changes, flushing: flushing.clone() };
+        let before = self.members.lock().last_flush.replace(last);
+        drop(before);
+        flushing
+    }
+}
