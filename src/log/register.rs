@@ -9,6 +9,7 @@ use crate::lifecycle::ended::{EndedSinks, One};
 use crate::lifecycle::{CloseError, Closing, Ended, Flushing};
 use crate::sync::SinkId;
 use crate::sync::caught::drop_caught;
+use crate::sync::scope::Scope;
 
 /// A follower, as the register knows it.
 pub(super) trait Member: Send + Sync {
@@ -109,9 +110,12 @@ impl Register {
         let draining = ended.iter().filter(|entry| !entry.closing.is_done());
         let flushing =
             Flushing::all(of_followers.chain(draining.map(|entry| Flushing::of_close(&entry.closing()))));
-        let last = LastFlush { head, changes, flushing: flushing.clone() };
-        let before = self.members.lock().last_flush.replace(last);
-        drop(before);
+        // One that came round a ring may have a follower's earlier mark in it, and serves no other.
+        if !Scope::any_is_current() {
+            let last = LastFlush { head, changes, flushing: flushing.clone() };
+            let before = self.members.lock().last_flush.replace(last);
+            drop(before);
+        }
         flushing
     }
 }

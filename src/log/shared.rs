@@ -264,12 +264,16 @@ impl<E> Shared<E> {
         self.trim(state);
     }
 
-    /// Keeps nothing any more for readers that are yet to come: there are none.
+    /// Of a closed log that has no handle any more: keeps nothing for readers that are yet to come, since there are none.
     pub(super) fn retain_nothing(&self) {
         let mut state = self.state.lock();
         state.retain = 0;
         state.set_capacity();
+        // So that the readers that are left let go of it when they have read it.
+        let head = state.head;
+        let passed = (!state.open.0.is_empty()).then(|| state.seal(Vec::new(), head, &self.alive));
         self.trim(state);
+        drop(passed);
     }
 
     /// Drops what the log need not hold, without the lock, and takes that for a moment at a time.

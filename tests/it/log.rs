@@ -264,6 +264,60 @@ fn a_write_from_within_a_snapshot_panics_and_everything_else_works_there() {
     assert_eq!(delivered.events(), [7]);
 }
 
+#[test]
+fn a_write_that_a_snapshot_holds_back_goes_before_the_next_snapshot_and_not_before_one_within() {
+    in_time("the snapshots", || {
+        let log = Log::new();
+        let (first, within) = (Latch::new(), Latch::new());
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                log.subscribe_with_snapshot(|| {
+                    first.pass();
+                    // Does not wait for the write, which waits for this one.
+                    let (head, _) = log.subscribe_with_snapshot(|| log.head());
+                    assert_eq!(head, 0);
+                    within.pass();
+                });
+            });
+            first.arrived(1);
+            let begun = Arc::new(AtomicBool::new(false));
+            let (log, beginning) = (&log, Arc::clone(&begun));
+            scope.spawn(move || {
+                beginning.store(true, Ordering::SeqCst);
+                log.append(1).unwrap()
+            });
+            wait_until("the write is about to wait", || begun.load(Ordering::SeqCst));
+            // Nothing signals that it does.
+            thread::sleep(Duration::from_millis(50));
+            let next = scope.spawn(|| log.subscribe_with_snapshot(|| log.head()).0);
+            first.open();
+            within.arrived(1);
+            assert!(!next.is_finished(), "it began while a write was held back");
+            within.open();
+            assert_eq!(next.join().unwrap(), 1);
+        });
+    });
+}
+
+#[test]
+fn snapshots_one_after_the_other_hold_up_no_write_for_long() {
+    in_time("the writes", || {
+        let log = Log::new();
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::SeqCst) {
+                        log.subscribe_with_snapshot(|| spin(1_000));
+                    }
+                });
+            }
+            (0..500).for_each(|event| log.write(event).unwrap());
+            done.store(true, Ordering::SeqCst);
+        });
+    });
+}
+
 // A reader that falls behind.
 
 #[test]
@@ -508,6 +562,112 @@ fn dropping_a_million_segments_does_not_recurse() {
 #[test]
 fn ten_thousand_cursors_take_less_than_a_megabyte() {
     assert!(size_of::<outflow::log::Cursor<Event>>() * 10_000 < 1_000_000);
+}
+
+#[test]
+fn a_handle_or_a_cursor_that_is_kept_keeps_nothing_of_a_log_that_is_dropped() {
+    let census = Census::new();
+    let log = Log::with(LogOptions::new().retain(100));
+    let follower = log.follow(sink::discard());
+    fill(&log, &census, 0..1000);
+    let mut cursor = log.subscribe();
+    let skips = log.subscribe_with(SubscribeOptions::new().max_lag(5, Lag::Skip)).unwrap();
+    log.close().wait().unwrap();
+    // As long as there is a handle of the log, somebody may still ask for it.
+    assert_eq!(log.subscribe_with(Start::At(950)).unwrap().recv().unwrap().id, 950);
+    drop(log);
+    drop(skips);
+    assert_eq!(cursor.recv().unwrap_err(), RecvError::Ended);
+    census.assert_none_left();
+    assert_eq!((follower.stats().delivered, cursor.position()), (1000, 1000));
+}
+
+#[test]
+fn a_reader_begins_at_any_event_of_a_long_chain() {
+    let log = Log::new();
+    let (_slow, mut fast) = (log.subscribe_with(Start::Now).unwrap(), log.subscribe());
+    let keeps = log.subscribe_with(SubscribeOptions::new().max_lag(100_000, Lag::Skip)).unwrap();
+    for event in 0..20_000_u64 {
+        log.write(event).unwrap();
+        assert_eq!(fast.try_recv(), Ok(event));
+    }
+    for at in [0, 1, 777, 10_000, 19_998, 19_999] {
+        assert_eq!(log.subscribe_with(Start::At(at)).unwrap().recv(), Ok(at));
+        let options = SubscribeOptions::new().start(Start::At(at)).max_lag(100_000, Lag::Skip);
+        assert_eq!(log.subscribe_with(options).unwrap().recv(), Ok(at));
+    }
+    // Let go of bit by bit, and of all of it.
+    drop((_slow, keeps));
+    assert_eq!(log.held().events, 0);
+    assert_eq!(log.oldest(), 20_000);
+}
+
+// Ended from another thread.
+
+#[test]
+fn a_cursor_that_waits_is_cancelled_from_another_thread_and_keeps_no_writer_waiting() {
+    for max_lag in [None, Some(Lag::Block), Some(Lag::Skip)] {
+        in_time("the cursor", move || {
+            let census = Census::new();
+            let log = Log::<Event>::new();
+            let mut options = SubscribeOptions::new();
+            if let Some(lag) = max_lag {
+                options = options.max_lag(2, lag);
+            }
+            let mut cursor = log.subscribe_with(options).unwrap();
+            let handle = cursor.handle();
+            let reader = thread::spawn(move || {
+                let waited = cursor.recv_with(|event| event.id);
+                (cursor, waited)
+            });
+            handle.cancel();
+            let (mut cursor, waited) = reader.join().unwrap();
+            assert_eq!(waited, Err(RecvError::Cancelled));
+            assert_eq!(cursor.end_reason(), Some(RecvError::Cancelled));
+            // With `Block`, the third of these would wait for it.
+            fill(&log, &census, 0..5);
+            assert_eq!(cursor.try_recv_with(|event| event.id), Err(TryRecvError::Cancelled));
+            assert_eq!(cursor.next_chunk().unwrap_err(), RecvError::Cancelled);
+            assert_eq!((cursor.position(), cursor.iter().count()), (0, 0));
+            drop(cursor);
+            census.assert_none_left();
+            handle.cancel();
+        });
+    }
+}
+
+#[test]
+fn a_cursor_that_is_cancelled_amid_a_segment_reads_no_more_of_it_and_lets_go_of_all() {
+    let census = Census::new();
+    let log = Log::new();
+    let (mut cursor, mut other) = (log.subscribe(), log.subscribe());
+    let handle = cursor.handle();
+    fill(&log, &census, 0..10);
+    assert_eq!(cursor.recv_with(|event| event.id), Ok(0));
+    assert_eq!(other.next_chunk().unwrap().len(), 10);
+    handle.clone().cancel();
+    assert_eq!(cursor.recv_with(|event| event.id), Err(RecvError::Cancelled));
+    census.assert_none_left();
+    assert_eq!(other.end_reason(), None);
+}
+
+#[test]
+fn a_cursor_says_why_it_has_ended_and_numbers_its_events() {
+    let log = Log::new();
+    let mut ends = log.subscribe();
+    let closes = log.subscribe_with(SubscribeOptions::new().max_lag(2, Lag::Close)).unwrap();
+    let mut skips = log.subscribe_with(SubscribeOptions::new().max_lag(2, Lag::Skip)).unwrap().numbered();
+    (0..5).for_each(|event| log.write(event * 10).unwrap());
+    let mut closes = closes.numbered();
+    assert_eq!(closes.next(), None);
+    assert!(matches!(closes.get_ref().end_reason(), Some(RecvError::Closed(lagged)) if lagged.missed == 5));
+    assert_eq!(ends.end_reason(), None);
+    log.close().wait().unwrap();
+    assert_eq!(skips.by_ref().collect::<Vec<_>>(), [(3, 30), (4, 40)]);
+    assert_eq!(skips.into_inner().missed(), 3);
+    assert_eq!(ends.end_reason(), None, "there is more to read");
+    assert_eq!(ends.iter().count(), 5);
+    assert_eq!(ends.end_reason(), Some(RecvError::Ended));
 }
 
 // Close, flush, abort.
@@ -981,6 +1141,52 @@ fn every_event_is_accounted_for_when_a_follower_is_closed_alone() {
 #[test]
 fn every_event_is_accounted_for_when_the_last_handle_is_dropped() {
     races(How::LastHandle);
+}
+
+#[test]
+fn the_terms_of_a_followers_stats_only_grow_and_add_up_at_any_time() {
+    for (round, lag) in (0..60).zip([None, Some(Lag::Skip), Some(Lag::Block)].into_iter().cycle()) {
+        let log = Log::new();
+        let mut options = FollowOptions::new().spill(sink::discard());
+        if let Some(lag) = lag {
+            options = options.max_lag(8, lag);
+        }
+        let follower = log.follow_with(options, sink::discard()).unwrap();
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut last = follower.stats();
+                while !done.load(Ordering::SeqCst) {
+                    assert_adds_up(&follower);
+                    let now = follower.stats();
+                    let terms = |stats: outflow::log::FollowerStats| {
+                        [
+                            stats.accepted,
+                            stats.delivered,
+                            stats.skipped,
+                            stats.dropped,
+                            stats.spilled,
+                            stats.lost,
+                        ]
+                    };
+                    assert!(
+                        terms(last).iter().zip(terms(now)).all(|(before, after)| *before <= after),
+                        "{last:?} {now:?}"
+                    );
+                    last = now;
+                }
+            });
+            (0..500_u64).for_each(|event| log.write(event).unwrap());
+            if round % 2 == 0 {
+                let _ = follower.close().abort();
+            }
+            let _ = log.close().wait();
+            done.store(true, Ordering::SeqCst);
+        });
+        wait_until("it is at rest", || follower.stats().in_flight == 0);
+        assert_adds_up(&follower);
+        assert_eq!(follower.stats().pending, 0);
+    }
 }
 
 #[test]

@@ -25,7 +25,9 @@ mod flush;
 mod go_events;
 #[cfg(feature = "testing")]
 mod log;
+mod log_flush;
 mod log_model;
+mod log_panics;
 #[cfg(feature = "futures")]
 mod log_streams;
 #[cfg(feature = "metrics")]
