@@ -1,16 +1,15 @@
-//! A log in memory: written once, and followed by every reader at its own pace, by reference.
+//! A log in memory: written once, and read by every reader at its own pace, by reference.
 //!
-//! [`Log`] is the sink. A [`Cursor`] reads it on whatever thread calls it; a [follower](FollowerHandle) is a thread that
-//! writes it to a sink. When to take a log and when a [`Broadcaster`](crate::Broadcaster), and what each
-//! costs: [`docs::fan_out`](crate::docs::fan_out).
+//! [`Log`] is the sink. A [`Cursor`] reads it on whatever thread calls it; a [follower](FollowerHandle) is a
+//! thread that writes it to a sink. When to take a log and when a [`Broadcaster`](crate::Broadcaster), and what
+//! each costs: [`docs::fan_out`](crate::docs::fan_out).
 //!
 //! # How it works
 //!
 //! Writers push into an open segment, a vector under a lock. A reader that runs out of events seals the open
-//! segment: it swaps the vector out and links it to the end of a chain, from where it and all others read it
-//! by reference and without a lock. So batches form by themselves: the busier the readers, the larger the
-//! segments. A segment lives while a reader can still reach it, and ten readers that are stuck hold one
-//! backlog and not ten.
+//! segment: it swaps the vector out and links it to the end of a chain, where it and all other readers read it by
+//! reference and without a lock. So the busier the readers are, the larger the segments become. A segment lives as
+//! long as a reader can still reach it, and ten readers that are stuck hold one backlog and not ten.
 //!
 //! # Where to begin
 //!
@@ -36,8 +35,14 @@
 //! # A reader that falls behind
 //!
 //! Without a bound, everything from its position on is kept: [`Log::held`] says how much that is. With
-//! `max_lag(n, ..)`, per reader, [writers wait](Lag::Block), [it skips ahead](Lag::Skip), or
+//! `max_lag(n, ..)`, for each reader, [writers wait](Lag::Block), [it skips ahead](Lag::Skip), or
 //! [it is closed](Lag::Close).
+//!
+//! # Destructors that panic
+//!
+//! An event is dropped when its segment is, on whatever thread is the last to use that: a writer's, a reader's, a
+//! follower's. If its destructor panics, the panic hook runs, the other events of the segment are dropped all the
+//! same, and the panic goes no further.
 
 mod abort;
 mod bound;
@@ -94,12 +99,13 @@ use crate::lifecycle::{Closing, Ended, Flushing};
 /// [snapshot](Log::subscribe_with_snapshot) is taken, and for a reader with [`Lag::Block`]; otherwise never.
 /// It clones nothing; `write_ref` clones once, whatever the number of readers.
 ///
-/// - What is appended while nobody reads and nothing is [retained](LogOptions::retain) is dropped, and
+/// - What is appended while there is no reader and nothing is [retained](LogOptions::retain) is dropped, and
 ///   counted as [`unheard`](Log::unheard).
-/// - A follower whose sink closes or panics ends alone. It is told in [`ended`](Log::ended) and in the outcome
-///   of the close, by its name.
+/// - A follower whose sink closes or panics ends alone. [`ended`](Log::ended) and the outcome of the close name it.
+/// - [`flush`](Sink::flush) waits until what was appended before is delivered, also by followers that were closed
+///   and are still draining. It says what those did not deliver.
 /// - [`close`](Sink::close) refuses writes; every follower delivers what is left and closes its sink. Cursors
-///   read what is left and then end; nobody waits for them.
+///   read what is left and then end; the close does not wait for them.
 ///
 /// Events are read by reference on many threads, so they must be `Sync`.
 ///
@@ -126,7 +132,7 @@ pub struct Log<E> {
     handle: Arc<Handle<E>>,
 }
 
-/// Begins a close when the last log lets go of it.
+/// Begins a close when it is dropped, with the last log.
 struct Handle<E> {
     shared: Arc<Shared<E>>,
 }
@@ -156,7 +162,7 @@ where
 }
 
 impl<E> Log<E> {
-    /// Appends an event and answers its number. What [`write`](Sink::write) does.
+    /// Appends an event and returns its number. What [`write`](Sink::write) does.
     ///
     /// # Errors
     ///
@@ -210,12 +216,12 @@ impl<E> Log<E> {
         self.shared.held()
     }
 
-    /// How many events were appended while nobody could ever read them.
+    /// How many events were appended while there was no reader that could ever read them.
     pub fn unheard(&self) -> u64 {
         self.shared.unheard()
     }
 
-    /// A cursor that reads what is appended from now on. Of a closed log it has ended.
+    /// A cursor that reads what is appended from now on. If the log is closed, it has ended.
     ///
     /// # Examples
     ///
@@ -264,13 +270,14 @@ impl<E> Log<E> {
         Ok(Cursor::new(Arc::clone(&self.shared), Reader::new(node, position, bound)))
     }
 
-    /// Calls `snapshot` while no write can intervene, and answers what it does with a cursor for all that is
+    /// Calls `snapshot` while no write can intervene, and returns its value with a cursor for all that is
     /// appended after: no event is missing between the two, and none is in both.
     ///
-    /// Writers wait meanwhile; readers do not. Several snapshots may be taken at once.
-    /// The closure must not take a lock that a writer holds while it writes: each would wait for the other.
-    /// (Where state and log change under one lock, subscribe under that lock, and there is no need for this.)
-    /// It may call the log in every way but to write to it, which panics. If it panics, writes go on.
+    /// Writers wait meanwhile; readers do not. Several snapshots may be taken at once, but one begins only after
+    /// the writes that others have made wait, so that no write waits for ever. The closure must not take a
+    /// lock that a writer holds while it writes, nor wait for another thread that takes a snapshot: each would wait
+    /// for the other. (Where state and log change under one lock, subscribe under that lock, and there is no need for
+    /// this.) It may call the log in every way but to write to it, which panics. If it panics, writes go on.
     ///
     /// # Examples
     ///
@@ -312,7 +319,7 @@ impl<E> Log<E> {
     /// let log = Log::new();
     /// let sink = sink::collector();
     /// let follower = log.follow(sink.clone());
-    /// sink.close();
+    /// sink.close().wait()?;
     /// log.append("refused")?;
     /// follower.flush().wait().unwrap_err();
     /// follower.close().wait().unwrap_err();
@@ -350,11 +357,11 @@ where
     /// Starts a thread that writes every event from now on to `sink`, by reference: an event is cloned only
     /// if something in the sink must own it. The sink is the log's from now on, and is closed with it.
     ///
-    /// Of a closed log, the sink is closed at once.
+    /// If the log is closed, the sink is closed at once.
     ///
     /// # Panics
     ///
-    /// If the system has no thread; [`follow_with`](Log::follow_with) answers that.
+    /// If the system has no thread; [`follow_with`](Log::follow_with) returns that as an error.
     ///
     /// # Examples
     ///
@@ -440,13 +447,14 @@ impl<E> Sink<E> for Log<E> {
         self.write(event.clone()).map_err(|refused| refused.map_event(drop))
     }
 
-    /// Has every follower write what is in the log up to now, and flush its sink.
+    /// Has every follower write what is in the log up to now, and flush its sink. Waits, too, for followers that
+    /// were closed before and are still draining.
     fn flush(&self) -> Flushing {
         self.shared.register.flush(|| self.shared.head(), &self.shared.closing())
     }
 
-    /// Refuses writes and wakes those that wait. Every follower delivers what is left and closes its sink;
-    /// the answer waits for them, not for cursors.
+    /// Refuses writes and wakes the ones that wait. Every follower delivers what is left and closes its sink;
+    /// what this returns waits for them, not for cursors.
     fn close(&self) -> Closing {
         self.shared.close()
     }

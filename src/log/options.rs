@@ -100,13 +100,13 @@ pub struct LogOptions {
 }
 
 impl LogOptions {
-    /// Keeps no event for those who come later.
+    /// Keeps no event for readers that come later.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Keeps at least the last `events` for readers that come later, read or not, and after the close too. They
-    /// are freed by the segment: of many events the log holds up to twice as many, of few up to 64 more.
+    /// Keeps at least the last `events` for readers that come later, read or not, and after the close too, as long
+    /// as there is a handle of the log. They are freed by the segment: of many events the log holds up to twice as many, of few up to 64 more.
     pub fn retain(mut self, events: u64) -> Self {
         self.retain = events;
         self

@@ -1,4 +1,4 @@
-//! The followers of a log, and those that have ended before it. Under a lock of its own, which no write takes.
+//! The followers of a log, and the ones that have ended before it. Under a lock of its own, which no write takes.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub(super) struct Register {
 struct Members {
     followers: Vec<Arc<dyn Member>>,
     ended: EndedSinks,
-    /// The log's close waits for those that were here when it began, and for no others.
+    /// The log's close waits for the followers that were here when it began, and for no others.
     closed: bool,
     /// How often a follower came or went.
     changes: u64,
@@ -84,7 +84,7 @@ impl Register {
         of_followers.chain(ended.iter().map(One::closing)).chain(of_older).collect()
     }
 
-    /// Flushes every follower, and waits for those that were closed and are still draining. `head` is the number of the
+    /// Flushes every follower, and waits for the ones that were closed and are still draining. `head` is the number of the
     /// next event, `closing` the log's close.
     pub(super) fn flush(&self, head: impl FnOnce() -> u64, closing: &Closing) -> Flushing {
         let members = self.members.lock();
@@ -106,7 +106,7 @@ impl Register {
             let id = follower.id();
             follower.request_flush().map(move |outcome| outcome.map_err(|error| error.of_sink(id)))
         });
-        // What those did not deliver that have ended altogether is in `ended` and in the outcome of the log's close.
+        // For one that has ended altogether, `ended` and the outcome of the log's close say what it did not deliver.
         let draining = ended.iter().filter(|entry| !entry.closing.is_done());
         let flushing =
             Flushing::all(of_followers.chain(draining.map(|entry| Flushing::of_close(&entry.closing()))));

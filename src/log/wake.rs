@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tasks_that_come_and_go_while_nobody_writes_leave_little_behind() {
+    fn tasks_that_come_and_go_while_nothing_is_written_leave_little_behind() {
         let mut sleepers = Sleepers::default();
         let stays: Vec<Arc<Remote>> = (0..10).map(|_| Arc::default()).collect();
         stays.iter().for_each(|task| sleepers.add_task(task));
