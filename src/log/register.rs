@@ -119,3 +119,69 @@ impl Register {
         flushing
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::{Answer, PendingFlush};
+
+    /// Is stuck: its flushes do not end by themselves.
+    struct Stuck {
+        id: SinkId,
+        pending: Mutex<Vec<PendingFlush>>,
+    }
+
+    impl Member for Stuck {
+        fn id(&self) -> SinkId {
+            self.id
+        }
+
+        fn closing(&self) -> Closing {
+            Closing::done()
+        }
+
+        fn request_flush(&self) -> Flushing {
+            let (flushing, pending) = Flushing::pending();
+            self.pending.lock().push(pending);
+            flushing
+        }
+    }
+
+    fn is_same(one: &Flushing, other: &Flushing) -> bool {
+        match (&one.0, &other.0) {
+            (Answer::Pending(one), Answer::Pending(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn a_flush_that_is_asked_for_again_costs_nothing_until_there_is_more_to_flush() {
+        let register = Register::default();
+        let stuck = Arc::new(Stuck { id: SinkId::new(), pending: Mutex::default() });
+        register.add(stuck.clone());
+        let (closing, of_log) = Closing::pending();
+        let flush = |head: u64| register.flush(|| head, &closing);
+        let begun = || stuck.pending.lock().len();
+
+        let first = flush(5);
+        assert!((0..100).all(|_| is_same(&first, &flush(5))));
+        assert_eq!(begun(), 1);
+        // One more event, and one more follower.
+        assert!(!is_same(&first, &flush(6)));
+        let other = Arc::new(Stuck { id: SinkId::new(), pending: Mutex::default() });
+        register.add(other.clone());
+        assert!(!is_same(&flush(6), &flush(7)));
+        assert_eq!((begun(), other.pending.lock().len()), (4, 2));
+        // One that is done is no answer to a new one.
+        stuck.pending.lock().iter().chain(&*other.pending.lock()).for_each(|flush| flush.finish(Ok(())));
+        assert!(first.is_done());
+        assert!(!flush(7).is_done());
+        assert_eq!(begun(), 5);
+
+        drop(register.close());
+        let of_close = flush(7);
+        assert!((0..100).all(|_| is_same(&of_close, &flush(7))));
+        of_log.finish(Ok(()));
+        assert!(of_close.is_done());
+    }
+}

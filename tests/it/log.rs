@@ -290,6 +290,8 @@ fn a_write_that_a_snapshot_holds_back_goes_before_the_next_snapshot_and_not_befo
             // Nothing signals that it does.
             thread::sleep(Duration::from_millis(50));
             let next = scope.spawn(|| log.subscribe_with_snapshot(|| log.head()).0);
+            // Nor that this one does.
+            thread::sleep(Duration::from_millis(50));
             first.open();
             within.arrived(1);
             assert!(!next.is_finished(), "it began while a write was held back");
@@ -633,6 +635,19 @@ fn a_cursor_that_waits_is_cancelled_from_another_thread_and_keeps_no_writer_wait
             census.assert_none_left();
             handle.cancel();
         });
+    }
+}
+
+#[test]
+fn a_cancel_races_a_reader_that_goes_to_sleep() {
+    for round in 0..3_000 {
+        let log = Log::<u32>::new();
+        let mut cursor = log.subscribe();
+        let handle = cursor.handle();
+        let reader = thread::spawn(move || cursor.recv_timeout(SOON));
+        (0..fastrand::u32(0..20_000)).for_each(|_| std::hint::spin_loop());
+        handle.cancel();
+        assert_eq!(reader.join().unwrap(), Err(TryRecvError::Cancelled), "in round {round}");
     }
 }
 

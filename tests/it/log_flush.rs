@@ -108,6 +108,47 @@ fn that_leads_back_to_the_log_ends_when_what_was_accepted_before_it_is_delivered
 }
 
 #[test]
+fn whose_sink_writes_to_the_log_and_flushes_it_in_turn_ends() {
+    struct WritesBack {
+        log: WeakLog<u32>,
+        flushes: Arc<AtomicUsize>,
+    }
+    impl Sink<u32> for WritesBack {
+        type Error = Infallible;
+
+        fn write(&self, _: u32) -> Result<(), WriteError<u32, Infallible>> {
+            Ok(())
+        }
+
+        fn flush(&self) -> Flushing {
+            self.flushes.fetch_add(1, Ordering::SeqCst);
+            let Some(log) = self.log.upgrade() else { return Flushing::done() };
+            if log.is_closed() {
+                return Flushing::done();
+            }
+            let _ = log.write(0);
+            log.flush()
+        }
+
+        fn close(&self) -> Closing {
+            Closing::done()
+        }
+    }
+    in_time("the flush", || {
+        let flushes = Arc::new(AtomicUsize::new(0));
+        let log = Log::new();
+        let follower = log.follow(WritesBack { log: log.downgrade(), flushes: Arc::clone(&flushes) });
+        log.write(1).unwrap();
+        log.flush().wait().unwrap();
+        follower.flush().wait().unwrap();
+        wait_until("everything is delivered", || follower.stats().delivered == log.head());
+        log.close().wait().unwrap();
+        let flushes = flushes.load(Ordering::SeqCst);
+        assert!(flushes <= 3, "it was flushed {flushes} times");
+    });
+}
+
+#[test]
 fn asked_for_again_and_again_is_one_flush() {
     let go = Latch::new();
     let stuck = {
