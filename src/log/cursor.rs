@@ -15,7 +15,7 @@ use super::shared::Shared;
 /// Reads a log at its own pace, by reference, on whatever thread calls it. Made by
 /// [`Log::subscribe`](super::Log::subscribe) and its like.
 ///
-/// It costs 72 bytes and no thread, and a write does not visit it. Unless it has a
+/// It costs 64 bytes and no thread, and a write does not visit it. Unless it has a
 /// [`max_lag`](super::SubscribeOptions::max_lag), everything from its position on is kept for it. It outlives the
 /// log: when that is closed, it reads what is left and then [ends](RecvError::Ended). Another thread can end it
 /// through its [handle](Cursor::handle).
@@ -45,8 +45,6 @@ pub struct Cursor<E> {
     pub(super) shared: Arc<Shared<E>>,
     pub(super) reader: Reader<E>,
     missed: u64,
-    /// It fell behind, and that was its end.
-    closed: bool,
     /// Once it has a handle, or was polled.
     remote: Option<Arc<Remote>>,
 }
@@ -70,7 +68,7 @@ impl Wait {
 
 impl<E> Cursor<E> {
     pub(super) fn new(shared: Arc<Shared<E>>, reader: Reader<E>) -> Self {
-        Self { shared, reader, missed: 0, closed: false, remote: None }
+        Self { shared, reader, missed: 0, remote: None }
     }
 
     pub(super) fn remote(&mut self) -> Arc<Remote> {
@@ -126,7 +124,7 @@ impl<E> Cursor<E> {
     pub fn end_reason(&self) -> Option<RecvError> {
         if self.is_cancelled() {
             Some(RecvError::Cancelled)
-        } else if self.closed {
+        } else if self.has_lagged_out() {
             Some(RecvError::Closed(Lagged { missed: self.missed }))
         } else if self.shared.is_closed() && self.shared.head() == self.reader.position {
             // Closed first: `head` does not move after that.
@@ -202,7 +200,7 @@ impl<E> Cursor<E> {
                 self.reader.let_go();
                 return Err(RecvError::Cancelled);
             }
-            if self.closed {
+            if self.has_lagged_out() {
                 return Err(RecvError::Closed(Lagged { missed: self.missed }));
             }
             let mut later = DropLater::default();
@@ -222,10 +220,7 @@ impl<E> Cursor<E> {
                 ReadResult::Behind => {
                     let head = self.shared.exact_head();
                     match self.reader.bound {
-                        Bound::Close(_) => {
-                            self.closed = true;
-                            self.missed = head - self.reader.position;
-                        }
+                        Bound::Close(_) => self.missed = head - self.reader.position,
                         _ => {
                             let window = self.reader.bound.window().unwrap_or(0);
                             let missed = head.saturating_sub(window).saturating_sub(self.reader.position);
@@ -239,6 +234,11 @@ impl<E> Cursor<E> {
                 }
             }
         }
+    }
+
+    /// It fell behind, and that was its end: one that does not skip misses nothing before.
+    fn has_lagged_out(&self) -> bool {
+        self.missed > 0 && matches!(self.reader.bound, Bound::Close(_))
     }
 
     #[inline]

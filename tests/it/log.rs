@@ -301,25 +301,6 @@ fn a_write_that_a_snapshot_holds_back_goes_before_the_next_snapshot_and_not_befo
     });
 }
 
-#[test]
-fn snapshots_one_after_the_other_hold_up_no_write_for_long() {
-    in_time("the writes", || {
-        let log = Log::new();
-        let done = AtomicBool::new(false);
-        thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| {
-                    while !done.load(Ordering::SeqCst) {
-                        log.subscribe_with_snapshot(|| spin(1_000));
-                    }
-                });
-            }
-            (0..500).for_each(|event| log.write(event).unwrap());
-            done.store(true, Ordering::SeqCst);
-        });
-    });
-}
-
 // A reader that falls behind.
 
 #[test]
@@ -562,8 +543,8 @@ fn dropping_a_million_segments_does_not_recurse() {
 }
 
 #[test]
-fn ten_thousand_cursors_take_less_than_a_megabyte() {
-    assert!(size_of::<outflow::log::Cursor<Event>>() * 10_000 < 1_000_000);
+fn a_cursor_takes_64_bytes() {
+    assert_eq!(size_of::<outflow::log::Cursor<Event>>(), 64);
 }
 
 #[test]

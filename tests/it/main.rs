@@ -25,8 +25,10 @@ mod flush;
 mod go_events;
 #[cfg(feature = "testing")]
 mod log;
+#[cfg(feature = "testing")]
 mod log_flush;
 mod log_model;
+#[cfg(feature = "testing")]
 mod log_panics;
 #[cfg(feature = "futures")]
 mod log_streams;
