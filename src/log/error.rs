@@ -31,8 +31,8 @@ pub struct Lagged {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvError {
-    /// The log is closed and everything is read.
-    #[error("the log is closed and everything is read")]
+    /// What it reads from is closed, and everything is read.
+    #[error("closed, and everything is read")]
     Ended,
     /// The cursor skipped ahead, as [`Lag::Skip`](super::Lag::Skip) says; the next call reads on from there.
     #[error("skipped ahead: {0}")]
