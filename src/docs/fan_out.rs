@@ -11,7 +11,7 @@
 //! | events that are not `Sync`, or must be moved into one sink | a [`Broadcaster`](crate::Broadcaster) |
 //!
 //! A broadcaster writes once for every sink: it clones for every queue under it, wakes every worker, and ten
-//! dead endpoints hold ten backlogs. A log is written once, and everybody reads that by reference; ten dead
+//! dead endpoints hold ten backlogs. A log is written once, and every reader reads that by reference; ten dead
 //! followers hold one backlog. A log has no bound of its own: it holds what its slowest reader has not
 //! read, unless that has a [`max_lag`](crate::log::SubscribeOptions::max_lag).
 //!
@@ -32,7 +32,7 @@
 //! for event in 0..500 {
 //!     log.append(event)?;
 //! }
-//! // Who comes late begins with what is retained.
+//! // A reader that comes late begins with what is retained.
 //! let mut late = log.subscribe_with(Start::Oldest)?;
 //! assert!(late.position() <= 400);
 //!

@@ -12,7 +12,7 @@
 //! - **lost**: the sink panicked on it.
 //!
 //! [`Queue::stats`](crate::Queue::stats) has all of them, and they add up to what was accepted. So do
-//! those of a log's [followers](crate::log::Follower::stats), each of which has them for itself, with one
+//! those of a log's [followers](crate::log::FollowerHandle::stats), each of which has them for itself, with one
 //! more: **skipped**, where it was asked to keep up or skip.
 //!
 //! Nothing here is durable: an event in a queue dies with the process.
