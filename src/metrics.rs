@@ -8,19 +8,19 @@
 //!
 //! The names, units and labels are listed in [`docs::observability`](crate::docs::observability).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use parking_lot::Mutex;
 
-use crate::adapter::Histograms;
-use crate::adapter::{Counter, Meter, MeterSnapshot};
+use crate::adapter::{Counter, Histograms, Meter, MeterSnapshot};
+use crate::broadcast::Subscription;
+use crate::log::FollowerHandle;
 use crate::queue::Queue;
-use crate::queue::QueueStats;
-
 use crate::sync::caught::{drop_caught, run_caught};
 
 const EVENTS: &str = "outflow_events_total";
@@ -38,6 +38,19 @@ const QUEUE_SPILLED: &str = "outflow_queue_spilled_total";
 const QUEUE_LOST: &str = "outflow_queue_lost_total";
 const QUEUE_PENDING: &str = "outflow_queue_pending";
 const QUEUE_IN_FLIGHT: &str = "outflow_queue_in_flight";
+const QUEUE_AGE: &str = "outflow_queue_oldest_age_seconds";
+const FOLLOWER_ACCEPTED: &str = "outflow_follower_accepted_total";
+const FOLLOWER_DELIVERED: &str = "outflow_follower_delivered_total";
+const FOLLOWER_SKIPPED: &str = "outflow_follower_skipped_total";
+const FOLLOWER_DROPPED: &str = "outflow_follower_dropped_total";
+const FOLLOWER_SPILLED: &str = "outflow_follower_spilled_total";
+const FOLLOWER_LOST: &str = "outflow_follower_lost_total";
+const FOLLOWER_PENDING: &str = "outflow_follower_pending";
+const FOLLOWER_IN_FLIGHT: &str = "outflow_follower_in_flight";
+const FOLLOWER_AGE: &str = "outflow_follower_oldest_age_seconds";
+const SUBSCRIPTION_DROPPED: &str = "outflow_subscription_dropped_total";
+const SUBSCRIPTION_SPILLED: &str = "outflow_subscription_spilled_total";
+const SUBSCRIPTION_PENDING: &str = "outflow_subscription_pending";
 
 /// Publishes counts under names through the [`metrics`] facade. Cheap to clone; clones share.
 ///
@@ -171,8 +184,11 @@ impl Publisher {
         self
     }
 
-    /// Publishes a queue: what it accepted, delivered, dropped, spilled and lost, and how many events are
-    /// pending and in flight, labelled `queue="name"`.
+    /// Publishes a queue: what it accepted, delivered, dropped, spilled and lost, how many events are pending and in
+    /// flight, and the age of the oldest that waits, labelled `queue="name"`.
+    ///
+    /// The age is counted from the first update that saw the event, since a write does not look at the clock: it is as
+    /// exact as updates are frequent, and never too high.
     ///
     /// # Examples
     ///
@@ -187,7 +203,69 @@ impl Publisher {
         N: Into<Arc<str>>,
         E: Send + 'static,
     {
-        self.add(OfQueue { name: name.into(), stats: queue.observer(), published: Default::default() })
+        let stats = queue.observer();
+        self.add(OfStats::new("queue", QUEUE_AGE, name.into(), move || {
+            let (stats, ended) = stats();
+            Observed {
+                counts: vec![
+                    (QUEUE_ACCEPTED, stats.accepted),
+                    (QUEUE_DELIVERED, stats.delivered),
+                    (QUEUE_DROPPED, stats.dropped),
+                    (QUEUE_SPILLED, stats.spilled),
+                    (QUEUE_LOST, stats.lost),
+                ],
+                gauges: vec![(QUEUE_PENDING, stats.pending), (QUEUE_IN_FLIGHT, stats.in_flight)],
+                waiting: Some((stats.accepted, stats.pending)),
+                ended,
+            }
+        }))
+    }
+
+    /// Publishes a follower of a log, as a [`queue`](Publisher::queue) is, and what it skipped, labelled
+    /// `follower="name"`.
+    pub fn follower<N, E>(&self, name: N, follower: &FollowerHandle<E>) -> &Self
+    where
+        N: Into<Arc<str>>,
+        E: Send + Sync + 'static,
+    {
+        let follower = follower.clone();
+        self.add(OfStats::new("follower", FOLLOWER_AGE, name.into(), move || {
+            // Looked at first: then nothing is counted after the stats are read.
+            let ended = follower.has_ended();
+            let stats = follower.stats();
+            Observed {
+                counts: vec![
+                    (FOLLOWER_ACCEPTED, stats.accepted),
+                    (FOLLOWER_DELIVERED, stats.delivered),
+                    (FOLLOWER_SKIPPED, stats.skipped),
+                    (FOLLOWER_DROPPED, stats.dropped),
+                    (FOLLOWER_SPILLED, stats.spilled),
+                    (FOLLOWER_LOST, stats.lost),
+                ],
+                gauges: vec![(FOLLOWER_PENDING, stats.pending), (FOLLOWER_IN_FLIGHT, stats.in_flight)],
+                waiting: Some((stats.accepted, stats.pending)),
+                ended,
+            }
+        }))
+    }
+
+    /// Publishes a subscription of a broadcaster: how many events it dropped and spilled, and how many wait to be read,
+    /// labelled `subscription="name"`.
+    pub fn subscription<N, E>(&self, name: N, subscription: &Subscription<E>) -> &Self
+    where
+        N: Into<Arc<str>>,
+        E: Send + 'static,
+    {
+        let observe = subscription.observer();
+        self.add(OfStats::new("subscription", "", name.into(), move || {
+            let (pending, dropped, spilled, ended) = observe();
+            Observed {
+                counts: vec![(SUBSCRIPTION_DROPPED, dropped), (SUBSCRIPTION_SPILLED, spilled)],
+                gauges: vec![(SUBSCRIPTION_PENDING, pending)],
+                waiting: None,
+                ended,
+            }
+        }))
     }
 
     /// Publishes retries, labelled `sink="name"`, as
@@ -280,7 +358,7 @@ impl Publisher {
         let (ended, others): (Vec<_>, Vec<_>) =
             sources.into_iter().partition(|source| source.update(&mut gauges));
         for ((metric, label, name), value) in gauges.0 {
-            run_caught(|| gauge!(metric, label => name).set(value as f64));
+            run_caught(|| gauge!(metric, label => name).set(value));
         }
         if !ended.is_empty() {
             let is_ended = |source: &Arc<dyn Source>| ended.iter().any(|other| Arc::ptr_eq(source, other));
@@ -298,13 +376,24 @@ impl fmt::Debug for Publisher {
     }
 }
 
-/// By metric, label and name; what several sources have under one name adds up.
+/// By metric, label and name.
 #[derive(Default)]
-struct Gauges(BTreeMap<(&'static str, &'static str, Arc<str>), u64>);
+struct Gauges(BTreeMap<(&'static str, &'static str, Arc<str>), f64>);
 
 impl Gauges {
+    /// What several sources have under one name adds up.
     fn add(&mut self, metric: &'static str, label: &'static str, name: &Arc<str>, value: u64) {
-        *self.0.entry((metric, label, Arc::clone(name))).or_default() += value;
+        *self.entry(metric, label, name) += value as f64;
+    }
+
+    /// Of several sources under one name the highest counts.
+    fn max(&mut self, metric: &'static str, label: &'static str, name: &Arc<str>, value: f64) {
+        let entry = self.entry(metric, label, name);
+        *entry = entry.max(value);
+    }
+
+    fn entry(&mut self, metric: &'static str, label: &'static str, name: &Arc<str>) -> &mut f64 {
+        self.0.entry((metric, label, Arc::clone(name))).or_default()
     }
 }
 
@@ -364,25 +453,83 @@ impl Source for OfCounter {
     }
 }
 
-struct OfQueue {
-    name: Arc<str>,
-    stats: Box<dyn Fn() -> (QueueStats, bool) + Send + Sync>,
-    published: [Published; 5],
+/// What a queue, a follower or a subscription counts.
+struct Observed {
+    /// Counters, always the same ones.
+    counts: Vec<(&'static str, u64)>,
+    gauges: Vec<(&'static str, u64)>,
+    /// How many events came in, and how many of them wait, where the age of the oldest is published.
+    waiting: Option<(u64, u64)>,
+    /// Whether nothing can be counted any more.
+    ended: bool,
 }
 
-impl Source for OfQueue {
+struct OfStats {
+    label: &'static str,
+    name: Arc<str>,
+    observe: Box<dyn Fn() -> Observed + Send + Sync>,
+    published: Mutex<BTreeMap<&'static str, Arc<Published>>>,
+    age: &'static str,
+    arrivals: Mutex<Arrivals>,
+}
+
+impl OfStats {
+    fn new(
+        label: &'static str,
+        age: &'static str,
+        name: Arc<str>,
+        observe: impl Fn() -> Observed + Send + Sync + 'static,
+    ) -> Self {
+        let observe = Box::new(observe);
+        Self { label, name, observe, published: Mutex::default(), age, arrivals: Mutex::default() }
+    }
+}
+
+impl Source for OfStats {
     fn update(&self, gauges: &mut Gauges) -> bool {
-        let (stats, ended) = (self.stats)();
-        let [accepted, delivered, dropped, spilled, lost] = &self.published;
-        let of = |metric| move || counter!(metric, "queue" => Arc::clone(&self.name));
-        accepted.update(stats.accepted, of(QUEUE_ACCEPTED));
-        delivered.update(stats.delivered, of(QUEUE_DELIVERED));
-        dropped.update(stats.dropped, of(QUEUE_DROPPED));
-        spilled.update(stats.spilled, of(QUEUE_SPILLED));
-        lost.update(stats.lost, of(QUEUE_LOST));
-        gauges.add(QUEUE_PENDING, "queue", &self.name, stats.pending);
-        gauges.add(QUEUE_IN_FLIGHT, "queue", &self.name, stats.in_flight);
-        ended
+        let observed = (self.observe)();
+        for (metric, count) in observed.counts {
+            let published = Arc::clone(self.published.lock().entry(metric).or_default());
+            published.update(count, || counter!(metric, self.label => Arc::clone(&self.name)));
+        }
+        for (metric, value) in observed.gauges {
+            gauges.add(metric, self.label, &self.name, value);
+        }
+        if let Some((accepted, pending)) = observed.waiting {
+            let age = self.arrivals.lock().age(accepted, pending, Instant::now());
+            gauges.max(self.age, self.label, &self.name, age.as_secs_f64());
+        }
+        observed.ended
+    }
+}
+
+/// When events came in, as far as updates have seen it: an event has no time of its own, which a write would have to
+/// take.
+#[derive(Default)]
+struct Arrivals(VecDeque<(u64, Instant)>);
+
+impl Arrivals {
+    /// How many updates are remembered while events wait.
+    const KEPT: usize = 256;
+
+    /// How long the oldest of `pending` events has waited, at least: since the first update that saw it.
+    fn age(&mut self, accepted: u64, pending: u64, now: Instant) -> Duration {
+        let gone = accepted.saturating_sub(pending);
+        while self.0.front().is_some_and(|(seen, _)| *seen <= gone) {
+            self.0.pop_front();
+        }
+        if self.0.back().is_none_or(|(seen, _)| *seen < accepted) && pending > 0 {
+            if self.0.len() == Self::KEPT {
+                // Every other one: the oldest that waits is the first.
+                let mut seen = 0;
+                self.0.retain(|_| {
+                    seen += 1;
+                    seen % 2 == 1
+                });
+            }
+            self.0.push_back((accepted, now));
+        }
+        self.0.front().map_or(Duration::ZERO, |(_, since)| now.saturating_duration_since(*since))
     }
 }
 
@@ -406,4 +553,25 @@ fn describe() {
         Unit::Count,
         "Events on their way from the queue to the sink or the spill."
     );
+    describe_gauge!(QUEUE_AGE, Unit::Seconds, "How long the oldest event has waited in the queue.");
+    describe_counter!(FOLLOWER_ACCEPTED, Unit::Count, "Events appended since the follower began.");
+    describe_counter!(FOLLOWER_DELIVERED, Unit::Count, "Events that the follower's sink accepted.");
+    describe_counter!(FOLLOWER_SKIPPED, Unit::Count, "Events that the follower skipped to keep up.");
+    describe_counter!(FOLLOWER_DROPPED, Unit::Count, "Events that were left over, and not spilled.");
+    describe_counter!(FOLLOWER_SPILLED, Unit::Count, "Events that were left over, and spilled.");
+    describe_counter!(FOLLOWER_LOST, Unit::Count, "Events on which the follower's sink panicked.");
+    describe_gauge!(FOLLOWER_PENDING, Unit::Count, "Events that the follower has not come to yet.");
+    describe_gauge!(FOLLOWER_IN_FLIGHT, Unit::Count, "Events on their way to the follower's sink or spill.");
+    describe_gauge!(FOLLOWER_AGE, Unit::Seconds, "How long the oldest event has waited for the follower.");
+    describe_counter!(
+        SUBSCRIPTION_DROPPED,
+        Unit::Count,
+        "Events that were evicted or left unread, and not spilled."
+    );
+    describe_counter!(
+        SUBSCRIPTION_SPILLED,
+        Unit::Count,
+        "Events that were evicted or left unread, and spilled."
+    );
+    describe_gauge!(SUBSCRIPTION_PENDING, Unit::Count, "Events that wait to be read.");
 }

@@ -125,6 +125,20 @@ impl<E> Events<E> {
         }
     }
 
+    #[cfg(feature = "metrics")]
+    pub(crate) fn observer(&self) -> impl Fn() -> (u64, u64, u64, bool) + Send + Sync + use<E>
+    where
+        E: Send + 'static,
+    {
+        let pipe = Arc::clone(&self.pipe);
+        move || {
+            // Looked at first: then nothing is counted after the counts are read.
+            let last = pipe.is_left();
+            let counts = pipe.shed.counts();
+            (pipe.receiver.len() as u64, counts.dropped, counts.spilled, last)
+        }
+    }
+
     /// Waits for the next event. Yields for some microseconds before it sleeps, so that a writer that is busy need
     /// not wake it.
     ///

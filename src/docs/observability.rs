@@ -131,6 +131,19 @@
 //! | `outflow_queue_lost_total` | counter | `queue` | |
 //! | `outflow_queue_pending` | gauge | `queue` | |
 //! | `outflow_queue_in_flight` | gauge | `queue` | |
+//! | `outflow_queue_oldest_age_seconds` | gauge | `queue` | how long the oldest event has waited, since the first update that saw it |
+//! | `outflow_follower_accepted_total` | counter | `follower` | [`FollowerHandle::stats`](crate::log::FollowerHandle::stats) |
+//! | `outflow_follower_delivered_total` | counter | `follower` | |
+//! | `outflow_follower_skipped_total` | counter | `follower` | |
+//! | `outflow_follower_dropped_total` | counter | `follower` | |
+//! | `outflow_follower_spilled_total` | counter | `follower` | |
+//! | `outflow_follower_lost_total` | counter | `follower` | |
+//! | `outflow_follower_pending` | gauge | `follower` | |
+//! | `outflow_follower_in_flight` | gauge | `follower` | |
+//! | `outflow_follower_oldest_age_seconds` | gauge | `follower` | as the queue's |
+//! | `outflow_subscription_dropped_total` | counter | `subscription` | [`Events::dropped`](crate::channel::Events::dropped) |
+//! | `outflow_subscription_spilled_total` | counter | `subscription` | |
+//! | `outflow_subscription_pending` | gauge | `subscription` | [`Events::len`](crate::channel::Events::len) |
 //!
 //! All are numbers of events, but for the histogram, which is in seconds. What Docker Registry publishes of an
 //! endpoint is there with a queue and a meter right above the sink that sends:

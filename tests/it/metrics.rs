@@ -10,7 +10,7 @@ use metrics::{CounterFn, GaugeFn, HistogramFn, Key, KeyName, Metadata, Recorder,
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use outflow::metrics::Publisher;
 use outflow::retry::{Breaker, Constant};
-use outflow::{Buffer, Counter, Meter, Sink, SinkExt, sink};
+use outflow::{Broadcaster, Buffer, Counter, Log, Meter, Sink, SinkExt, sink};
 
 /// A recorder of its own for a test, since tests run at once. Counters of a snapshot are since the last one:
 /// here they add up.
@@ -149,6 +149,10 @@ fn a_queue_publishes_where_its_events_are() {
     let of_queue = |scrape: &Scrape| -> BTreeMap<String, u64> {
         scrape.counters.clone().into_iter().filter(|(name, _)| name.contains("queue")).collect()
     };
+    let levels_of = |mut scrape: Scrape| {
+        let age = scrape.gauges.remove("outflow_queue_oldest_age_seconds{queue=webhooks}");
+        (scrape.gauges, age.unwrap())
+    };
     let levels = |pending, in_flight, writes| {
         gauges([
             ("outflow_queue_pending{queue=webhooks}", pending),
@@ -157,7 +161,7 @@ fn a_queue_publishes_where_its_events_are() {
         ])
     };
     assert_eq!(of_queue(&scrape), expected(0, 3, 0));
-    assert_eq!(scrape.gauges, levels(4.0, 1.0, 1.0));
+    assert_eq!(levels_of(scrape).0, levels(4.0, 1.0, 1.0));
 
     // One is delivered, the next is what the sink panics on, and what is left is spilled.
     release.send(false).unwrap();
@@ -165,7 +169,79 @@ fn a_queue_publishes_where_its_events_are() {
     assert!(queue.close().wait().is_err());
     let scrape = scrapes.update(&publisher);
     assert_eq!(of_queue(&scrape), expected(1, 6, 1));
-    assert_eq!(scrape.gauges, levels(0.0, 0.0, 0.0));
+    assert_eq!(levels_of(scrape), (levels(0.0, 0.0, 0.0), 0.0));
+}
+
+#[test]
+fn the_age_of_the_oldest_event_grows_while_it_waits_and_no_longer() {
+    let scrapes = Scrapes::new();
+    let publisher = Publisher::new();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let queue = sink::for_each(move |_: u64| _ = released.lock().unwrap().recv()).queued();
+    publisher.queue("webhooks", &queue);
+    let age = || {
+        let scrape = scrapes.update(&publisher);
+        scrape.gauges["outflow_queue_oldest_age_seconds{queue=webhooks}"]
+    };
+    assert_eq!(age(), 0.0, "nothing waits");
+    queue.write_all(0..3).unwrap();
+    wait_until("the worker is in the sink", || queue.stats().in_flight == 1);
+    assert_eq!(age(), 0.0, "first seen");
+    let of_two = age();
+    assert!(of_two > 0.0);
+    // One that came later is no older.
+    queue.write(3).unwrap();
+    assert!(age() > of_two);
+    // When only that one waits, its age counts.
+    (0..3).for_each(|_| release.send(()).unwrap());
+    wait_until("the last one is in the sink", || queue.stats().delivered == 3);
+    assert_eq!(age(), 0.0, "none waits");
+    drop(release);
+    queue.close().wait().unwrap();
+}
+
+#[test]
+fn a_follower_and_a_subscription_publish_where_their_events_are() {
+    let scrapes = Scrapes::new();
+    let publisher = Publisher::new();
+    let log = Log::new();
+    let follower = log.follow(sink::discard::<u64>());
+    let broadcaster = Broadcaster::new();
+    let saved = sink::collector();
+    let watcher = broadcaster.subscribe(Buffer::bounded(2).drop_oldest().spill(saved));
+    let other = broadcaster.subscribe(Buffer::bounded(2).drop_newest());
+    publisher.follower("webhooks", &follower);
+    publisher.subscription("watcher", &watcher).subscription("other", &other);
+    log.write_all(0..5).unwrap();
+    log.close().wait().unwrap();
+    broadcaster.write_all(0..5_u64).unwrap();
+    assert_eq!(watcher.recv(), Ok(3));
+
+    let scrape = scrapes.update(&publisher);
+    let expected = counters([
+        ("outflow_follower_accepted_total{follower=webhooks}", 5),
+        ("outflow_follower_delivered_total{follower=webhooks}", 5),
+        ("outflow_follower_skipped_total{follower=webhooks}", 0),
+        ("outflow_follower_dropped_total{follower=webhooks}", 0),
+        ("outflow_follower_spilled_total{follower=webhooks}", 0),
+        ("outflow_follower_lost_total{follower=webhooks}", 0),
+        ("outflow_subscription_dropped_total{subscription=watcher}", 0),
+        ("outflow_subscription_spilled_total{subscription=watcher}", 3),
+        ("outflow_subscription_dropped_total{subscription=other}", 3),
+        ("outflow_subscription_spilled_total{subscription=other}", 0),
+    ]);
+    assert_eq!(scrape.counters, expected);
+    assert_eq!(scrape.gauges["outflow_subscription_pending{subscription=watcher}"], 1.0);
+    assert_eq!(scrape.gauges["outflow_subscription_pending{subscription=other}"], 2.0);
+
+    // What has ended is published once more, and then no longer held.
+    drop((watcher, other));
+    broadcaster.close().wait().unwrap();
+    let scrape = scrapes.update(&publisher);
+    assert_eq!(scrape.counters["outflow_subscription_dropped_total{subscription=other}"], 5);
+    assert_eq!(scrape.counters["outflow_subscription_spilled_total{subscription=watcher}"], 4);
+    assert_eq!(format!("{publisher:?}"), "Publisher { sources: 0 }");
 }
 
 #[test]
