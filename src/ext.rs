@@ -520,6 +520,35 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         started(Queue::of_batches(options.into(), batch, self))
     }
 
+    /// As [`batched_with`](SinkExt::batched_with), for those that would rather see that there is no thread for it.
+    ///
+    /// # Errors
+    ///
+    /// What the system says when it cannot start a thread. The sink is dropped, and not closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, buffer::Buffer, queue::Batch, sink};
+    ///
+    /// let batches = sink::collector::<Vec<u32>>();
+    /// let queue = batches.clone().try_batched_with(Batch::of(100), Buffer::bounded(1000))?;
+    /// queue.write(1).unwrap();
+    /// queue.close().wait().unwrap();
+    /// assert_eq!(batches.take().concat(), [1]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    fn try_batched_with<T, P, O>(self, batch: Batch, options: O) -> io::Result<Queue<T, P>>
+    where
+        T: Send + 'static,
+        Self: Sink<Vec<T>, Error = <Self as Sink<E>>::Error> + Send + Sync + 'static,
+        <Self as Sink<E>>::Error: Never,
+        P: Policy,
+        O: Into<QueueOptions<T, P>>,
+    {
+        Queue::of_batches(options.into(), batch, self)
+    }
+
     /// Erases the type of this sink.
     ///
     /// # Examples

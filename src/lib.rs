@@ -187,7 +187,7 @@ pub use self::lifecycle::{
 };
 pub use self::log::Log;
 pub use self::queue::Queue;
-pub use self::sync::{SinkId, clock};
+pub use self::sync::{SinkId, clock, is_delivering};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -605,7 +605,7 @@ where
     /// The outcome names each sink that could not deliver what it had accepted.
     ///
     /// An abort gives the writes under way 100 ms to come back. If one does not, the outcome has
-    /// [`CloseError::Aborted`] in it, since the broadcaster does not know how many there are; what its sinks
+    /// [`CloseError::Aborted`](crate::CloseError::Aborted) in it, since the broadcaster does not know how many there are; what its sinks
     /// refuse later is counted in [`ended`](Broadcaster::ended).
     fn close(&self) -> Closing {
         self.shared.shut();

@@ -35,7 +35,7 @@ impl Full {
     }
 }
 
-/// What a full [`Buffer`] does: sealed, implemented by the types of this module.
+/// What a full [`Buffer`](super::Buffer) does: sealed, implemented by the types of this module.
 ///
 /// # Examples
 ///
@@ -72,7 +72,7 @@ pub trait Reliable: Policy<Error = Infallible> {}
 /// A [`Policy`] by which a write never waits for room: all but [`Block`] and [`BlockFor`]. Sealed. With the
 /// feature `futures`.
 ///
-/// [`into_futures`](crate::SinkExt::into_futures) asks for it. A [`spill`](Buffer::spill) is the one thing
+/// [`into_futures`](crate::SinkExt::into_futures) asks for it. A [`spill`](super::Buffer::spill) is the one thing
 /// that a write by such a policy can still wait in.
 ///
 /// # Examples
@@ -107,15 +107,15 @@ mod immediate {
     impl Immediate for DropNewest {}
 }
 
-/// A write never waits. The policy of [`Buffer::unbounded`].
+/// A write never waits. The policy of [`Buffer::unbounded`](super::Buffer::unbounded).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unbounded;
 
-/// A write waits for room. The policy of [`Buffer::bounded`].
+/// A write waits for room. The policy of [`Buffer::bounded`](super::Buffer::bounded).
 #[derive(Clone, Copy, Debug)]
 pub struct Block;
 
-/// A write waits for room for some time. The policy of [`Buffer::block_for`].
+/// A write waits for room for some time. The policy of [`Buffer::block_for`](super::Buffer::block_for).
 #[derive(Clone, Copy, Debug)]
 pub struct BlockFor {
     timeout: Duration,
@@ -127,15 +127,15 @@ impl BlockFor {
     }
 }
 
-/// A write into a full buffer fails. The policy of [`Buffer::reject`].
+/// A write into a full buffer fails. The policy of [`Buffer::reject`](super::Buffer::reject).
 #[derive(Clone, Copy, Debug)]
 pub struct Reject;
 
-/// The oldest event makes room. The policy of [`Buffer::drop_oldest`].
+/// The oldest event makes room. The policy of [`Buffer::drop_oldest`](super::Buffer::drop_oldest).
 #[derive(Clone, Copy, Debug)]
 pub struct DropOldest;
 
-/// The newest event is given up. The policy of [`Buffer::drop_newest`].
+/// The newest event is given up. The policy of [`Buffer::drop_newest`](super::Buffer::drop_newest).
 #[derive(Clone, Copy, Debug)]
 pub struct DropNewest;
 

@@ -100,6 +100,11 @@
 //! thread, so that it may write what it hears to a sink of this crate, even one that fails or drops. What it causes
 //! there that has a `count` is told with the next line of its kind, if there is one.
 //!
+//! What others tell while a sink delivers is another matter: an HTTP client logs each request, and a logger that
+//! writes what it hears to that client's sink is fed by its own lines. [`is_delivering`](crate::is_delivering) is
+//! true then, whatever logs: let it decide what goes to the sink and what to standard error. Lines that
+//! threads of a sink's own log, it does not know of.
+//!
 //! # `metrics`
 //!
 //! A `metrics::Publisher` is given meters, counters and queues, each with a name, and passes on what they

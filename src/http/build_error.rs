@@ -50,6 +50,9 @@ pub enum BuildError {
         "a request cannot be given that time: the timeout is to be a millisecond at least and a day at most"
     )]
     Timeout,
+    /// The statuses that are accepted.
+    #[error("no answer would be accepted: none has a status in the range that `accept` was given")]
+    Accept,
     /// A signing secret.
     #[error("signing secret {number} is none: {reason}")]
     #[non_exhaustive]
@@ -71,6 +74,12 @@ pub enum BuildError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The certificates that the operating system trusts.
+    #[error("the roots of the operating system cannot be used: {0}")]
+    SystemRoots(&'static str),
+    /// The certificates that Mozilla trusts.
+    #[error("the public roots cannot be used: {0}")]
+    PublicRoots(&'static str),
     /// The client certificate or its key.
     #[error("the client certificate cannot be used: {0}")]
     ClientCertificate(&'static str),

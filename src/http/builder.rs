@@ -1,17 +1,20 @@
 use std::error::Error;
 use std::fmt;
-use std::marker::PhantomData;
+use std::ops::{RangeBounds, RangeInclusive};
 use std::time::Duration;
 
 use ureq::http::Method;
 use ureq::http::header::AUTHORIZATION;
 
-use super::client::Client;
+use super::client::{Client, ClientOptions};
 use super::encode::{Encode, EncodeWith, Json};
 use super::endpoint::Endpoint;
+use super::headers::Given;
+use super::per_event::{PerEvent, Rules, TextOf};
+use super::request::{Accepts, IdOf, OnAnswer, Requests};
 use super::sign::Signer;
-use super::sink::IdOf;
-use super::{BuildError, HttpSink, headers, proxy, tls};
+use super::tls::{self, Trust};
+use super::{BuildError, HttpSink, proxy};
 
 /// How long a request may take unless told otherwise.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,6 +25,12 @@ const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// More than this is a mistake.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many connections are kept unless told otherwise.
+const IDLE_CONNECTIONS: usize = 32;
+
+/// The statuses that an answer can have: those below are interim.
+const STATUSES: RangeInclusive<u16> = 101..=999;
 
 /// An [`HttpSink`] in the making. Made by [`HttpSink::post`] and [`HttpSink::put`]; whatever is wrong,
 /// [`build`](HttpSinkBuilder::build) says so.
@@ -48,42 +57,101 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// ```
 #[must_use = "a builder does nothing until `build`"]
 pub struct HttpSinkBuilder<E, C = Json> {
+    options: Options<E>,
+    encoder: C,
+}
+
+/// All but the encoder.
+struct Options<E> {
     method: String,
     url: String,
+    url_of: Option<TextOf<E>>,
     name: Option<String>,
     headers: Vec<(String, String)>,
+    headers_of: Vec<(String, TextOf<E>)>,
     bearer: Option<String>,
+    bearer_of: Option<TextOf<E>>,
     content_type: String,
     timeout: Duration,
-    encoder: C,
+    accepts: Accepts,
+    accepts_nothing: bool,
+    on_answer: Option<OnAnswer<E>>,
     id_of: Option<IdOf<E>>,
     secrets: Vec<String>,
-    roots: Vec<Vec<u8>>,
+    trust: Trust,
     client_certificate: Option<(Vec<u8>, Vec<u8>)>,
+    idle_connections: usize,
     proxy_from_env: bool,
     allow_plaintext: bool,
-    event: PhantomData<fn(E)>,
+}
+
+impl<E> HttpSink<E> {
+    /// Begins a sink that POSTs to `url`, http or https. Nothing is looked at before
+    /// [`build`](HttpSinkBuilder::build).
+    ///
+    /// User info in the URL is sent as Basic authentication; a fragment is not sent. A URL has at most 16,000
+    /// bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::http::HttpSink;
+    ///
+    /// let sink = HttpSink::<u32>::post("https://hooks.example/events").build()?;
+    /// assert_eq!(sink.endpoint(), "https://hooks.example:443");
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
+    pub fn post<U>(url: U) -> HttpSinkBuilder<E>
+    where
+        U: Into<String>,
+    {
+        HttpSinkBuilder::new("POST", url.into())
+    }
+
+    /// Begins a sink that PUTs to `url`; otherwise as [`post`](HttpSink::post).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::http::HttpSink;
+    ///
+    /// let sink = HttpSink::<u32>::put("https://hooks.example/last-event").build()?;
+    /// # let _ = sink;
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
+    pub fn put<U>(url: U) -> HttpSinkBuilder<E>
+    where
+        U: Into<String>,
+    {
+        HttpSinkBuilder::new("PUT", url.into())
+    }
 }
 
 impl<E> HttpSinkBuilder<E> {
     pub(super) fn new(method: &str, url: String) -> Self {
-        Self {
+        let options = Options {
             method: method.to_string(),
             url,
+            url_of: None,
             name: None,
             headers: Vec::new(),
+            headers_of: Vec::new(),
             bearer: None,
+            bearer_of: None,
             content_type: "application/json".to_string(),
             timeout: TIMEOUT,
-            encoder: Json,
+            accepts: Box::new(|status| (200..300).contains(&status)),
+            accepts_nothing: false,
+            on_answer: None,
             id_of: None,
             secrets: Vec::new(),
-            roots: Vec::new(),
+            trust: Trust::default(),
             client_certificate: None,
+            idle_connections: IDLE_CONNECTIONS,
             proxy_from_env: false,
             allow_plaintext: false,
-            event: PhantomData,
-        }
+        };
+        Self { options, encoder: Json }
     }
 }
 
@@ -103,7 +171,7 @@ impl<E, C> HttpSinkBuilder<E, C> {
     where
         N: Into<String>,
     {
-        self.name = Some(name.into());
+        self.options.name = Some(name.into());
         self
     }
 
@@ -121,7 +189,7 @@ impl<E, C> HttpSinkBuilder<E, C> {
     where
         M: Into<String>,
     {
-        self.method = method.into();
+        self.options.method = method.into();
         self
     }
 
@@ -145,7 +213,7 @@ impl<E, C> HttpSinkBuilder<E, C> {
         N: Into<String>,
         V: Into<String>,
     {
-        self.headers.push((name.into(), value.into()));
+        self.options.headers.push((name.into(), value.into()));
         self
     }
 
@@ -164,7 +232,203 @@ impl<E, C> HttpSinkBuilder<E, C> {
     where
         T: Into<String>,
     {
-        self.bearer = Some(token.into());
+        self.options.bearer = Some(token.into());
+        self
+    }
+
+    /// A header whose value is made for each request: what tells of the event, or changes with time. May be called
+    /// again, and stands beside [`header`](HttpSinkBuilder::header), of which all else is true.
+    ///
+    /// The closure runs for each attempt, on the writer's thread. A value that cannot be sent fails the write as
+    /// [`HttpError::Encode`](super::HttpError::Encode), which is permanent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::http::HttpSink;
+    /// use outflow::Sink;
+    /// # let answering = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/http/answering.rs"));
+    /// # let url = answering(&["200 OK"]);
+    ///
+    /// let sink = HttpSink::post(url).header_with("x-action", |event: &&str| event.to_string()).build()?;
+    /// assert!(sink.write("push").is_ok()); // x-action: push
+    /// assert!(sink.write("two\nlines").is_err());
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
+    pub fn header_with<N, F>(mut self, name: N, value_of: F) -> Self
+    where
+        N: Into<String>,
+        F: Fn(&E) -> String + Send + Sync + 'static,
+    {
+        self.options.headers_of.push((name.into(), Box::new(value_of)));
+        self
+    }
+
+    /// `Authorization: Bearer ...` with a token that is asked for at each request, as one that is renewed now and
+    /// then has to be.
+    ///
+    /// The closure runs for each attempt, on the writer's thread, and is to have the token at hand: what it waits
+    /// for is not within the [timeout](HttpSinkBuilder::timeout). A token that RFC 6750 does not allow fails the
+    /// write as [`HttpError::Encode`](super::HttpError::Encode), which is permanent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use outflow::http::HttpSink;
+    ///
+    /// let token = Arc::new(Mutex::new("first".to_string()));
+    /// let current = Arc::clone(&token);
+    /// let sink = HttpSink::<u32>::post("https://hooks.example/")
+    ///     .bearer_with(move |_| current.lock().unwrap().clone())
+    ///     .build()?;
+    /// *token.lock().unwrap() = "second".to_string();
+    /// # let _ = sink;
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
+    pub fn bearer_with<F>(mut self, token_of: F) -> Self
+    where
+        F: Fn(&E) -> String + Send + Sync + 'static,
+    {
+        self.options.bearer_of = Some(Box::new(token_of));
+        self
+    }
+
+    /// Where an event is posted to, if not all go to one URL. The sink's own URL is not posted to then; it is what
+    /// the sink is called by where no event is at hand.
+    ///
+    /// The URL has the scheme of the sink's own, and all else that is asked of that one is asked of it. One that
+    /// is none fails the write as [`HttpError::Encode`](super::HttpError::Encode), which is permanent. What is put
+    /// into a URL has to be percent-encoded before. Every header goes along, the bearer too, wherever the URL
+    /// leads: take no host from an event that somebody else made.
+    ///
+    /// The closure runs for each attempt, on the writer's thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::http::HttpSink;
+    ///
+    /// #[derive(serde::Serialize)]
+    /// struct Push {
+    ///     tenant: u32,
+    /// }
+    ///
+    /// let sink = HttpSink::post("https://hooks.example/")
+    ///     .url_with(|push: &Push| format!("https://hooks.example/tenants/{}", push.tenant))
+    ///     .build()?;
+    /// # let _ = sink;
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
+    pub fn url_with<F>(mut self, url_of: F) -> Self
+    where
+        F: Fn(&E) -> String + Send + Sync + 'static,
+    {
+        self.options.url_of = Some(Box::new(url_of));
+        self
+    }
+
+    /// The statuses that are the delivery, in place of `200..300`. Called again, or with
+    /// [`accept_when`](HttpSinkBuilder::accept_when), the last one counts.
+    ///
+    /// A redirect whose status is accepted is the delivery, and is not followed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::http::HttpSink;
+    /// use outflow::Sink;
+    /// # let answering = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/http/answering.rs"));
+    /// # let url = answering(&["303 See Other"]);
+    ///
+    /// let sink = HttpSink::post(url).accept(200..400).build()?; // An endpoint that answers 303 See Other.
+    /// assert!(sink.write("push").is_ok());
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
+    pub fn accept<R>(mut self, statuses: R) -> Self
+    where
+        R: RangeBounds<u16> + Send + Sync + 'static,
+    {
+        self.options.accepts_nothing = !STATUSES.into_iter().any(|status| statuses.contains(&status));
+        self.options.accepts = Box::new(move |status| statuses.contains(&status));
+        self
+    }
+
+    /// Whether a status is the delivery, in place of `200..300`. Called again, or with
+    /// [`accept`](HttpSinkBuilder::accept), the last one counts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::http::HttpSink;
+    /// use outflow::Sink;
+    /// # let answering = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/http/answering.rs"));
+    /// # let url = answering(&["409 Conflict"]);
+    ///
+    /// // An endpoint that answers 409 Conflict to what it has already.
+    /// let sink = HttpSink::post(url).accept_when(|status| matches!(status, 200..300 | 409)).build()?;
+    /// assert!(sink.write("push").is_ok());
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
+    pub fn accept_when<F>(mut self, accepts: F) -> Self
+    where
+        F: Fn(u16) -> bool + Send + Sync + 'static,
+    {
+        self.options.accepts_nothing = false;
+        self.options.accepts = Box::new(accepts);
+        self
+    }
+
+    /// Calls a closure with each answer: the event and the status, accepted or not. Called again, the last one
+    /// counts.
+    ///
+    /// It runs on the writer's thread, before the write returns. What gets no answer is seen in the error only. Of a
+    /// request that is retried it sees every attempt.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU16, Ordering};
+    /// use std::sync::Arc;
+    /// use outflow::http::HttpSink;
+    /// use outflow::Sink;
+    /// # let answering = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/http/answering.rs"));
+    /// # let url = answering(&["202 Accepted"]);
+    ///
+    /// let last = Arc::new(AtomicU16::new(0));
+    /// let seen = Arc::clone(&last);
+    /// let sink = HttpSink::post(url)
+    ///     .on_answer(move |_: &&str, status| seen.store(status, Ordering::SeqCst))
+    ///     .build()?;
+    /// assert!(sink.write("push").is_ok());
+    /// assert_eq!(last.load(Ordering::SeqCst), 202);
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
+    pub fn on_answer<F>(mut self, f: F) -> Self
+    where
+        F: Fn(&E, u16) + Send + Sync + 'static,
+    {
+        self.options.on_answer = Some(Box::new(f));
+        self
+    }
+
+    /// How many connections are kept that no writer uses. Default: 32. With 0 each request makes one of its own.
+    ///
+    /// A writer that finds none makes one, however many there are, so that this is no bound. With fewer than there
+    /// are threads that write at the same time, connections are closed and made anew all the time. One is kept for
+    /// 15 seconds, and holds up to 100 KiB.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::http::HttpSink;
+    ///
+    /// let sink = HttpSink::<u32>::post("https://hooks.example/").idle_connections(200).build()?;
+    /// # let _ = sink;
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
+    pub fn idle_connections(mut self, connections: usize) -> Self {
+        self.options.idle_connections = connections;
         self
     }
 
@@ -184,7 +448,7 @@ impl<E, C> HttpSinkBuilder<E, C> {
     /// assert!(sink().allow_plaintext().build().is_ok());
     /// ```
     pub fn allow_plaintext(mut self) -> Self {
-        self.allow_plaintext = true;
+        self.options.allow_plaintext = true;
         self
     }
 
@@ -213,7 +477,7 @@ impl<E, C> HttpSinkBuilder<E, C> {
     /// assert_eq!(post().timeout(Duration::ZERO).build().unwrap_err(), BuildError::Timeout);
     /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.options.timeout = timeout;
         self
     }
 
@@ -233,7 +497,7 @@ impl<E, C> HttpSinkBuilder<E, C> {
     where
         T: Into<String>,
     {
-        self.content_type = content_type.into();
+        self.options.content_type = content_type.into();
         self
     }
 
@@ -269,23 +533,7 @@ impl<E, C> HttpSinkBuilder<E, C> {
         F: Fn(&E) -> Result<Vec<u8>, X>,
         X: Into<Box<dyn Error + Send + Sync>>,
     {
-        HttpSinkBuilder {
-            method: self.method,
-            url: self.url,
-            name: self.name,
-            headers: self.headers,
-            bearer: self.bearer,
-            content_type: self.content_type,
-            timeout: self.timeout,
-            encoder: EncodeWith(f),
-            id_of: self.id_of,
-            secrets: self.secrets,
-            roots: self.roots,
-            client_certificate: self.client_certificate,
-            proxy_from_env: self.proxy_from_env,
-            allow_plaintext: self.allow_plaintext,
-            event: PhantomData,
-        }
+        HttpSinkBuilder { options: self.options, encoder: EncodeWith(f) }
     }
 
     /// Signs every request as the [Standard Webhooks] specification says, with a secret `whsec_...`: base64
@@ -319,7 +567,7 @@ impl<E, C> HttpSinkBuilder<E, C> {
     where
         T: Into<String>,
     {
-        self.secrets.push(secret.into());
+        self.options.secrets.push(secret.into());
         self
     }
 
@@ -368,12 +616,14 @@ impl<E, C> HttpSinkBuilder<E, C> {
     where
         F: Fn(&E) -> String + Send + Sync + 'static,
     {
-        self.id_of = Some(Box::new(id_of));
+        self.options.id_of = Some(Box::new(id_of));
         self
     }
 
-    /// Trusts the authorities in this PEM, and no others; may be called again. Default: those that Mozilla
-    /// trusts, as of the `webpki-roots` that this was built with. Not for http.
+    /// Trusts the authorities in this PEM; may be called again. Not for http.
+    ///
+    /// Without this and the two below, a sink trusts the authorities that Mozilla trusts, as of the `webpki-roots`
+    /// that this was built with. With any of them it trusts what they name and no others.
     ///
     /// # Examples
     ///
@@ -387,7 +637,43 @@ impl<E, C> HttpSinkBuilder<E, C> {
     where
         P: Into<Vec<u8>>,
     {
-        self.roots.push(pem.into());
+        self.options.trust.own.push(pem.into());
+        self
+    }
+
+    /// Trusts the authorities that Mozilla trusts, as of the `webpki-root-certs` that this was built with, beside the
+    /// [others](HttpSinkBuilder::root_certificate) that are named. Not for http.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use outflow::http::HttpSink;
+    ///
+    /// let ours = std::fs::read("/etc/ssl/ours.pem")?;
+    /// let sink = HttpSink::<u32>::post("https://hooks.example/").public_roots().root_certificate(ours).build()?;
+    /// # let _ = sink;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn public_roots(mut self) -> Self {
+        self.options.trust.public = true;
+        self
+    }
+
+    /// Trusts the authorities that the operating system trusts when the sink is built, beside the
+    /// [others](HttpSinkBuilder::root_certificate) that are named. `SSL_CERT_FILE` and `SSL_CERT_DIR` name others in
+    /// their place. Not for http.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use outflow::http::HttpSink;
+    ///
+    /// let sink = HttpSink::<u32>::post("https://hooks.example/").system_roots().build()?;
+    /// # let _ = sink;
+    /// # Ok::<(), outflow::http::BuildError>(())
+    /// ```
+    pub fn system_roots(mut self) -> Self {
+        self.options.trust.system = true;
         self
     }
 
@@ -407,7 +693,7 @@ impl<E, C> HttpSinkBuilder<E, C> {
         P: Into<Vec<u8>>,
         K: Into<Vec<u8>>,
     {
-        self.client_certificate = Some((chain.into(), key.into()));
+        self.options.client_certificate = Some((chain.into(), key.into()));
         self
     }
 
@@ -425,7 +711,7 @@ impl<E, C> HttpSinkBuilder<E, C> {
     /// # Ok::<(), outflow::http::BuildError>(())
     /// ```
     pub fn proxy_from_env(mut self) -> Self {
-        self.proxy_from_env = true;
+        self.options.proxy_from_env = true;
         self
     }
 
@@ -448,48 +734,88 @@ impl<E, C> HttpSinkBuilder<E, C> {
     where
         C: Encode<E> + Send + Sync + 'static,
     {
-        let endpoint = Endpoint::parse(&self.url, self.name.as_deref())?;
-        let method = match self.method.as_str() {
+        let Self { options, encoder } = self;
+        let endpoint = Endpoint::parse(&options.url, options.name.as_deref())?;
+        let method = match options.method.as_str() {
             "POST" => Method::POST,
             "PUT" => Method::PUT,
             "PATCH" => Method::PATCH,
-            _ => return Err(BuildError::Method(self.method)),
+            _ => return Err(BuildError::Method(options.method)),
         };
-        if !(SHORTEST_TIMEOUT..=LONGEST_TIMEOUT).contains(&self.timeout) {
+        if !(SHORTEST_TIMEOUT..=LONGEST_TIMEOUT).contains(&options.timeout) {
             return Err(BuildError::Timeout);
         }
-        let credentials = endpoint.credentials.clone();
-        let headers =
-            headers::collect(&self.headers, self.bearer.as_deref(), credentials, &self.content_type)?;
-
-        let proxy = if self.proxy_from_env { proxy::from_env()? } else { None };
-        let stays_here =
-            endpoint.is_loopback() && proxy.as_ref().is_none_or(|proxy| proxy.is_no_proxy(&endpoint.url));
-        let in_the_open = !endpoint.is_encrypted() && !stays_here;
-        if in_the_open && headers.contains_key(AUTHORIZATION) && !self.allow_plaintext {
-            return Err(BuildError::Plaintext { endpoint: endpoint.name.to_string() });
+        if options.accepts_nothing {
+            return Err(BuildError::Accept);
         }
+        let (names, texts): (Vec<_>, Vec<_>) = options.headers_of.into_iter().unzip();
+        let given = Given {
+            content_type: &options.content_type,
+            headers: &options.headers,
+            bearer: options.bearer.as_deref(),
+            credentials: endpoint.credentials.clone(),
+            per_event: &names,
+            bearer_per_event: options.bearer_of.is_some(),
+        };
+        let (headers, names) = given.collect()?;
+
+        let proxy = if options.proxy_from_env { proxy::from_env()? } else { None };
+        let rules = Rules {
+            name: options.name,
+            encrypted: endpoint.is_encrypted(),
+            allow_plaintext: options.allow_plaintext,
+            proxy: proxy.clone(),
+        };
+        let has_credentials = headers.contains_key(AUTHORIZATION)
+            || options.bearer_of.is_some()
+            || names.contains(&AUTHORIZATION);
+        rules.check(&endpoint, has_credentials)?;
 
         if !endpoint.is_encrypted() {
             // Who gives one takes the connection for encrypted.
-            if !self.roots.is_empty() {
-                return Err(BuildError::RootCertificate { number: 1, reason: "the URL is not https" });
+            const REASON: &str = "the URL is not https";
+            if !options.trust.own.is_empty() {
+                return Err(BuildError::RootCertificate { number: 1, reason: REASON });
             }
-            if self.client_certificate.is_some() {
-                return Err(BuildError::ClientCertificate("the URL is not https"));
+            if options.trust.system {
+                return Err(BuildError::SystemRoots(REASON));
+            }
+            if options.trust.public {
+                return Err(BuildError::PublicRoots(REASON));
+            }
+            if options.client_certificate.is_some() {
+                return Err(BuildError::ClientCertificate(REASON));
             }
         }
-        let tls = tls::config(&self.roots, self.client_certificate.as_ref())?;
+        let tls = tls::config(&options.trust, options.client_certificate.as_ref())?;
 
-        let signer = match &self.secrets[..] {
+        let signer = match &options.secrets[..] {
             [] => None,
-            _ if self.id_of.is_none() => return Err(BuildError::NoWebhookId),
+            _ if options.id_of.is_none() => return Err(BuildError::NoWebhookId),
             secrets => Some(Signer::new(secrets)?),
         };
-        let encoder = self.encoder;
-        let encode = Box::new(move |event: &E| encoder.encode(event));
-        let client = Client::new(endpoint, method, headers, self.timeout, tls, proxy);
-        Ok(HttpSink::new(client, encode, self.id_of, signer))
+        let requests = Requests {
+            endpoint,
+            headers,
+            per_event: PerEvent {
+                url: options.url_of,
+                bearer: options.bearer_of,
+                headers: names.into_iter().zip(texts).collect(),
+                rules,
+            },
+            encode: Box::new(move |event: &E| encoder.encode(event)),
+            id_of: options.id_of,
+            signer,
+            accepts: options.accepts,
+            on_answer: options.on_answer,
+        };
+        let client = ClientOptions {
+            timeout: options.timeout,
+            idle_connections: options.idle_connections,
+            tls,
+            proxy,
+        };
+        Ok(HttpSink::new(Client::new(method, client), requests))
     }
 }
 
@@ -497,9 +823,12 @@ impl<E, C> fmt::Debug for HttpSinkBuilder<E, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("HttpSinkBuilder");
         // A URL that is none cannot be shown in part.
-        if let Ok(endpoint) = Endpoint::parse(&self.url, self.name.as_deref()) {
+        if let Ok(endpoint) = Endpoint::parse(&self.options.url, self.options.name.as_deref()) {
             debug.field("endpoint", &endpoint);
         }
-        debug.field("method", &self.method).field("timeout", &self.timeout).finish_non_exhaustive()
+        debug
+            .field("method", &self.options.method)
+            .field("timeout", &self.options.timeout)
+            .finish_non_exhaustive()
     }
 }

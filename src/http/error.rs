@@ -30,16 +30,16 @@ use crate::retry::RetryAfter;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum HttpError {
-    /// The event could not be made a request of: the encoder failed, or the webhook's id is none. Nothing was
-    /// delivered.
+    /// The event could not be made a request of: the encoder failed, or the webhook's id is none, or a header, a
+    /// bearer or a URL that was made for it. Nothing was delivered.
     #[non_exhaustive]
     Encode {
         /// The endpoint's name.
         endpoint: Arc<str>,
-        /// What the encoder said, or what is wrong with the id.
+        /// What the encoder said, or what is wrong with what was made for the event.
         source: Arc<dyn Error + Send + Sync>,
     },
-    /// The endpoint answered, and not with 2xx.
+    /// The endpoint answered, and not with a status that is accepted: 2xx, unless told otherwise.
     #[non_exhaustive]
     Status {
         /// The endpoint's name.
@@ -95,17 +95,16 @@ pub enum TransportFailure {
     Resolve,
     /// No connection could be made.
     Connect,
-    /// The proxy did not make one.
+    /// The proxy did not make one: it is dead, does not answer, or refused.
     Proxy,
     /// No encryption could be agreed on, or the certificate is not to be trusted.
     Tls,
     /// The connection broke off.
     Connection,
-    /// What came back cannot be read: it is not HTTP/1.1, or its head is longer than 16 KiB or has more than
-    /// 128 headers (a proxy's: 20), or it is one of the [interim answers](super#odd-endpoints) that are not
-    /// passed over. The endpoint may have taken the event.
+    /// What came back cannot be read: it is not HTTP/1.1, or there was no status in its first 16 KiB, [interim
+    /// answers](super#odd-endpoints) included. The endpoint may have taken the event.
     Protocol,
-    /// Something else.
+    /// Something else, as where no thread can be started to look up the host's name.
     Other,
 }
 

@@ -10,6 +10,8 @@ const MOST_HEADERS: usize = 1_000;
 /// How much of a name is shown.
 const SHOWN: usize = 64;
 
+const TOO_LONG: &str = "its line does not fit in 16 KiB";
+
 /// Those that say how a request is framed, which is the client's business, and those that have a method.
 const RESERVED: [(&str, &str); 11] = [
     ("content-length", "the client sets it"),
@@ -25,54 +27,107 @@ const RESERVED: [(&str, &str); 11] = [
     ("webhook-signature", "`sign_with` sets it"),
 ];
 
-/// The headers of every request. All values are marked as secret.
-pub(super) fn collect(
-    headers: &[(String, String)],
-    bearer: Option<&str>,
-    credentials: Option<HeaderValue>,
-    content_type: &str,
-) -> Result<HeaderMap, BuildError> {
-    let mut collected = HeaderMap::new();
-    collected.insert(CONTENT_TYPE, value("content-type", content_type)?);
-    for (number, (name, text)) in (1..).zip(headers) {
-        let parsed: HeaderName =
-            name.parse().map_err(|_| refuse(shown(name), "that is no name of a header"))?;
-        if let Some((_, reason)) = RESERVED.iter().find(|(reserved, _)| parsed == *reserved) {
-            return Err(refuse(parsed.as_str(), reason));
-        }
-        if number > MOST_HEADERS {
-            return Err(refuse(parsed.as_str(), "a request has at most 1000 of them"));
-        }
-        let mut value = value(parsed.as_str(), text)?;
-        value.set_sensitive(true);
-        collected.append(parsed, value);
+/// The headers that a sink was given.
+pub(super) struct Given<'a> {
+    pub(super) content_type: &'a str,
+    /// For every request.
+    pub(super) headers: &'a [(String, String)],
+    pub(super) bearer: Option<&'a str>,
+    pub(super) credentials: Option<HeaderValue>,
+    /// The names of those that are made for each event.
+    pub(super) per_event: &'a [String],
+    /// Whether a bearer is made for each event.
+    pub(super) bearer_per_event: bool,
+}
+
+/// Why a header cannot be sent. Its value is not shown.
+#[derive(Debug, thiserror::Error)]
+#[error("the header {name:?} cannot be sent: {reason}")]
+pub(super) struct HeaderFault {
+    name: String,
+    reason: &'static str,
+}
+
+impl From<HeaderFault> for BuildError {
+    fn from(HeaderFault { name, reason }: HeaderFault) -> Self {
+        Self::Header { name, reason }
     }
-    let bearer = match bearer {
-        Some(token) if !is_token(token) => {
-            return Err(refuse("authorization", "the bearer has a character that RFC 6750 does not allow"));
+}
+
+impl Given<'_> {
+    /// The headers of every request, and the names of those that are made for each event, in order. All values are
+    /// marked as secret.
+    pub(super) fn collect(self) -> Result<(HeaderMap, Vec<HeaderName>), HeaderFault> {
+        let mut collected = HeaderMap::new();
+        collected.insert(CONTENT_TYPE, value("content-type", self.content_type)?);
+        let mut count = 0;
+        for (name, text) in self.headers {
+            let name = named(name, &mut count)?;
+            let value = secret(name.as_str(), text)?;
+            collected.append(name, value);
         }
-        Some(token) => {
-            let mut value = value("authorization", &format!("Bearer {token}"))?;
-            value.set_sensitive(true);
-            Some(value)
+        if let Some(token) = self.bearer {
+            collected.append(AUTHORIZATION, bearer(token)?);
         }
-        None => None,
-    };
-    for value in [bearer, credentials].into_iter().flatten() {
-        collected.append(AUTHORIZATION, value);
+        if let Some(credentials) = self.credentials {
+            if !fits("authorization", credentials.len()) {
+                return Err(refuse("authorization", TOO_LONG));
+            }
+            collected.append(AUTHORIZATION, credentials);
+        }
+        let per_event =
+            self.per_event.iter().map(|name| named(name, &mut count)).collect::<Result<Vec<_>, _>>()?;
+
+        // As many of each name as a request will have.
+        let mut all = collected.clone();
+        let bearer = self.bearer_per_event.then_some(AUTHORIZATION);
+        for name in per_event.iter().cloned().chain(bearer) {
+            all.append(name, HeaderValue::from_static(""));
+        }
+        check_once(&all)?;
+        Ok((collected, per_event))
     }
+}
+
+/// The name of the next header, if it may be sent.
+fn named(name: &str, count: &mut usize) -> Result<HeaderName, HeaderFault> {
+    let parsed: HeaderName = name.parse().map_err(|_| refuse(shown(name), "that is no name of a header"))?;
+    if let Some((_, reason)) = RESERVED.iter().find(|(reserved, _)| parsed == *reserved) {
+        return Err(refuse(parsed.as_str(), reason));
+    }
+    *count += 1;
+    if *count > MOST_HEADERS {
+        return Err(refuse(parsed.as_str(), "a request has at most 1000 of them"));
+    }
+    Ok(parsed)
+}
+
+/// The value of a header that is nobody else's business.
+pub(super) fn secret(name: &str, text: &str) -> Result<HeaderValue, HeaderFault> {
+    let mut value = value(name, text)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The value of `Authorization` with a bearer token.
+pub(super) fn bearer(token: &str) -> Result<HeaderValue, HeaderFault> {
+    if !is_token(token) {
+        return Err(refuse("authorization", "the bearer has a character that RFC 6750 does not allow"));
+    }
+    secret("authorization", &format!("Bearer {token}"))
+}
+
+/// Some headers stand in a request once.
+pub(super) fn check_once(headers: &HeaderMap) -> Result<(), HeaderFault> {
     for (name, reason) in [
         (AUTHORIZATION, "it is given more than once: as a header, a bearer or in the URL"),
         (HOST, "it is given more than once"),
     ] {
-        if collected.get_all(&name).iter().count() > 1 {
+        if headers.get_all(&name).iter().count() > 1 {
             return Err(refuse(name.as_str(), reason));
         }
     }
-    match collected.iter().find(|(name, value)| !fits(name.as_str(), value.len())) {
-        Some((name, _)) => Err(refuse(name.as_str(), "its line does not fit in 16 KiB")),
-        None => Ok(collected),
-    }
+    Ok(())
 }
 
 /// Whether the line of a header is one that can be written, with the empty one that may follow.
@@ -80,14 +135,17 @@ pub(super) fn fits(name: &str, value: usize) -> bool {
     name.len() + ": ".len() + value + "\r\n\r\n".len() <= WRITE_BUFFER
 }
 
-fn value(name: &str, text: &str) -> Result<HeaderValue, BuildError> {
+fn value(name: &str, text: &str) -> Result<HeaderValue, HeaderFault> {
+    if !fits(name, text.len()) {
+        return Err(refuse(name, TOO_LONG));
+    }
     HeaderValue::from_str(text)
         .map_err(|_| refuse(name, "its value has a character that is not visible ASCII"))
 }
 
-fn refuse(name: &str, reason: &'static str) -> BuildError {
+fn refuse(name: &str, reason: &'static str) -> HeaderFault {
     // Names are ASCII, and so is what `shown` leaves.
-    BuildError::Header { name: name[..name.len().min(SHOWN)].to_string(), reason }
+    HeaderFault { name: name[..name.len().min(SHOWN)].to_string(), reason }
 }
 
 /// A name as far as it could be one: somebody may have put name and value into one.

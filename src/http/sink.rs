@@ -1,29 +1,21 @@
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ureq::http::{HeaderName, HeaderValue};
-
 use super::client::Client;
-use super::encode::Encoded;
-use super::sign::{BadId, Signer, id_header};
-use super::{HttpError, HttpSinkBuilder, wall_clock};
+use super::error::HttpError;
+use super::request::Requests;
 use crate::contract::{Sink, WriteError};
 use crate::lifecycle::{Closing, Flushing};
-
-const ID: HeaderName = HeaderName::from_static("webhook-id");
-const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
-const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
-
-pub(super) type Encoder<E> = Box<dyn Fn(&E) -> Encoded + Send + Sync>;
-pub(super) type IdOf<E> = Box<dyn Fn(&E) -> String + Send + Sync>;
+use crate::sync::scope::Scope;
 
 /// Posts each event to one endpoint. Made by [`post`](HttpSink::post); the [module](super) tells how it goes.
 ///
 /// A write is one request on the writer's thread, which waits for the answer, at most for the
-/// [timeout](HttpSinkBuilder::timeout), name resolution and handshake included. Several writers make requests
+/// [timeout](super::HttpSinkBuilder::timeout), name resolution and handshake included. Several writers make requests
 /// at the same time, over connections that are kept for the next. It looks at the event and clones nothing;
-/// the encoder's bytes are held until the answer is there.
+/// the encoder's bytes are held until the answer is there. A host's name is looked up on a thread of its own, which
+/// is left to itself if that outlasts the timeout; a write for which none can be started fails, and may be tried
+/// again. For an address there is no thread.
 ///
 /// `close` refuses what comes after and returns at once. A request under way is not cut by it: the endpoint
 /// may have the event already, and what was cut would be sent twice. Its timeout bounds it. An abort of a
@@ -35,8 +27,7 @@ pub(super) type IdOf<E> = Box<dyn Fn(&E) -> String + Send + Sync>;
 ///
 /// # Panics
 ///
-/// A panic of the encoder, or of the closure that tells the id, goes on to the writer. ureq resolves names on
-/// a thread of its own, so that a write panics where [`std::thread::spawn`] does.
+/// A panic of the encoder, or of another of its closures, goes on to the writer.
 ///
 /// # Examples
 ///
@@ -62,63 +53,18 @@ pub(super) type IdOf<E> = Box<dyn Fn(&E) -> String + Send + Sync>;
 #[must_use = "sinks do nothing unless written to"]
 pub struct HttpSink<E> {
     client: Client,
-    encode: Encoder<E>,
-    id_of: Option<IdOf<E>>,
-    signer: Option<Signer>,
+    requests: Requests<E>,
+    /// In which a write is, so that [`is_delivering`](crate::is_delivering) knows of it.
+    scope: Scope,
     closed: AtomicBool,
 }
 
 impl<E> HttpSink<E> {
-    /// Begins a sink that POSTs to `url`, http or https. Nothing is looked at before
-    /// [`build`](HttpSinkBuilder::build).
-    ///
-    /// User info in the URL is sent as Basic authentication; a fragment is not sent. A URL has at most 16,000
-    /// bytes.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::http::HttpSink;
-    ///
-    /// let sink = HttpSink::<u32>::post("https://hooks.example/events").build()?;
-    /// assert_eq!(sink.endpoint(), "https://hooks.example:443");
-    /// # Ok::<(), outflow::http::BuildError>(())
-    /// ```
-    pub fn post<U>(url: U) -> HttpSinkBuilder<E>
-    where
-        U: Into<String>,
-    {
-        HttpSinkBuilder::new("POST", url.into())
+    pub(super) fn new(client: Client, requests: Requests<E>) -> Self {
+        Self { client, requests, scope: Scope::new(), closed: AtomicBool::new(false) }
     }
 
-    /// Begins a sink that PUTs to `url`; otherwise as [`post`](HttpSink::post).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::http::HttpSink;
-    ///
-    /// let sink = HttpSink::<u32>::put("https://hooks.example/last-event").build()?;
-    /// # let _ = sink;
-    /// # Ok::<(), outflow::http::BuildError>(())
-    /// ```
-    pub fn put<U>(url: U) -> HttpSinkBuilder<E>
-    where
-        U: Into<String>,
-    {
-        HttpSinkBuilder::new("PUT", url.into())
-    }
-
-    pub(super) fn new(
-        client: Client,
-        encode: Encoder<E>,
-        id_of: Option<IdOf<E>>,
-        signer: Option<Signer>,
-    ) -> Self {
-        Self { client, encode, id_of, signer, closed: AtomicBool::new(false) }
-    }
-
-    /// What the endpoint is called in errors: the [name](HttpSinkBuilder::name) given, else scheme, host and
+    /// What the endpoint is called in errors: the [name](super::HttpSinkBuilder::name) given, else scheme, host and
     /// port.
     ///
     /// # Examples
@@ -131,7 +77,7 @@ impl<E> HttpSink<E> {
     /// # Ok::<(), outflow::http::BuildError>(())
     /// ```
     pub fn endpoint(&self) -> &str {
-        &self.client.endpoint.name
+        &self.requests.endpoint.name
     }
 
     fn deliver(&self, event: &E) -> Result<(), WriteError<(), HttpError>> {
@@ -143,35 +89,11 @@ impl<E> HttpSink<E> {
     }
 
     fn request(&self, event: &E) -> Result<(), HttpError> {
-        let endpoint = || Arc::clone(&self.client.endpoint.name);
-        let body = (self.encode)(event)
-            .map_err(|error| HttpError::Encode { endpoint: endpoint(), source: error.into() })?;
-        let headers = self
-            .webhook_headers(event, &body)
-            .map_err(|error| HttpError::Encode { endpoint: endpoint(), source: Arc::new(error) })?;
-        self.client.send(&body, headers.into_iter().flatten())
-    }
-
-    /// What makes a webhook of a request, made anew for each attempt. The id is the event's, and stays the
-    /// same.
-    fn webhook_headers(
-        &self,
-        event: &E,
-        body: &[u8],
-    ) -> Result<[Option<(HeaderName, HeaderValue)>; 3], BadId> {
-        let Some(id_of) = &self.id_of else {
-            return Ok([const { None }; 3]);
-        };
-        let id = id_of(event);
-        let header = Some((ID, id_header(&id)?));
-        Ok(match &self.signer {
-            None => [header, None, None],
-            Some(signer) => {
-                let timestamp = wall_clock::unix_seconds();
-                let signature = signer.sign(&id, timestamp, body);
-                [header, Some((TIMESTAMP, timestamp.into())), Some((SIGNATURE, signature))]
-            }
-        })
+        let _inside = self.scope.enter();
+        let request = self.requests.make(event)?;
+        let endpoint = request.endpoint.as_ref().unwrap_or(&self.requests.endpoint);
+        let answer = self.client.send(endpoint, request.headers, &request.body)?;
+        self.requests.judge(event, endpoint, answer)
     }
 }
 
@@ -206,8 +128,8 @@ impl<E> Sink<E> for HttpSink<E> {
 impl<E> fmt::Debug for HttpSink<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpSink")
-            .field("endpoint", &self.client.endpoint)
-            .field("signed", &self.signer.is_some())
+            .field("endpoint", &self.requests.endpoint)
+            .field("signed", &self.requests.signer.is_some())
             .field("closed", &self.closed)
             .finish_non_exhaustive()
     }

@@ -8,21 +8,51 @@ use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use super::BuildError;
 
-/// What a sink trusts, and who it says it is. Looked at here, since ureq passes over a root certificate that
-/// it cannot read, and panics on a client certificate that it cannot use, both when the first event is
-/// written.
-pub(super) fn config(
-    roots: &[Vec<u8>],
-    client: Option<&(Vec<u8>, Vec<u8>)>,
-) -> Result<TlsConfig, BuildError> {
-    let mut config = TlsConfig::builder();
-    if !roots.is_empty() {
+/// Which authorities a sink trusts. If it names none, those that Mozilla trusts.
+#[derive(Default)]
+pub(super) struct Trust {
+    /// In PEM.
+    pub(super) own: Vec<Vec<u8>>,
+    /// Those that the operating system trusts.
+    pub(super) system: bool,
+    /// Those that Mozilla trusts, beside the others.
+    pub(super) public: bool,
+}
+
+impl Trust {
+    /// Whether anything was said of it.
+    pub(super) fn is_given(&self) -> bool {
+        self.system || self.public || !self.own.is_empty()
+    }
+
+    fn roots(&self) -> Result<Vec<Certificate<'static>>, BuildError> {
         let mut trusted = Vec::new();
-        for (number, pem) in (1..).zip(roots) {
+        for (number, pem) in (1..).zip(&self.own) {
             let refuse = |reason| BuildError::RootCertificate { number, reason };
             trusted.extend(certificates(pem).and_then(readable).map_err(refuse)?);
         }
-        config = config.root_certs(RootCerts::Specific(Arc::new(trusted)));
+        if self.system {
+            let system = rustls_native_certs::load_native_certs().certs;
+            // Some of them are often of no use; ureq passes over those.
+            if RootCertStore::empty().add_parsable_certificates(system.iter().cloned()).0 == 0 {
+                return Err(BuildError::SystemRoots("it has none that can be read"));
+            }
+            trusted.extend(owned(&system));
+        }
+        if self.public {
+            trusted.extend(owned(webpki_root_certs::TLS_SERVER_ROOT_CERTS));
+        }
+        Ok(trusted)
+    }
+}
+
+/// What a sink trusts, and who it says it is. Looked at here, since ureq passes over a root certificate that
+/// it cannot read, and panics on a client certificate that it cannot use, both when the first event is
+/// written.
+pub(super) fn config(trust: &Trust, client: Option<&(Vec<u8>, Vec<u8>)>) -> Result<TlsConfig, BuildError> {
+    let mut config = TlsConfig::builder();
+    if trust.is_given() {
+        config = config.root_certs(RootCerts::Specific(Arc::new(trust.roots()?)));
     }
     if let Some((chain, key)) = client {
         let certificate = client_certificate(chain, key).map_err(BuildError::ClientCertificate)?;
@@ -66,4 +96,27 @@ fn client_certificate(chain: &[u8], key: &[u8]) -> Result<ClientCert, &'static s
 
 fn owned(certificates: &[CertificateDer<'static>]) -> Vec<Certificate<'static>> {
     certificates.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    fn own(name: &str) -> Vec<u8> {
+        let params = CertificateParams::new([name.to_string()]).unwrap();
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem().into()
+    }
+
+    #[test]
+    fn the_public_roots_stand_beside_ones_own_and_can_all_be_read() {
+        let alone = Trust { own: vec![own("a.example"), own("b.example")], ..Trust::default() };
+        assert_eq!(alone.roots().unwrap().len(), 2);
+        let both = Trust { public: true, ..alone };
+        let public = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+        assert_eq!(both.roots().unwrap().len(), 2 + public.len());
+        let (read, ignored) = RootCertStore::empty().add_parsable_certificates(public.iter().cloned());
+        assert!(read > 100 && ignored == 0, "{read} {ignored}");
+    }
 }

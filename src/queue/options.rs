@@ -96,6 +96,13 @@ impl<E, P> From<Buffer<E, P>> for QueueOptions<E, P> {
     }
 }
 
+/// Clones share the spill: see [`Buffer`].
+impl<E, P: Clone> Clone for QueueOptions<E, P> {
+    fn clone(&self) -> Self {
+        Self { buffer: self.buffer.clone(), name: self.name.clone(), stack_size: self.stack_size }
+    }
+}
+
 impl<E, P: fmt::Debug> fmt::Debug for QueueOptions<E, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QueueOptions")

@@ -12,3 +12,4 @@ pub(crate) mod waker;
 
 pub(crate) use self::id::Label;
 pub use self::id::SinkId;
+pub use self::scope::is_delivering;

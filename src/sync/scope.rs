@@ -103,6 +103,35 @@ impl Drop for Entered {
     }
 }
 
+/// Whether this thread is delivering: within a write of a broadcaster or of an
+#[cfg_attr(feature = "http", doc = "[`HttpSink`](crate::http::HttpSink),")]
+#[cfg_attr(not(feature = "http"), doc = "`HttpSink`,")]
+/// on the worker of a queue or of a log's follower, or in a spill.
+///
+/// It is for whatever hears of a delivery and would cause one: a logger or a subscriber that writes to a sink, where
+/// that sink, or the client that it uses, logs each event that it delivers. One line would become lines without end.
+/// What is logged while this is true belongs somewhere else, such as to standard error. It costs a load, and says
+/// nothing of threads that a sink of your own started. See [`docs::observability`](crate::docs::observability).
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::atomic::{AtomicBool, Ordering};
+/// use std::sync::Arc;
+/// use outflow::{Sink, SinkExt, is_delivering, sink};
+///
+/// let seen = Arc::new(AtomicBool::new(false));
+/// let inside = Arc::clone(&seen);
+/// let queue = sink::for_each(move |_: u32| inside.store(is_delivering(), Ordering::SeqCst)).queued();
+/// queue.write(1).unwrap();
+/// queue.close().wait()?;
+/// assert!(seen.load(Ordering::SeqCst) && !is_delivering());
+/// # Ok::<(), outflow::CloseError>(())
+/// ```
+pub fn is_delivering() -> bool {
+    Scope::any_is_current()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,12 +1,12 @@
 //! What is wrong is told by the builder, by name.
 
-use std::process::Command;
+use std::io::Read;
 use std::time::Duration;
 
 use outflow::Sink;
 use outflow::http::{BuildError, HttpSink, HttpSinkBuilder};
 
-use crate::server::{NOBODY, Server};
+use crate::server::{NOBODY, Server, in_a_process_of_its_own, tell};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -66,8 +66,18 @@ fn a_bad_header_is_named() {
         "Webhook-Signature",
     ] {
         assert_eq!(name(hooks().header(reserved, "1")), reserved.to_ascii_lowercase());
+        assert_eq!(name(hooks().header_with(reserved, String::clone)), reserved.to_ascii_lowercase());
     }
+    assert_eq!(name(hooks().header_with("x a", String::clone)), "x");
     // Twice is once too often, wherever it comes from.
+    assert_eq!(name(hooks().bearer("a").bearer_with(String::clone)), "authorization");
+    assert_eq!(name(hooks().bearer_with(String::clone).header("authorization", "b")), "authorization");
+    assert_eq!(name(hooks().bearer("a").header_with("Authorization", String::clone)), "authorization");
+    assert_eq!(name(hooks().header("host", "a").header_with("Host", String::clone)), "host");
+    assert_eq!(
+        name(HttpSink::post("https://u:p@hooks.example/").bearer_with(String::clone)),
+        "authorization"
+    );
     assert_eq!(name(hooks().bearer("a").header("authorization", "b")), "authorization");
     assert_eq!(name(HttpSink::post("https://u:p@hooks.example/").bearer("a")), "authorization");
     assert_eq!(name(hooks().header("host", "a").header("Host", "b")), "host");
@@ -167,6 +177,15 @@ fn a_timeout_is_a_millisecond_to_a_day() {
 }
 
 #[test]
+fn a_range_of_statuses_that_no_answer_has_is_refused() {
+    assert_eq!(refused(hooks().accept(1000..)), BuildError::Accept);
+    assert_eq!(refused(hooks().accept(..=100)), BuildError::Accept);
+    assert_eq!(refused(hooks().accept(300..300)), BuildError::Accept);
+    assert!(hooks().accept(300..300).accept(200..=200).build().is_ok());
+    assert!(hooks().accept(300..300).accept_when(|status| status == 200).build().is_ok());
+}
+
+#[test]
 fn credentials_do_not_go_over_the_network_in_the_open() {
     let endpoints = ["http://hooks.example/", "http://10.0.0.1/", "http://localhost.example/"];
     for url in endpoints {
@@ -175,6 +194,8 @@ fn credentials_do_not_go_over_the_network_in_the_open() {
             HttpSink::<String>::post(url).bearer("s3cr3t"),
             HttpSink::post(url).header("Authorization", "s3cr3t"),
             HttpSink::post(with_user),
+            HttpSink::post(url).bearer_with(String::clone),
+            HttpSink::post(url).header_with("authorization", String::clone),
         ] {
             let error = refused(builder);
             assert!(matches!(error, BuildError::Plaintext { .. }), "{error}");
@@ -201,6 +222,8 @@ fn a_certificate_that_is_none_is_refused() {
         assert!(matches!(error, BuildError::ClientCertificate(_)), "{error}");
     }
     let plain = || HttpSink::<String>::post("http://127.0.0.1/");
+    assert_eq!(refused(plain().system_roots()), BuildError::SystemRoots("the URL is not https"));
+    assert_eq!(refused(plain().public_roots()), BuildError::PublicRoots("the URL is not https"));
     assert!(matches!(refused(plain().root_certificate("")), BuildError::RootCertificate { .. }));
     assert!(matches!(refused(plain().client_certificate("", "")), BuildError::ClientCertificate(_)));
 }
@@ -235,22 +258,17 @@ fn as_many_secrets_as_have_room_in_a_header_sign_and_one_more_is_refused() {
 
 /// A test's own environment cannot be changed safely, so this one starts itself anew with another.
 fn in_environment(variables: &[(&str, &str)], proxied: &str, endpoint: &str) -> String {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "building::in_a_process_of_its_own", "--nocapture"])
-        .env("OUTFLOW_TEST_PROXY", proxied)
-        .env("OUTFLOW_TEST_ENDPOINT", endpoint)
-        .envs(variables.iter().copied())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let output = String::from_utf8(output.stdout).unwrap();
-    output.lines().find_map(|line| line.split_once("OUTCOME ")).expect("an outcome").1.to_string()
+    let own = [("OUTFLOW_TEST_PROXY", proxied), ("OUTFLOW_TEST_ENDPOINT", endpoint)];
+    in_a_process_of_its_own(
+        "building::writes_through_the_proxy_of_its_environment",
+        &[variables, &own].concat(),
+    )
 }
 
 #[test]
-fn in_a_process_of_its_own() {
+fn writes_through_the_proxy_of_its_environment() {
     let Ok(endpoint) = std::env::var("OUTFLOW_TEST_ENDPOINT") else { return };
-    let mut builder = HttpSink::post(endpoint).timeout(Duration::from_secs(5));
+    let mut builder = HttpSink::post(endpoint).timeout(Duration::from_secs(2));
     if std::env::var("OUTFLOW_TEST_PROXY").unwrap() == "asked for" {
         builder = builder.proxy_from_env().bearer("s3cr3t");
     }
@@ -260,7 +278,7 @@ fn in_a_process_of_its_own() {
         }
         Err(error) => error.to_string(),
     };
-    println!("\nOUTCOME {outcome}");
+    tell(&outcome);
 }
 
 #[test]
@@ -286,6 +304,17 @@ fn proxy_variables_are_ignored_unless_asked_for() {
     assert!(asked.contains("the proxy made no connection"), "{asked}");
     assert!(!asked.contains("pr0xys3cr3t"), "{asked}");
     assert_eq!(proxy.requests()[0].line(), "CONNECT hooks.example:443 HTTP/1.1");
+
+    let dead = in_environment(&[("ALL_PROXY", &nowhere)], "asked for", "https://hooks.example/hook");
+    assert!(dead.contains("the proxy made no connection: Connection refused"), "{dead}");
+    let unknown = [("ALL_PROXY", "http://proxy.outflow.invalid:1")];
+    let unknown = in_environment(&unknown, "asked for", "https://hooks.example/hook");
+    assert!(unknown.contains("the proxy made no connection: its name has no address"), "{unknown}");
+    let silent = Server::after_request(|mut stream, _| _ = stream.read(&mut [0]));
+    let silent = [("ALL_PROXY", format!("http://{}", silent.address))];
+    let silent = silent.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let silent = in_environment(&silent, "asked for", "https://hooks.example/hook");
+    assert!(silent.contains("the proxy made no connection: it did not answer in time"), "{silent}");
 
     for bad in ["socks5://127.0.0.1:1", "http://"] {
         let refused = in_environment(&[("ALL_PROXY", bad)], "asked for", &endpoint.url());

@@ -5,8 +5,11 @@
 mod common;
 
 mod building;
+mod connecting;
 mod delivery;
 mod hostile;
+mod logging;
+mod options;
 mod secrets;
 mod server;
 mod signing;

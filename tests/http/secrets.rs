@@ -53,12 +53,19 @@ fn with_user(url: &str) -> HttpSinkBuilder<String> {
     HttpSink::post(format!("{url}/{PATH}?{QUERY}"))
 }
 
-/// Every secret that a sink can have, user info or bearer.
-fn planted(url: &str) -> [HttpSinkBuilder<String>; 2] {
-    [with_user(url), HttpSink::post(format!("{url}/{PATH}?{QUERY}")).bearer(BEARER)].map(|builder| {
+/// Every secret that a sink can have: user info, bearer, and what is made for each request.
+fn planted(url: &str) -> [HttpSinkBuilder<String>; 3] {
+    let whole = format!("{url}/{PATH}?{QUERY}");
+    [
+        with_user(url),
+        HttpSink::post(whole.as_str()).bearer(BEARER),
+        HttpSink::post(url).bearer_with(|_| BEARER.to_string()).url_with(move |_| whole.clone()),
+    ]
+    .map(|builder| {
         builder
             .header("x-api-key", HEADER)
             .header("cookie", HEADER)
+            .header_with("x-made", |_| HEADER.to_string())
             .sign_with(SIGNING)
             .webhook_id(|event| event.clone())
             .timeout(Duration::from_millis(300))
@@ -133,7 +140,7 @@ fn no_failure_shows_a_secret() {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
     });
     let endpoints = [
-        // Every answer of the echo.
+        // Every answer of the echo, to each of the three. (Each connection gets one.)
         vec![format!("http://{}", echo.address); 8],
         vec![
             format!("http://{}", silent.address),
@@ -204,8 +211,11 @@ fn no_success_shows_a_secret() {
         broadcaster.close().wait().unwrap();
     }
     // They did go out.
-    let head = &server.requests()[1].head;
-    assert!([PATH, QUERY, HEADER, BEARER].iter().all(|planted| head.contains(planted)), "{head}");
+    for request in &server.requests()[1..] {
+        let head = &request.head;
+        assert!([PATH, QUERY, HEADER, BEARER].iter().all(|planted| head.contains(planted)), "{head}");
+        assert!(head.contains(&format!("x-made: {HEADER}")), "{head}");
+    }
 }
 
 #[test]
@@ -249,6 +259,28 @@ fn no_error_of_the_builder_shows_a_secret() {
         assert_clean("the builder", &debug(&builder));
         let text = builder.build().map(|sink| panic!("{sink:?} was built")).map_err(|error| printed(&error));
         assert_clean("the error", &text.unwrap_err());
+    }
+}
+
+#[test]
+fn nothing_that_was_made_for_an_event_and_cannot_be_sent_is_shown() {
+    let post = || HttpSink::<String>::post("http://127.0.0.1/");
+    for builder in [
+        post().header_with("x-a", |_| format!("{HEADER}\n")),
+        post().header_with("x-a", |_| HEADER.repeat(2_000)),
+        post().bearer_with(|_| format!("{BEARER} {BEARER}")),
+        post().bearer_with(|_| BEARER.repeat(2_000)),
+        post().url_with(|_| format!("http://{USER}:{PASSWORD}@127.0.0.1:{PATH}/{PATH}")),
+        post().url_with(|_| format!("http://{USER}:{PASSWORD}@hooks.example/{PATH}?{QUERY}")),
+        post().url_with(|_| format!("https://127.0.0.1/{PATH}?{QUERY}")),
+        post().url_with(|_| format!("{PATH}://127.0.0.1/{PATH}?{QUERY}")),
+    ] {
+        assert_clean("the builder", &debug(&builder));
+        let sink = builder.build().unwrap();
+        assert_clean("the sink", &debug(&sink));
+        let refused = sink.write("event".to_string()).unwrap_err();
+        assert_clean("the refusal", &printed(&refused));
+        assert_clean("the error", &printed(refused.error().unwrap()));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -152,3 +153,21 @@ pub(crate) fn answer(status: &str, headers: &[&str], body: &str) -> String {
 
 /// Where nobody listens: the port of a service that nobody runs any more.
 pub(crate) const NOBODY: &str = "127.0.0.1:1";
+
+/// Runs one test of this program in a process of its own, with this environment, and gives what it said by
+/// [`tell`]. An environment cannot be changed safely in a process that has threads, and a logger is set once.
+pub(crate) fn in_a_process_of_its_own(test: &str, environment: &[(&str, &str)]) -> String {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let output = String::from_utf8(output.stdout).unwrap();
+    output.lines().find_map(|line| line.split_once("OUTCOME ")).expect("an outcome").1.to_string()
+}
+
+/// What the process that started this one gets.
+pub(crate) fn tell(outcome: &str) {
+    println!("\nOUTCOME {outcome}");
+}

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use outflow::Sink;
 use outflow::http::{BuildError, HttpError, HttpSink, HttpSinkBuilder, TransportFailure};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::common::in_time;
-use crate::server::{Request, Server, empty};
+use crate::server::{Request, Server, empty, in_a_process_of_its_own, tell};
 
 /// A certificate and its key, in PEM.
 struct Identity {
@@ -72,7 +72,7 @@ fn server_config(identity: &Identity, clients: Option<&Authority>) -> Arc<Server
     Arc::new(builder.with_single_cert(chain, key).unwrap())
 }
 
-type Tls = StreamOwned<ServerConnection, TcpStream>;
+pub(crate) type Tls = StreamOwned<ServerConnection, TcpStream>;
 
 fn serving<F>(config: Arc<ServerConfig>, f: F) -> Server
 where
@@ -93,6 +93,17 @@ fn accepting(config: Arc<ServerConfig>) -> Server {
 
 fn post(server: &Server) -> HttpSinkBuilder<String> {
     HttpSink::post(format!("https://{}/", server.address)).bearer("s3cr3t")
+}
+
+/// An endpoint behind encryption that does what a test wants, and a sink for it in the making.
+pub(crate) fn encrypted<F>(f: F) -> (Server, HttpSinkBuilder<String>)
+where
+    F: Fn(Tls) + Send + Sync + 'static,
+{
+    let authority = Authority::new("ours");
+    let server = serving(server_config(&authority.issue_to("127.0.0.1"), None), f);
+    let builder = post(&server).root_certificate(authority.certificate);
+    (server, builder)
 }
 
 fn refused(builder: HttpSinkBuilder<String>) -> (TransportFailure, String) {
@@ -141,13 +152,17 @@ fn no_other_authority_is_trusted() {
 }
 
 #[test]
-fn a_certificate_for_another_host_or_another_time_is_refused() {
+fn a_certificate_for_another_host_time_or_purpose_is_refused() {
     let authority = Authority::new("ours");
     let mut expired = CertificateParams::new(["127.0.0.1".to_string()]).unwrap();
     expired.not_after = rcgen::date_time_ymd(2001, 1, 1);
-    for (identity, reason) in
-        [(authority.issue_to("other.example"), "for another host"), (authority.issue(&expired), "expired")]
-    {
+    let mut clients = CertificateParams::new(["127.0.0.1".to_string()]).unwrap();
+    clients.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    for (identity, reason) in [
+        (authority.issue_to("other.example"), "for another host"),
+        (authority.issue(&expired), "expired"),
+        (authority.issue(&clients), "not one for a server"),
+    ] {
         let server = accepting(server_config(&identity, None));
         let (failure, text) = refused(post(&server).root_certificate(authority.certificate.clone()));
         assert_eq!(failure, TransportFailure::Tls);
@@ -165,8 +180,16 @@ fn shows_a_client_certificate_to_an_endpoint_that_asks_for_one() {
 
     let sink = trusting().client_certificate(client.certificate.clone(), client.key.clone()).build().unwrap();
     sink.write("event".to_string()).unwrap();
-    let (failure, _) = refused(trusting());
-    assert!(matches!(failure, TransportFailure::Tls | TransportFailure::Connection), "{failure:?}");
+    let (failure, text) = refused(trusting());
+    assert_eq!(failure, TransportFailure::Tls, "{text}");
+    assert!(
+        text.contains("the endpoint wants a client certificate: give it with `client_certificate`"),
+        "{text}"
+    );
+    let stranger = Authority::new("another").issue_to("client.example");
+    let (failure, text) = refused(trusting().client_certificate(stranger.certificate, stranger.key));
+    assert_eq!(failure, TransportFailure::Tls, "{text}");
+    assert!(text.contains("the endpoint does not accept the client certificate"), "{text}");
 
     // A key of somebody else's is found when the sink is built.
     let other = authority.issue_to("client.example");
@@ -174,13 +197,101 @@ fn shows_a_client_certificate_to_an_endpoint_that_asks_for_one() {
     assert!(matches!(mixed, BuildError::ClientCertificate(_)), "{mixed}");
 }
 
+/// An endpoint that answers the first bytes of a handshake with these.
+fn saying(bytes: Vec<u8>) -> Server {
+    Server::raw(move |mut stream, _| {
+        let _ = stream.read(&mut [0; 4096]);
+        let _ = stream.write_all(&bytes);
+        let _ = stream.read(&mut [0; 4096]);
+    })
+}
+
 #[test]
-fn an_endpoint_that_does_not_speak_tls_is_an_error() {
-    let server = Server::raw(|mut stream, _| {
-        let _ = stream.read(&mut [0; 1024]);
-        let _ = stream.write_all(empty("200 OK").as_bytes());
+fn an_endpoint_that_speaks_no_tls_or_an_old_one_is_told_as_that() {
+    // The alerts of `openssl s_server -tls1`, and of one that has no cipher in common.
+    let protocol_version = vec![0x15, 3, 3, 0, 2, 2, 70];
+    let handshake_failure = vec![0x15, 3, 3, 0, 2, 2, 40];
+    // A server that goes on with TLS 1.0, as old ones do.
+    let mut server_hello = vec![0x16, 3, 1, 0, 42, 2, 0, 0, 38, 3, 1];
+    server_hello.extend([7; 32]);
+    server_hello.extend([0, 0, 0x2f, 0]);
+    let plain = empty("400 Bad Request").into_bytes();
+    for (bytes, reason) in [
+        (protocol_version, "the endpoint speaks neither TLS 1.2 nor TLS 1.3"),
+        (server_hello, "the endpoint speaks neither TLS 1.2 nor TLS 1.3"),
+        (
+            handshake_failure,
+            "it has no way to encrypt in common with this client, or wants a client certificate",
+        ),
+        (plain, "what came back is not TLS, as where a plain http server listens on that port"),
+    ] {
+        let (failure, text) = refused(post(&saying(bytes)));
+        assert_eq!(failure, TransportFailure::Tls, "{text}");
+        assert!(text.contains(reason), "{text}");
+    }
+}
+
+#[test]
+fn the_certificate_that_openssl_makes_by_itself_is_told_as_an_authoritys() {
+    let mut params = CertificateParams::new(["127.0.0.1".to_string()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap().pem();
+    let identity = Identity { certificate: certificate.clone(), key: key.serialize_pem() };
+    let server = accepting(server_config(&identity, None));
+    let (failure, text) = refused(post(&server).root_certificate(certificate));
+    assert_eq!(failure, TransportFailure::Tls);
+    assert!(text.contains("as `openssl req -x509` makes it") && text.contains("CA:FALSE"), "{text}");
+
+    // What it lacks as well.
+    let authority = Authority::new("ours");
+    let nameless = authority.issue(&CertificateParams::default());
+    let server = accepting(server_config(&nameless, None));
+    let (failure, text) = refused(post(&server).root_certificate(authority.certificate));
+    assert_eq!(failure, TransportFailure::Tls);
+    assert!(text.contains("the certificate names no host: a subjectAltName has to"), "{text}");
+}
+
+#[test]
+fn ones_own_root_is_trusted_beside_the_public_ones() {
+    let (_server, builder) = encrypted(|mut stream| {
+        let _ = Request::read(&mut stream);
+        stream.write_all(empty("200 OK").as_bytes()).unwrap();
     });
-    assert_eq!(refused(post(&server)).0, TransportFailure::Tls);
+    builder.public_roots().build().unwrap().write("event".to_string()).unwrap();
+}
+
+#[test]
+fn the_systems_roots_are_trusted_if_that_is_asked_for() {
+    let authority = Authority::new("ours");
+    let server = accepting(server_config(&authority.issue_to("127.0.0.1"), None));
+    let roots = concat!(env!("CARGO_TARGET_TMPDIR"), "/http-system-roots.pem");
+    std::fs::write(roots, authority.certificate).unwrap();
+    let url = format!("https://{}/", server.address);
+    let outcome = |roots| {
+        in_a_process_of_its_own(
+            "tls::writes_to_an_endpoint_of_the_systems_roots",
+            &[("OUTFLOW_TEST_SYSTEM", &url), ("SSL_CERT_FILE", roots), ("SSL_CERT_DIR", "")],
+        )
+    };
+    assert_eq!(outcome(roots), "Ok(()), not by default");
+    let none = outcome("/dev/null");
+    assert_eq!(none, "the roots of the operating system cannot be used: it has none that can be read");
+}
+
+#[test]
+fn writes_to_an_endpoint_of_the_systems_roots() {
+    let Ok(url) = std::env::var("OUTFLOW_TEST_SYSTEM") else { return };
+    let write = |builder: HttpSinkBuilder<&'static str>| builder.build().map(|sink| sink.write("event"));
+    let by_default = write(HttpSink::post(url.as_str())).unwrap();
+    assert!(matches!(
+        by_default.unwrap_err().error(),
+        Some(HttpError::Transport { failure: TransportFailure::Tls, .. })
+    ));
+    match write(HttpSink::post(url).system_roots()) {
+        Ok(outcome) => tell(&format!("{outcome:?}, not by default")),
+        Err(error) => tell(&error.to_string()),
+    }
 }
 
 const TIMEOUT: Duration = Duration::from_millis(400);

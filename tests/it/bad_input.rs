@@ -63,6 +63,10 @@ fn a_thread_that_cannot_be_started_is_an_error_and_the_sink_is_dropped_with_what
     assert!(refused.is_err());
     assert_eq!(Arc::strong_count(&dropped), 1, "the sink is held by nobody");
     assert!(!below.is_closed(), "it was not part of a chain, so nobody closed it");
+    let batches = sink::collector::<Vec<u32>>();
+    let impossible = QueueOptions::new(Buffer::bounded(8)).stack_size(usize::MAX / 2);
+    assert!(batches.clone().try_batched_with(Batch::of(8), impossible.clone()).is_err());
+    assert!(!batches.is_closed());
 
     let possible = QueueOptions::new(Buffer::bounded(8)).name("webhooks");
     let queue = below.clone().try_queued_with(possible).unwrap();

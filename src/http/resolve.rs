@@ -1,0 +1,49 @@
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::NextTimeout;
+
+use super::failure::Own;
+
+/// How many addresses of a name are tried.
+const MOST_ADDRESSES: usize = 16;
+
+/// Looks up the host of a URL: an address at once, and a name on a thread of its own, since the operating system
+/// takes as long as it likes. ureq's own takes the thread for an address, too, and panics if there is none.
+#[derive(Debug)]
+pub(super) struct Lookup;
+
+impl Resolver for Lookup {
+    fn resolve(
+        &self,
+        url: &Uri,
+        _: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let default_port = if url.scheme_str() == Some("https") { 443 } else { 80 };
+        let host = url.host().ok_or(ureq::Error::HostNotFound)?;
+        let target = format!("{host}:{}", url.port_u16().unwrap_or(default_port));
+
+        let mut addresses = self.empty();
+        if let Ok(address) = target.parse::<SocketAddr>() {
+            addresses.push(address);
+            return Ok(addresses);
+        }
+        let (sender, answer) = mpsc::sync_channel(1);
+        thread::Builder::new()
+            .name("outflow-resolve".to_string())
+            // Nobody waits for an answer that comes too late.
+            .spawn(move || _ = sender.send(target.to_socket_addrs()))
+            .map_err(Own::NoThread)?;
+        match answer.recv_timeout(*timeout.after) {
+            Ok(Ok(found)) => found.take(MOST_ADDRESSES).for_each(|address| addresses.push(address)),
+            Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => {}
+            Err(RecvTimeoutError::Timeout) => return Err(ureq::Error::Timeout(timeout.reason)),
+        }
+        if addresses.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(addresses) }
+    }
+}
