@@ -43,10 +43,10 @@
 //!
 //! # Large events
 //!
-//! A queue moves events by value, and each move goes over the stack of its thread, which has 2 MiB. Events of 256 KiB
-//! and more overflow it, which ends the process: keep large ones in an `Arc` or a `Box` (a `Vec` or a `String` is small
-//! itself), or give the thread a larger stack with
-//! [`QueueOptions::stack_size`](crate::queue::QueueOptions::stack_size). An `Arc` is also what makes a clone for each
-//! sink of a broadcaster cheap.
+//! A queue moves events by value, and several of these moves are on the stack of its thread at once. Rust gives a thread
+//! 2 MiB. An event of 256 KiB overflows that, in a debug build one of 96 KiB, and an overflow ends the process. So keep
+//! large events in an `Arc` or a `Box` (a `Vec` or a `String` is small itself), or give the thread a larger stack with
+//! [`QueueOptions::stack_size`](crate::queue::QueueOptions::stack_size). An `Arc` also makes it cheap to clone the event
+//! for each sink of a broadcaster.
 //!
 //! Next: [many of them, and stopping](super::chapter_4).
