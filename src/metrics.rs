@@ -1,7 +1,7 @@
 //! Publishes what meters, counters and queues count through the [`metrics`] facade, for Prometheus
 //! and whatever else has an exporter. Feature `metrics`.
 //!
-//! A [`Publisher`] is told once what to publish and under which name. Nothing more happens on the way of an
+//! A [`Publisher`] is given what to publish, and under which name, once. Nothing more happens on the way of an
 //! event: the counts are those that a [`Meter`], a [`Counter`] and a [`Queue`] keep in any case, and
 //! [`Publisher::update`], called before each scrape, passes on what was added since. Only
 //! [`Publisher::latency`] makes a write pay, for two looks at the clock and the record.
@@ -10,9 +10,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use parking_lot::Mutex;
@@ -21,7 +20,8 @@ use crate::adapter::Histograms;
 use crate::adapter::{Counter, Meter, MeterSnapshot};
 use crate::queue::Queue;
 use crate::queue::QueueStats;
-use crate::sync::caught::{Payload, drop_caught};
+
+use crate::sync::caught::{drop_caught, run_caught};
 
 const EVENTS: &str = "outflow_events_total";
 const SUCCESSES: &str = "outflow_successes_total";
@@ -117,7 +117,11 @@ impl Publisher {
     where
         N: Into<Arc<str>>,
     {
-        self.add(OfMeter { name: name.into(), counts: Box::new(meter.observer()), told: Default::default() })
+        self.add(OfMeter {
+            name: name.into(),
+            counts: Box::new(meter.observer()),
+            published: Default::default(),
+        })
     }
 
     /// Has a meter time each write from now on, into a histogram in seconds, labelled `sink="name"` and
@@ -183,7 +187,7 @@ impl Publisher {
         N: Into<Arc<str>>,
         E: Send + 'static,
     {
-        self.add(OfQueue { name: name.into(), stats: queue.observer(), told: Default::default() })
+        self.add(OfQueue { name: name.into(), stats: queue.observer(), published: Default::default() })
     }
 
     /// Publishes retries, labelled `sink="name"`, as
@@ -209,7 +213,7 @@ impl Publisher {
             metric: RETRIES,
             name: name.into(),
             count: Box::new(retries.observer()),
-            told: Told::default(),
+            published: Published::default(),
         })
     }
 
@@ -233,7 +237,7 @@ impl Publisher {
             metric: DROPPED,
             name: name.into(),
             count: Box::new(dropped.observer()),
-            told: Told::default(),
+            published: Published::default(),
         })
     }
 
@@ -245,10 +249,8 @@ impl Publisher {
     /// Publishes everything: call it before each scrape. Any number of threads may; each count is passed on
     /// once. Costs a look-up in the recorder for each series. No lock is held while the recorder runs.
     ///
-    /// # Panics
-    ///
-    /// If the recorder does. All the other series are published first; the first panic then goes on to the
-    /// caller. A count that the recorder panicked on is passed on again by the next update.
+    /// A panic of the recorder goes no further. It costs what the recorder was being passed, and nothing else: the
+    /// other series are published, and this one goes on with the next update.
     ///
     /// # Examples
     ///
@@ -270,40 +272,24 @@ impl Publisher {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn update(&self) {
-        let mut update = Update::default();
-        if !self.shared.described.swap(true, Ordering::Relaxed) && !update.run(describe) {
-            self.shared.described.store(false, Ordering::Relaxed);
+        if !self.shared.described.swap(true, Ordering::Relaxed) {
+            run_caught(describe);
         }
         let sources = self.shared.sources.lock().clone();
-        let mut ended = Vec::new();
-        for source in sources {
-            if source.update(&mut update) {
-                ended.push(source);
-            }
-        }
-        for ((metric, label, name), value) in std::mem::take(&mut update.gauges) {
-            update.run(|| gauge!(metric, label => name).set(value as f64));
+        let mut gauges = Gauges::default();
+        let (ended, others): (Vec<_>, Vec<_>) =
+            sources.into_iter().partition(|source| source.update(&mut gauges));
+        for ((metric, label, name), value) in gauges.0 {
+            run_caught(|| gauge!(metric, label => name).set(value as f64));
         }
         if !ended.is_empty() {
             let is_ended = |source: &Arc<dyn Source>| ended.iter().any(|other| Arc::ptr_eq(source, other));
-            self.shared.sources.lock().retain(|source| !(is_ended(source) && is_through(source)));
+            self.shared.sources.lock().retain(|source| !is_ended(source));
         }
-        // What is let go here may hold a user's spill, whose destructor runs without the lock.
-        drop_caught(ended);
-        if let Some(panic) = update.panic {
-            resume_unwind(panic);
-        }
+        // What is let go here, or by another update meanwhile, may hold a user's spill: its destructor runs without
+        // the lock.
+        drop_caught((ended, others));
     }
-}
-
-/// Whether nobody has anything of it to pass on any more, if it has ended. Under the lock: who is at it has a
-/// handle, got under the lock, beside the one of the list and the caller's, and drops it after the last count that
-/// the recorder panicked on is given back.
-fn is_through(source: &Arc<dyn Source>) -> bool {
-    let alone = Arc::strong_count(source) == 2;
-    // Pairs with the release of whoever dropped the third.
-    fence(Ordering::Acquire);
-    alone && source.told().iter().all(|told| told.owed.load(Ordering::Relaxed) == 0)
 }
 
 impl fmt::Debug for Publisher {
@@ -312,99 +298,53 @@ impl fmt::Debug for Publisher {
     }
 }
 
-/// What one update has done so far.
-#[derive(Default)]
-struct Update {
-    gauges: Gauges,
-    /// The first of the recorder.
-    panic: Option<Payload>,
-}
-
 /// By metric, label and name; what several sources have under one name adds up.
-type Gauges = BTreeMap<(&'static str, &'static str, Arc<str>), u64>;
+#[derive(Default)]
+struct Gauges(BTreeMap<(&'static str, &'static str, Arc<str>), u64>);
 
-impl Update {
-    /// Calls the recorder. `false` if it panics.
-    fn run(&mut self, recorder: impl FnOnce()) -> bool {
-        match catch_unwind(AssertUnwindSafe(recorder)) {
-            Ok(()) => true,
-            Err(panic) if self.panic.is_none() => {
-                self.panic = Some(panic);
-                false
-            }
-            Err(panic) => {
-                drop_caught(panic);
-                false
-            }
-        }
-    }
-
-    /// Passes on what a count has more than was told.
-    fn pass_on(&mut self, told: &Told, now: u64, counter: impl FnOnce() -> metrics::Counter) {
-        let more = told.claim(now);
-        if !self.run(|| counter().increment(more)) {
-            told.give_back(more);
-        }
-    }
-
-    fn gauge(&mut self, metric: &'static str, label: &'static str, name: &Arc<str>, value: u64) {
-        *self.gauges.entry((metric, label, Arc::clone(name))).or_default() += value;
+impl Gauges {
+    fn add(&mut self, metric: &'static str, label: &'static str, name: &Arc<str>, value: u64) {
+        *self.0.entry((metric, label, Arc::clone(name))).or_default() += value;
     }
 }
 
 trait Source: Send + Sync {
     /// Passes on what was added since the last time. Answers whether nothing can be added any more.
-    fn update(&self, update: &mut Update) -> bool;
-
-    fn told(&self) -> &[Told];
+    fn update(&self, gauges: &mut Gauges) -> bool;
 }
 
-/// How much of a count is passed on.
-///
-/// Of several threads at once each claims a part, and nobody a part twice: the greatest count that was seen is
-/// what is claimed, and what was given back of it is claimed again with a swap.
+/// How much of a count is passed on: the greatest that was seen, so that of several threads at once each passes on a
+/// part, and none a part twice.
 #[derive(Default)]
-struct Told {
-    claimed: AtomicU64,
-    /// Claimed, and not passed on, since the recorder panicked.
-    owed: AtomicU64,
-}
+struct Published(AtomicU64);
 
-impl Told {
-    /// Claims what `now` has more.
-    fn claim(&self, now: u64) -> u64 {
-        let more = now.saturating_sub(self.claimed.fetch_max(now, Ordering::Relaxed));
-        more + self.owed.swap(0, Ordering::Relaxed)
-    }
-
-    fn give_back(&self, more: u64) {
-        self.owed.fetch_add(more, Ordering::Relaxed);
+impl Published {
+    /// Passes on what the count has more, which is nothing if the recorder panics.
+    fn update(&self, count: u64, counter: impl FnOnce() -> metrics::Counter) {
+        let more = count.saturating_sub(self.0.fetch_max(count, Ordering::Relaxed));
+        run_caught(|| counter().increment(more));
     }
 }
 
 struct OfMeter {
     name: Arc<str>,
     counts: Box<dyn Fn() -> (MeterSnapshot, bool) + Send + Sync>,
-    told: [Told; 5],
+    published: [Published; 5],
 }
 
 impl Source for OfMeter {
-    fn update(&self, update: &mut Update) -> bool {
+    fn update(&self, gauges: &mut Gauges) -> bool {
         let (counts, ended) = (self.counts)();
-        let [events, successes, failures, refused, panicked] = &self.told;
+        let [events, successes, failures, refused, panicked] = &self.published;
         let of = |metric| move || counter!(metric, "sink" => Arc::clone(&self.name));
         let error = |reason| move || counter!(ERRORS, "sink" => Arc::clone(&self.name), "reason" => reason);
-        update.pass_on(events, counts.events, of(EVENTS));
-        update.pass_on(successes, counts.successes, of(SUCCESSES));
-        update.pass_on(failures, counts.failures, of(FAILURES));
-        update.pass_on(refused, counts.refused, error("closed"));
-        update.pass_on(panicked, counts.panicked, error("panic"));
-        update.gauge(IN_FLIGHT, "sink", &self.name, counts.in_flight);
+        events.update(counts.events, of(EVENTS));
+        successes.update(counts.successes, of(SUCCESSES));
+        failures.update(counts.failures, of(FAILURES));
+        refused.update(counts.refused, error("closed"));
+        panicked.update(counts.panicked, error("panic"));
+        gauges.add(IN_FLIGHT, "sink", &self.name, counts.in_flight);
         ended
-    }
-
-    fn told(&self) -> &[Told] {
-        &self.told
     }
 }
 
@@ -412,45 +352,37 @@ struct OfCounter {
     metric: &'static str,
     name: Arc<str>,
     count: Box<dyn Fn() -> (u64, bool) + Send + Sync>,
-    told: Told,
+    published: Published,
 }
 
 impl Source for OfCounter {
-    fn update(&self, update: &mut Update) -> bool {
+    fn update(&self, _gauges: &mut Gauges) -> bool {
         let (count, ended) = (self.count)();
         let name = Arc::clone(&self.name);
-        update.pass_on(&self.told, count, || counter!(self.metric, "sink" => name));
+        self.published.update(count, || counter!(self.metric, "sink" => name));
         ended
-    }
-
-    fn told(&self) -> &[Told] {
-        std::slice::from_ref(&self.told)
     }
 }
 
 struct OfQueue {
     name: Arc<str>,
     stats: Box<dyn Fn() -> (QueueStats, bool) + Send + Sync>,
-    told: [Told; 5],
+    published: [Published; 5],
 }
 
 impl Source for OfQueue {
-    fn update(&self, update: &mut Update) -> bool {
+    fn update(&self, gauges: &mut Gauges) -> bool {
         let (stats, ended) = (self.stats)();
-        let [accepted, delivered, dropped, spilled, lost] = &self.told;
+        let [accepted, delivered, dropped, spilled, lost] = &self.published;
         let of = |metric| move || counter!(metric, "queue" => Arc::clone(&self.name));
-        update.pass_on(accepted, stats.accepted, of(QUEUE_ACCEPTED));
-        update.pass_on(delivered, stats.delivered, of(QUEUE_DELIVERED));
-        update.pass_on(dropped, stats.dropped, of(QUEUE_DROPPED));
-        update.pass_on(spilled, stats.spilled, of(QUEUE_SPILLED));
-        update.pass_on(lost, stats.lost, of(QUEUE_LOST));
-        update.gauge(QUEUE_PENDING, "queue", &self.name, stats.pending);
-        update.gauge(QUEUE_IN_FLIGHT, "queue", &self.name, stats.in_flight);
+        accepted.update(stats.accepted, of(QUEUE_ACCEPTED));
+        delivered.update(stats.delivered, of(QUEUE_DELIVERED));
+        dropped.update(stats.dropped, of(QUEUE_DROPPED));
+        spilled.update(stats.spilled, of(QUEUE_SPILLED));
+        lost.update(stats.lost, of(QUEUE_LOST));
+        gauges.add(QUEUE_PENDING, "queue", &self.name, stats.pending);
+        gauges.add(QUEUE_IN_FLIGHT, "queue", &self.name, stats.in_flight);
         ended
-    }
-
-    fn told(&self) -> &[Told] {
-        &self.told
     }
 }
 

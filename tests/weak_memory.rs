@@ -5,11 +5,11 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use outflow::retry::{Breaker, RetryStrategy};
+use outflow::retry::{Breaker, Failure, RetryStrategy};
 use outflow::{Broadcaster, Buffer, CloseError, Sink, SinkExt, WriteError, channel, sink};
 
 /// How many of these writes were accepted.
@@ -147,10 +147,46 @@ fn a_success_beside_waiting_writers_wakes_all_of_them() {
     });
 }
 
+/// Has event 1 wait for ever, until an event is given up.
+struct UntilGivenUp(AtomicBool);
+
+impl RetryStrategy<u32, &'static str> for UntilGivenUp {
+    type Stop = Infallible;
+
+    fn backoff(&self, event: &u32) -> Duration {
+        if *event == 0 || self.0.load(Ordering::SeqCst) { Duration::ZERO } else { Duration::MAX }
+    }
+
+    fn failure(&self, _: Failure<'_, u32, &'static str>) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn final_failure(&self, _: Failure<'_, u32, &'static str>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    fn success(&self) {}
+}
+
+#[test]
+fn an_event_that_is_given_up_beside_a_waiting_writer_wakes_it() {
+    let sink = sink::from_fn(|event: &u32| if *event == 0 { Err("malformed") } else { Ok(()) })
+        .retry(UntilGivenUp(AtomicBool::new(false)))
+        .give_up_when(|_| true);
+    let begun = std::time::Instant::now();
+    thread::scope(|scope| {
+        scope.spawn(|| assert!(sink.write(0).is_err()));
+        scope.spawn(|| assert!(sink.write(1).is_ok()));
+    });
+    // A writer that is missed looks again after an hour, which passes at once in Miri.
+    assert!(begun.elapsed() < Duration::from_secs(3600));
+}
+
 #[test]
 fn a_close_beside_writers_in_their_backoff_wakes_all_of_them() {
     let sink = sink::from_fn(|_: &u32| Err("no route to host"))
         .retry(Breaker::new(0, Duration::from_secs(1_000_000)));
+    let begun = std::time::Instant::now();
     thread::scope(|scope| {
         for writer in [0, 1] {
             let sink = &sink;
@@ -161,6 +197,7 @@ fn a_close_beside_writers_in_their_backoff_wakes_all_of_them() {
         }
         drop(sink.close());
     });
+    assert!(begun.elapsed() < Duration::from_secs(3600));
 }
 
 #[test]
@@ -170,7 +207,7 @@ fn one_writer_probes_when_the_backoff_of_a_breaker_is_over() {
     let breaker = Breaker::new(0, BACKOFF);
     let failing = |breaker: &Breaker| {
         let (event, error) = (&0, &"no route to host");
-        let failure = outflow::retry::Failure { event, error, attempt: 1, elapsed: Duration::ZERO };
+        let failure = Failure { event, error, attempt: 1, elapsed: Duration::ZERO };
         RetryStrategy::<u32, &str>::failure(breaker, failure)
     };
     let Ok(()) = failing(&breaker);

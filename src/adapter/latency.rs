@@ -5,8 +5,8 @@ use std::{sync::OnceLock, time::Instant};
 
 use crate::contract::WriteError;
 
-/// Records how long metered writes take, once `Publisher::latency` has set where. Empty without the feature
-/// `metrics`.
+/// How long metered writes take, once `Publisher::latency` asks for it. Without the feature `metrics` there is none,
+/// and this is empty.
 #[derive(Default)]
 pub(crate) struct Latency {
     #[cfg(feature = "metrics")]
@@ -27,13 +27,13 @@ pub(crate) struct Stopwatch<'a> {
 }
 
 impl Latency {
-    /// Records from now on. Returns `false` if it did before.
+    /// Has writes timed from now on; `false` if they are already.
     #[cfg(feature = "metrics")]
     pub(crate) fn record_to(&self, histograms: Histograms) -> bool {
         self.histograms.set(histograms).is_ok()
     }
 
-    /// Costs one load if nothing is recorded.
+    /// One load, unless writes are timed.
     #[inline]
     pub(crate) fn start(&self) -> Stopwatch<'_> {
         Stopwatch {
@@ -45,8 +45,8 @@ impl Latency {
 }
 
 impl Stopwatch<'_> {
-    /// Records the time, unless the sink was closed. A panic of the recorder, which is a user's, goes no
-    /// further: it would make a write that succeeded look as if the sink had panicked.
+    /// Records the time, unless the sink was closed. The recorder is a user's, and its panic costs
+    /// this sample and nothing else: where panics are caught, the write would seem to have failed.
     #[inline]
     pub(crate) fn stop<T, X>(self, _written: &Result<(), WriteError<T, X>>) {
         #[cfg(feature = "metrics")]

@@ -28,8 +28,7 @@ pub struct Counter {
     handles: Handles,
 }
 
-/// Cloned with each handle of a count. An observer holds none, and sees when the last handle is gone: then
-/// nothing can be counted any more.
+/// As many clones as there are handles. An observer has none of them, and sees when nothing can be counted any more.
 #[cfg(feature = "metrics")]
 #[derive(Clone, Debug, Default)]
 pub(super) struct Handles(Arc<()>);
@@ -41,7 +40,7 @@ impl Handles {
         let handles = Arc::downgrade(&self.0);
         move || {
             let gone = handles.strong_count() == 0;
-            // Pairs with the release in the drop of each handle.
+            // Pairs with the release of a handle that is dropped.
             std::sync::atomic::fence(Ordering::Acquire);
             gone
         }

@@ -148,7 +148,7 @@ impl fmt::Debug for Meter {
     }
 }
 
-/// Counts an outcome when dropped: a panic, unless `count` was set to another.
+/// Counts an outcome when dropped: a panic, unless another was set.
 struct Outcome<'a> {
     counts: &'a Counts,
     count: &'a AtomicU64,

@@ -8,10 +8,10 @@ use parking_lot::Mutex;
 use super::completion::{Abort, Completion, MaybeDone, Remaining};
 use super::error::CloseError;
 use super::graph;
+use super::slow_close::SlowClose;
 use super::task::Task;
 use super::wait::{Waited, deadline};
 use crate::sync::caught::panic_message;
-use crate::trace;
 
 /// The answer of [`Sink::close`](crate::Sink::close): the close has begun, and this waits for it.
 ///
@@ -212,11 +212,11 @@ impl Closing {
 
     /// `None` when the time was up.
     fn wait_until(&self, deadline: Option<Instant>) -> Option<Result<(), CloseError>> {
-        let mut slow = trace::SlowClose::begin();
+        let mut slow = SlowClose::begin();
         loop {
             match self.0.wait(slow.sooner(deadline)) {
                 Waited::Done(outcome) => return Some(outcome),
-                Waited::TimedOut if slow.tell(deadline, || self.remaining()) => {}
+                Waited::TimedOut if slow.log(deadline, || self.remaining()) => {}
                 Waited::TimedOut => return None,
                 Waited::WouldDeadlock => return Some(Err(CloseError::WouldDeadlock)),
             }

@@ -9,6 +9,7 @@ mod error;
 mod flushing;
 mod graph;
 mod maybe_done;
+mod slow_close;
 mod task;
 mod trail;
 mod wait;

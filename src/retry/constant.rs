@@ -6,17 +6,7 @@ use super::{Failure, RetryStrategy};
 use crate::sync::clock::{Clock, ClockSlot, nanos};
 
 /// Waits the same time after every failure. Never gives up. Writers that share a strategy wait after each
-/// other's failures too.
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use outflow::{Sink, SinkExt, retry::Constant, sink};
-///
-/// let sink = sink::discard::<u32>().retry(Constant::new(Duration::from_millis(100)));
-/// assert!(sink.write(1).is_ok());
-/// ```
+/// other's failures too. A clone starts anew.
 #[derive(Debug)]
 pub struct Constant {
     /// Nanoseconds, as `until`.
@@ -28,41 +18,24 @@ pub struct Constant {
 
 impl Constant {
     /// Waits `backoff` after every failure; with zero, not at all.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::retry::{Constant, RetryStrategy, Failure};
-    ///
-    /// let constant = Constant::new(Duration::from_secs(60));
-    /// let failure = Failure { event: &(), error: &(), attempt: 1, elapsed: Duration::ZERO };
-    /// constant.failure(failure).unwrap();
-    /// let left = RetryStrategy::<(), ()>::backoff(&constant, &());
-    /// assert!(left > Duration::from_secs(59) && left <= Duration::from_secs(60));
-    /// ```
     pub fn new(backoff: Duration) -> Self {
         Self { backoff: nanos(backoff), until: AtomicU64::new(0), clock: ClockSlot::default() }
     }
 
     /// Goes by another clock than the monotonic one: for tests. The retry that waits has one of its own.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::clock::Monotonic;
-    /// use outflow::retry::Constant;
-    ///
-    /// let strategy = Constant::new(Duration::from_secs(1)).clock(Monotonic);
-    /// # let _: &dyn outflow::retry::RetryStrategy<u32, u32, Stop = std::convert::Infallible> = &strategy;
-    /// ```
     pub fn clock<C>(mut self, clock: C) -> Self
     where
         C: Clock + 'static,
     {
         self.clock = ClockSlot::of(clock);
         self
+    }
+}
+
+impl Clone for Constant {
+    /// The same settings, for another endpoint: nothing has failed yet. To share one, clone an `Arc` of it.
+    fn clone(&self) -> Self {
+        Self { backoff: self.backoff, until: AtomicU64::new(0), clock: self.clock.clone() }
     }
 }
 

@@ -3,20 +3,6 @@ use crate::adapter::Counter;
 use std::time::Duration;
 
 /// A strategy that counts retries. Made by [`count_retries`](super::Retry::count_retries).
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use outflow::retry::{Constant, CountRetries, Retry};
-/// use outflow::{Counter, Sink, SinkExt, sink};
-///
-/// let retries = Counter::new();
-/// let retry: Retry<_, CountRetries<Constant>> =
-///     sink::discard().retry(Constant::new(Duration::from_secs(1))).count_retries(&retries);
-/// retry.write(1).unwrap();
-/// assert_eq!(retries.get(), 0);
-/// ```
 #[derive(Clone, Debug)]
 pub struct CountRetries<R> {
     strategy: R,
@@ -24,8 +10,9 @@ pub struct CountRetries<R> {
 }
 
 impl<R> CountRetries<R> {
-    pub(super) fn new(strategy: R, counter: Counter) -> Self {
-        Self { strategy, counter }
+    /// As [`count_retries`](super::Retry::count_retries), without a retry.
+    pub fn new(strategy: R, counter: &Counter) -> Self {
+        Self { strategy, counter: counter.clone() }
     }
 }
 
@@ -35,6 +22,7 @@ where
 {
     type Stop = R::Stop;
 
+    #[inline]
     fn backoff(&self, event: &E) -> Duration {
         self.strategy.backoff(event)
     }
@@ -45,6 +33,11 @@ where
         Ok(())
     }
 
+    fn final_failure(&self, failure: Failure<'_, E, X>) {
+        self.strategy.final_failure(failure);
+    }
+
+    #[inline]
     fn success(&self) {
         self.strategy.success();
     }

@@ -10,8 +10,11 @@ use crate::sync::clock::{Clock, ClockSlot, nanos};
 ///
 /// After `n` failures in a row the wait is uniform in `[0, min(max, base + factor * 2^(n-1)))`: go-events'
 /// formula, which with a `base` of zero is the *full jitter* of Marc Brooker, "Exponential Backoff And
-/// Jitter", AWS Architecture Blog, 2015. There is none before the first failure. Writers that share a
-/// strategy share its count and the wait drawn last.
+/// Jitter", AWS Architecture Blog, 2015. There is none before the first failure. A clone starts anew.
+///
+/// Writers that share a strategy share its count and the wait drawn last, and every failed attempt is one in the
+/// row: when eight writers fail at once, that is eight in a row, and the next wait is drawn from up to 20 s (with
+/// the default settings) where a single writer would wait up to 2 s. Behind a queue there is one writer.
 ///
 /// # Examples
 ///
@@ -39,6 +42,8 @@ pub struct ExponentialBackoff {
     failures: AtomicU32,
     /// Until when to wait, by the clock.
     until: AtomicU64,
+    /// The seed that was asked for.
+    first_seed: Option<u64>,
     /// Where the next random number comes from.
     seed: AtomicU64,
     clock: ClockSlot,
@@ -53,96 +58,59 @@ impl Default for ExponentialBackoff {
             max: Duration::from_secs(20),
             failures: AtomicU32::new(0),
             until: AtomicU64::new(0),
+            first_seed: None,
             seed: AtomicU64::new(fastrand::u64(..)),
             clock: ClockSlot::default(),
         }
     }
 }
 
+impl Clone for ExponentialBackoff {
+    /// The same settings, for another endpoint: nothing has failed yet. To share one, clone an `Arc` of it.
+    ///
+    /// It draws waits of its own, unless a [`seed`](ExponentialBackoff::seed) was set: then the same from the start.
+    fn clone(&self) -> Self {
+        let clone = Self {
+            base: self.base,
+            factor: self.factor,
+            max: self.max,
+            clock: self.clock.clone(),
+            ..Self::default()
+        };
+        match self.first_seed {
+            Some(seed) => clone.seed(seed),
+            None => clone,
+        }
+    }
+}
+
 impl ExponentialBackoff {
     /// What every bound contains.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::retry::ExponentialBackoff;
-    ///
-    /// let backoff = ExponentialBackoff::default().base(Duration::from_secs(5));
-    /// assert_eq!(backoff.bound(1), Duration::from_secs(5 + 1));
-    /// ```
     pub fn base(mut self, base: Duration) -> Self {
         self.base = base;
         self
     }
 
     /// What doubles.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::retry::ExponentialBackoff;
-    ///
-    /// let backoff = ExponentialBackoff::default().base(Duration::ZERO).factor(Duration::from_millis(100));
-    /// assert_eq!((backoff.bound(1), backoff.bound(4)), (Duration::from_millis(100), Duration::from_millis(800)));
-    /// ```
     pub fn factor(mut self, factor: Duration) -> Self {
         self.factor = factor;
         self
     }
 
     /// What no bound exceeds.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::retry::ExponentialBackoff;
-    ///
-    /// let backoff = ExponentialBackoff::default().max(Duration::from_secs(4));
-    /// assert_eq!((backoff.bound(2), backoff.bound(3)), (Duration::from_secs(3), Duration::from_secs(4)));
-    /// ```
     pub fn max(mut self, max: Duration) -> Self {
         self.max = max;
         self
     }
 
     /// Draws the same waits every time: for tests.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::retry::ExponentialBackoff;
-    ///
-    /// use outflow::retry::{Failure, RetryStrategy};
-    ///
-    /// let wait = |seed| {
-    ///     let backoff = ExponentialBackoff::default().seed(seed);
-    ///     let failure = Failure { event: &(), error: &(), attempt: 1, elapsed: Duration::ZERO };
-    ///     backoff.failure(failure).unwrap();
-    ///     RetryStrategy::<(), ()>::backoff(&backoff, &()).as_millis()
-    /// };
-    /// // Drawn alike; what is left shrinks as time goes by.
-    /// assert!(wait(7).abs_diff(wait(7)) < 1000);
-    /// ```
-    pub fn seed(self, seed: u64) -> Self {
-        self.seed.store(seed, Ordering::Relaxed);
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.first_seed = Some(seed);
+        self.seed = AtomicU64::new(seed);
         self
     }
 
     /// Goes by another clock than the monotonic one: for tests. The retry that waits has one of its own.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::clock::Monotonic;
-    /// use outflow::retry::ExponentialBackoff;
-    ///
-    /// let strategy = ExponentialBackoff::default().clock(Monotonic);
-    /// # let _: &dyn outflow::retry::RetryStrategy<u32, u32, Stop = std::convert::Infallible> = &strategy;
-    /// ```
     pub fn clock<C>(mut self, clock: C) -> Self
     where
         C: Clock + 'static,

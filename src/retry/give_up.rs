@@ -3,22 +3,8 @@ use std::time::Duration;
 
 use super::{Failure, GiveUp, RetryStrategy};
 
-/// A strategy that gives up when a predicate holds. Made by [`give_up_when`](super::Retry::give_up_when).
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use outflow::retry::{Constant, Failure, GiveUpWhen, Retry};
-/// use outflow::{SinkExt, sink};
-///
-/// type Gone = fn(&Failure<'_, u32, u32>) -> bool;
-/// let constant = Constant::new(Duration::from_secs(1));
-/// let gone: Gone = |failure| *failure.error == 410;
-/// let retry: Retry<_, GiveUpWhen<Constant, Gone>> =
-///     sink::from_fn(|_: &u32| Err(410)).retry(constant).give_up_when(gone);
-/// assert_eq!(outflow::Sink::write(&retry, 1).unwrap_err().error(), Some(&410));
-/// ```
+/// A strategy that gives up when a predicate holds. Made by [`give_up_when`](super::Retry::give_up_when), which says
+/// what becomes of the failure.
 #[derive(Clone)]
 pub struct GiveUpWhen<R, F> {
     strategy: R,
@@ -26,40 +12,13 @@ pub struct GiveUpWhen<R, F> {
 }
 
 /// A strategy that gives up after some attempts. Made by [`max_attempts`](super::Retry::max_attempts).
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use outflow::retry::{Constant, MaxAttempts, Retry};
-/// use outflow::{Sink, SinkExt, sink};
-///
-/// let retry: Retry<_, MaxAttempts<Constant>> =
-///     sink::from_fn(|_: &u32| Err("down")).retry(Constant::new(Duration::ZERO)).max_attempts(2);
-/// assert_eq!(retry.write(1).unwrap_err().error(), Some(&"down"));
-/// ```
 #[derive(Clone, Debug)]
 pub struct MaxAttempts<R> {
     strategy: R,
     attempts: u32,
 }
 
-/// A strategy that tells of failures. Made by [`on_failure`](super::Retry::on_failure).
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use outflow::retry::{Constant, Failure, OnFailure, Retry};
-/// use outflow::{SinkExt, sink};
-///
-/// type Log = fn(&Failure<'_, u32, &'static str>);
-/// let log: Log = |failure| eprintln!("attempt {} failed: {}", failure.attempt, failure.error);
-/// let constant = Constant::new(Duration::from_secs(1));
-/// let retry: Retry<_, OnFailure<Constant, Log>> =
-///     sink::from_fn(|_: &u32| Err("down")).retry(constant).on_failure(log);
-/// # let _ = retry;
-/// ```
+/// A strategy that calls a closure for each failure. Made by [`on_failure`](super::Retry::on_failure).
 #[derive(Clone)]
 pub struct OnFailure<R, F> {
     strategy: R,
@@ -67,19 +26,34 @@ pub struct OnFailure<R, F> {
 }
 
 impl<R, F> GiveUpWhen<R, F> {
-    pub(super) fn new(strategy: R, predicate: F) -> Self {
+    /// As [`give_up_when`](super::Retry::give_up_when), without a retry.
+    pub fn new<E, X>(strategy: R, predicate: F) -> Self
+    where
+        F: Fn(&Failure<'_, E, X>) -> bool,
+    {
         Self { strategy, predicate }
     }
 }
 
 impl<R> MaxAttempts<R> {
-    pub(super) fn new(strategy: R, attempts: u32) -> Self {
+    /// As [`max_attempts`](super::Retry::max_attempts), without a retry.
+    ///
+    /// # Panics
+    ///
+    /// If `attempts` is 0: there is always a first one.
+    #[track_caller]
+    pub fn new(strategy: R, attempts: u32) -> Self {
+        assert!(attempts > 0, "a retry of 0 attempts would write nothing: allow at least 1");
         Self { strategy, attempts }
     }
 }
 
 impl<R, F> OnFailure<R, F> {
-    pub(super) fn new(strategy: R, f: F) -> Self {
+    /// As [`on_failure`](super::Retry::on_failure), without a retry.
+    pub fn new<E, X>(strategy: R, f: F) -> Self
+    where
+        F: Fn(&Failure<'_, E, X>),
+    {
         Self { strategy, f }
     }
 }
@@ -91,15 +65,24 @@ where
 {
     type Stop = GiveUp;
 
+    #[inline]
     fn backoff(&self, event: &E) -> Duration {
         self.strategy.backoff(event)
     }
 
     fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), GiveUp> {
-        self.strategy.failure(failure).map_err(|_| GiveUp)?;
-        if (self.predicate)(&failure) { Err(GiveUp) } else { Ok(()) }
+        if (self.predicate)(&failure) {
+            self.strategy.final_failure(failure);
+            return Err(GiveUp);
+        }
+        self.strategy.failure(failure).map_err(|_| GiveUp)
     }
 
+    fn final_failure(&self, failure: Failure<'_, E, X>) {
+        self.strategy.final_failure(failure);
+    }
+
+    #[inline]
     fn success(&self) {
         self.strategy.success();
     }
@@ -111,6 +94,7 @@ where
 {
     type Stop = GiveUp;
 
+    #[inline]
     fn backoff(&self, event: &E) -> Duration {
         self.strategy.backoff(event)
     }
@@ -120,6 +104,11 @@ where
         if failure.attempt >= self.attempts { Err(GiveUp) } else { Ok(()) }
     }
 
+    fn final_failure(&self, failure: Failure<'_, E, X>) {
+        self.strategy.final_failure(failure);
+    }
+
+    #[inline]
     fn success(&self) {
         self.strategy.success();
     }
@@ -132,6 +121,7 @@ where
 {
     type Stop = R::Stop;
 
+    #[inline]
     fn backoff(&self, event: &E) -> Duration {
         self.strategy.backoff(event)
     }
@@ -143,6 +133,12 @@ where
         verdict
     }
 
+    fn final_failure(&self, failure: Failure<'_, E, X>) {
+        self.strategy.final_failure(failure);
+        (self.f)(&failure);
+    }
+
+    #[inline]
     fn success(&self) {
         self.strategy.success();
     }

@@ -2,11 +2,11 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{Failure, Retry, RetryStrategy};
+use super::{Failure, RetryStrategy};
 use crate::adapter::CatchPanicError;
-use crate::sync::clock::{ClockSlot, nanos};
+use crate::sync::clock::{Clock, ClockSlot, nanos};
 
-/// The most that an endpoint gets unless told otherwise.
+/// The most that an endpoint gets by default.
 const LONGEST: Duration = Duration::from_secs(5 * 60);
 
 /// An error in which an endpoint may say when to come back, as HTTP's `Retry-After` does.
@@ -31,24 +31,6 @@ const LONGEST: Duration = Duration::from_secs(5 * 60);
 /// ```
 pub trait RetryAfter {
     /// How long to wait from now on; `None` if the error says nothing of it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::{CatchPanicError, retry::RetryAfter};
-    ///
-    /// struct Throttled;
-    ///
-    /// impl RetryAfter for Throttled {
-    ///     fn retry_after(&self) -> Option<Duration> {
-    ///         Some(Duration::from_secs(1))
-    ///     }
-    /// }
-    ///
-    /// assert_eq!(CatchPanicError::Sink(Throttled).retry_after(), Some(Duration::from_secs(1)));
-    /// assert_eq!(CatchPanicError::<Throttled>::Panicked("oops".into()).retry_after(), None);
-    /// ```
     fn retry_after(&self) -> Option<Duration>;
 }
 
@@ -65,28 +47,7 @@ where
 }
 
 /// A strategy that waits as long as the endpoint asks, if that is longer than its own wait. Made by
-/// [`honor_retry_after`](Retry::honor_retry_after).
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use outflow::retry::{Constant, HonorRetryAfter, Retry, RetryAfter};
-/// use outflow::{Sink, SinkExt, sink};
-///
-/// struct Throttled;
-///
-/// impl RetryAfter for Throttled {
-///     fn retry_after(&self) -> Option<Duration> {
-///         None // As long as the strategy says, then.
-///     }
-/// }
-///
-/// let http = sink::from_fn(|_: &u32| Ok::<(), Throttled>(()));
-/// let retry: Retry<_, HonorRetryAfter<Constant>> =
-///     http.retry(Constant::new(Duration::from_secs(1))).honor_retry_after();
-/// assert!(retry.write(1).is_ok());
-/// ```
+/// [`honor_retry_after`](super::Retry::honor_retry_after).
 pub struct HonorRetryAfter<R> {
     strategy: R,
     /// Nanoseconds, as `until`.
@@ -97,11 +58,41 @@ pub struct HonorRetryAfter<R> {
 }
 
 impl<R> HonorRetryAfter<R> {
-    pub(super) fn new(strategy: R, clock: ClockSlot) -> Self {
+    /// As [`honor_retry_after`](super::Retry::honor_retry_after), without a retry and by the monotonic clock.
+    pub fn new(strategy: R) -> Self {
+        Self::by_clock(strategy, ClockSlot::default())
+    }
+
+    pub(super) fn by_clock(strategy: R, clock: ClockSlot) -> Self {
         Self { strategy, longest: nanos(LONGEST), until: AtomicU64::new(0), clock }
     }
 
+    /// As [`max_retry_after`](super::Retry::max_retry_after), without a retry.
+    pub fn max_retry_after(mut self, longest: Duration) -> Self {
+        self.longest = nanos(longest);
+        self
+    }
+
+    /// Goes by another clock than the monotonic one: for tests.
+    pub fn clock<C>(mut self, clock: C) -> Self
+    where
+        C: Clock + 'static,
+    {
+        self.clock = ClockSlot::of(clock);
+        self
+    }
+
+    /// The endpoint may have asked to be left alone: for all writers, also if this event is given up.
+    fn heed(&self, asked: Option<Duration>) {
+        let Some(wait) = asked.map(|wait| nanos(wait).min(self.longest)).filter(|wait| *wait > 0) else {
+            return;
+        };
+        // Of two writers that are asked for different times the later time holds.
+        self.until.fetch_max(nanos(self.clock.now()).saturating_add(wait), Ordering::AcqRel);
+    }
+
     /// What is left of the time that the endpoint asked for.
+    #[inline]
     fn left(&self) -> Duration {
         // Acquire: pairs with the release in `failure`, so that the clock read below is not older than the
         // one that `until` was made of.
@@ -115,39 +106,6 @@ impl<R> HonorRetryAfter<R> {
             let _ = self.until.compare_exchange(until, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
         Duration::from_nanos(left)
-    }
-}
-
-impl<S, R> Retry<S, HonorRetryAfter<R>> {
-    /// Waits at most `longest` for the endpoint's sake: one that asks for a year does not get one. Default:
-    /// 5 minutes. The strategy's own wait may be longer.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::{Duration, Instant};
-    /// use outflow::{Sink, SinkExt, retry::{Constant, RetryAfter}, sink};
-    ///
-    /// #[derive(Debug)]
-    /// struct NextYear;
-    ///
-    /// impl RetryAfter for NextYear {
-    ///     fn retry_after(&self) -> Option<Duration> {
-    ///         Some(Duration::from_secs(365 * 24 * 60 * 60))
-    ///     }
-    /// }
-    ///
-    /// let begun = Instant::now();
-    /// let sink = sink::from_fn(|_: &&str| Err(NextYear))
-    ///     .retry(Constant::new(Duration::ZERO))
-    ///     .honor_retry_after()
-    ///     .max_retry_after(Duration::from_millis(5))
-    ///     .max_attempts(2);
-    /// assert!(sink.write("push").is_err());
-    /// assert!(begun.elapsed() >= Duration::from_millis(5));
-    /// ```
-    pub fn max_retry_after(self, longest: Duration) -> Self {
-        self.with(|strategy| HonorRetryAfter { longest: nanos(longest), ..strategy })
     }
 }
 
@@ -168,21 +126,27 @@ where
 
     fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), R::Stop> {
         let verdict = self.strategy.failure(failure);
-        // Of an event that is given up, too: what was asked for is for the others as well.
-        if let Some(wait) = failure.error.retry_after() {
-            let wait = nanos(wait).min(self.longest);
-            if wait > 0 {
-                // Two writers may be told different times; the later one holds.
-                self.until.fetch_max(nanos(self.clock.now()).saturating_add(wait), Ordering::AcqRel);
-            }
-        }
+        self.heed(failure.error.retry_after());
         verdict
     }
 
+    fn final_failure(&self, failure: Failure<'_, E, X>) {
+        self.strategy.final_failure(failure);
+        self.heed(failure.error.retry_after());
+    }
+
+    #[inline]
     fn success(&self) {
         // Leaves the time alone: a request that was under way when the endpoint asked for it may still
         // succeed.
         self.strategy.success();
+    }
+}
+
+impl<R: Clone> Clone for HonorRetryAfter<R> {
+    /// The same settings, for another endpoint: nothing has been asked for yet.
+    fn clone(&self) -> Self {
+        Self { longest: self.longest, ..Self::by_clock(self.strategy.clone(), self.clock.clone()) }
     }
 }
 

@@ -1,5 +1,4 @@
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
@@ -19,8 +18,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 ///
 /// A write waits on the caller's thread, for as long as the strategy says; `close` wakes it at once, with
 /// its event handed back as `Closed`. A sink that is closed behind its back ends it at the next attempt.
-/// Never clones an event, in `write_ref` either. When an attempt succeeds, writers that wait out a backoff
-/// of this retry ask the strategy again.
+/// Never clones an event, in `write_ref` either. When an attempt succeeds, or an event is given up,
+/// writers that wait out a backoff of this retry ask the strategy again.
 ///
 /// # Examples
 ///
@@ -40,7 +39,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 pub struct Retry<S, R> {
     sink: S,
     strategy: R,
-    alarm: Arc<Alarm>,
+    alarm: Alarm,
     clock: ClockSlot,
     given_up: trace::Losses,
 }
@@ -50,25 +49,13 @@ impl<S, R> Retry<S, R> {
         Self {
             sink,
             strategy,
-            alarm: Arc::new(Alarm::new()),
+            alarm: Alarm::default(),
             clock: ClockSlot::default(),
             given_up: trace::Losses::of_retry(),
         }
     }
 
     /// Waits by another clock than the monotonic one: for tests. A strategy has one of its own.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::clock::Monotonic;
-    /// use outflow::{Sink, SinkExt, retry::Constant, sink};
-    ///
-    /// let constant = Constant::new(Duration::from_secs(1)).clock(Monotonic);
-    /// let retry = sink::discard().retry(constant).clock(Monotonic);
-    /// assert!(retry.write(1).is_ok());
-    /// ```
     pub fn clock<C>(mut self, clock: C) -> Self
     where
         C: Clock + 'static,
@@ -78,23 +65,19 @@ impl<S, R> Retry<S, R> {
     }
 
     /// The strategy.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::retry::{Breaker, BreakerState};
-    /// use outflow::{SinkExt, sink};
-    ///
-    /// let retry = sink::discard::<u32>().retry(Breaker::new(5, Duration::from_secs(1)));
-    /// assert_eq!(retry.strategy().state(), BreakerState::Closed);
-    /// ```
     pub fn strategy(&self) -> &R {
         &self.strategy
     }
 
-    /// Gives up when `predicate` holds for a failure; the event comes back with that error. The strategy
-    /// counts the failure first.
+    /// Gives up when `predicate` holds for a failure; the event comes back at once, with that error.
+    ///
+    /// Such a failure says something of the event, and the endpoint answered: it does not count in the strategy, nor
+    /// does it end a row of failures that do. So one event that is malformed holds up no other, wherever in the
+    /// chain this stands. [`on_failure`](Retry::on_failure) is called for it, and a
+    /// [`Retry-After`](Retry::honor_retry_after) in it holds.
+    ///
+    /// For an endpoint that is down it is the wrong way to give up, since nothing backs off after such a failure:
+    /// what [`max_attempts`](Retry::max_attempts) gives up counts.
     ///
     /// # Examples
     ///
@@ -115,7 +98,8 @@ impl<S, R> Retry<S, R> {
         self.with(|strategy| GiveUpWhen::new(strategy, predicate))
     }
 
-    /// Gives up when `attempts` attempts for an event have failed; it comes back with the last error.
+    /// Gives up when `attempts` attempts for an event have failed; it comes back with the last error. The strategy
+    /// counts each of them, and the next event waits as it says.
     ///
     /// # Panics
     ///
@@ -137,11 +121,11 @@ impl<S, R> Retry<S, R> {
     /// ```
     #[track_caller]
     pub fn max_attempts(self, attempts: u32) -> Retry<S, MaxAttempts<R>> {
-        assert!(attempts > 0, "a retry of 0 attempts would write nothing: allow at least 1");
         self.with(|strategy| MaxAttempts::new(strategy, attempts))
     }
 
-    /// Calls `f` for every failure, on the writer's thread: to log, or to count.
+    /// Calls `f` for every failure, on the writer's thread: to log, or to count. Also for the last one of an event
+    /// that is given up.
     ///
     /// # Examples
     ///
@@ -168,7 +152,8 @@ impl<S, R> Retry<S, R> {
 
     /// Waits as long as the endpoint asks in its error, if that is longer than the strategy's own wait; at
     /// most [5 minutes](Retry::max_retry_after). All writers of this retry wait: it is the endpoint that is
-    /// to be left alone. A success does not shorten the time, and an event that is given up still counts.
+    /// to be left alone. A success does not shorten the time. What is asked for when an event is given up holds
+    /// too, for the others; the writer of that event has it back at once.
     ///
     /// It goes by the clock that this retry has now, so a [`clock`](Retry::clock) of its own is set before.
     ///
@@ -205,7 +190,7 @@ impl<S, R> Retry<S, R> {
         S::Error: RetryAfter,
     {
         let clock = self.clock.clone();
-        self.with(|strategy| HonorRetryAfter::new(strategy, clock))
+        self.with(|strategy| HonorRetryAfter::by_clock(strategy, clock))
     }
 
     /// Counts into `counter`, which can be read once the sink is out of reach, the failed attempts after
@@ -227,7 +212,7 @@ impl<S, R> Retry<S, R> {
     /// assert_eq!(retries.get(), 2);
     /// ```
     pub fn count_retries(self, counter: &Counter) -> Retry<S, CountRetries<R>> {
-        self.with(|strategy| CountRetries::new(strategy, counter.clone()))
+        self.with(|strategy| CountRetries::new(strategy, counter))
     }
 
     pub(super) fn with<Q>(self, f: impl FnOnce(R) -> Q) -> Retry<S, Q> {
@@ -241,22 +226,36 @@ impl<S, R> Retry<S, R> {
     }
 }
 
-impl<S, R> Retry<S, R> {
-    /// Waits until nothing is left of the backoff; `false` if it was closed before.
-    #[cold]
-    fn wait_out(&self, left: impl Fn() -> Duration) -> bool {
-        loop {
-            // Before the strategy is asked, so that a success after that ends the wait.
-            let ticket = self.alarm.ticket();
-            if self.alarm.is_raised() {
-                return false;
-            }
-            let left = left();
-            if left.is_zero() {
-                return true;
-            }
-            self.clock.wait(&ticket, left.min(LONGEST_WAIT));
-        }
+impl<S, R> Retry<S, HonorRetryAfter<R>> {
+    /// Waits at most `longest` for the endpoint's sake: one that asks for a year does not get one. Default:
+    /// 5 minutes. The strategy's own wait may be longer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use outflow::{Sink, SinkExt, retry::{Constant, RetryAfter}, sink};
+    ///
+    /// #[derive(Debug)]
+    /// struct NextYear;
+    ///
+    /// impl RetryAfter for NextYear {
+    ///     fn retry_after(&self) -> Option<Duration> {
+    ///         Some(Duration::from_secs(365 * 24 * 60 * 60))
+    ///     }
+    /// }
+    ///
+    /// let begun = Instant::now();
+    /// let sink = sink::from_fn(|_: &&str| Err(NextYear))
+    ///     .retry(Constant::new(Duration::ZERO))
+    ///     .honor_retry_after()
+    ///     .max_retry_after(Duration::from_millis(5))
+    ///     .max_attempts(2);
+    /// assert!(sink.write("push").is_err());
+    /// assert!(begun.elapsed() >= Duration::from_millis(5));
+    /// ```
+    pub fn max_retry_after(self, longest: Duration) -> Self {
+        self.with(|strategy| strategy.max_retry_after(longest))
     }
 }
 
@@ -268,7 +267,38 @@ impl<S, R> Retry<S, R> {
     #[inline]
     fn attempt<E, T>(
         &self,
+        event: T,
+        look: impl for<'a> Fn(&'a T) -> &'a E,
+        write: impl Fn(T) -> Result<(), WriteError<T, S::Error>>,
+    ) -> Result<(), Handed<T, R, E, S::Error>>
+    where
+        S: Sink<E>,
+        R: RetryStrategy<E, S::Error>,
+    {
+        if self.alarm.is_raised() {
+            return Err(WriteError::Closed(event));
+        }
+        if !self.strategy.backoff(look(&event)).is_zero() {
+            return self.attempt_again(event, None, look, write);
+        }
+        match write(event) {
+            Ok(()) => {
+                self.succeeded::<E, S::Error>();
+                Ok(())
+            }
+            Err(WriteError::Closed(event)) => Err(WriteError::Closed(event)),
+            Err(WriteError::Failed { event, error }) => self.attempt_again(event, Some(error), look, write),
+        }
+    }
+
+    /// As [`attempt`](Self::attempt), after a first attempt that failed, or that has to wait. Apart from it, so that a
+    /// write that succeeds at once carries nothing of this.
+    #[cold]
+    #[inline(never)]
+    fn attempt_again<E, T>(
+        &self,
         mut event: T,
+        mut failed: Option<S::Error>,
         look: impl for<'a> Fn(&'a T) -> &'a E,
         write: impl Fn(T) -> Result<(), WriteError<T, S::Error>>,
     ) -> Result<(), Handed<T, R, E, S::Error>>
@@ -279,36 +309,61 @@ impl<S, R> Retry<S, R> {
         let mut attempt = 0_u32;
         let mut first = Duration::ZERO;
         loop {
-            if self.alarm.is_raised() {
-                return Err(WriteError::Closed(event));
+            if let Some(error) = failed {
+                let now = self.clock.now();
+                if attempt == 0 {
+                    first = now;
+                }
+                attempt = attempt.saturating_add(1);
+                let elapsed = now.saturating_sub(first);
+                trace::attempt_failed(attempt, elapsed, std::any::type_name::<S::Error>());
+                let failure = Failure { event: look(&event), error: &error, attempt, elapsed };
+                if let Err(stop) = self.strategy.failure(failure) {
+                    self.given_up.one(std::any::type_name::<S::Error>());
+                    // A final failure may have ended a probe, for which others wait.
+                    self.alarm.notify();
+                    return Err(WriteError::failed(event, stop.with(error)));
+                }
             }
-            let backoff = self.strategy.backoff(look(&event));
-            if !backoff.is_zero() && !self.wait_out(|| self.strategy.backoff(look(&event))) {
+            if !self.wait_out(|| self.strategy.backoff(look(&event))) {
                 return Err(WriteError::Closed(event));
             }
             match write(event) {
                 Ok(()) => {
-                    self.strategy.success();
-                    self.alarm.nudge_sleepers();
+                    self.succeeded::<E, S::Error>();
                     return Ok(());
                 }
                 Err(WriteError::Closed(event)) => return Err(WriteError::Closed(event)),
                 Err(WriteError::Failed { event: back, error }) => {
-                    let now = self.clock.now();
-                    if attempt == 0 {
-                        first = now;
-                    }
-                    attempt = attempt.saturating_add(1);
-                    let elapsed = now.saturating_sub(first);
-                    trace::attempt_failed(attempt, elapsed, std::any::type_name::<S::Error>());
-                    let failure = Failure { event: look(&back), error: &error, attempt, elapsed };
-                    if let Err(stop) = self.strategy.failure(failure) {
-                        self.given_up.one(std::any::type_name::<S::Error>());
-                        return Err(WriteError::failed(back, stop.with(error)));
-                    }
                     event = back;
+                    failed = Some(error);
                 }
             }
+        }
+    }
+
+    #[inline]
+    fn succeeded<E, X>(&self)
+    where
+        R: RetryStrategy<E, X>,
+    {
+        self.strategy.success();
+        self.alarm.notify();
+    }
+
+    /// Waits until nothing is left of the backoff; `false` if it is closed before.
+    fn wait_out(&self, left: impl Fn() -> Duration) -> bool {
+        loop {
+            // Before the strategy is asked, so that a success after that ends the wait.
+            let ticket = self.alarm.ticket();
+            if self.alarm.is_raised() {
+                return false;
+            }
+            let left = left();
+            if left.is_zero() {
+                return true;
+            }
+            self.clock.wait(&ticket.waiter, left.min(LONGEST_WAIT));
         }
     }
 }
@@ -320,10 +375,12 @@ where
 {
     type Error = <R::Stop as Stop>::Error<S::Error>;
 
+    #[inline]
     fn write(&self, event: E) -> Result<(), WriteError<E, Self::Error>> {
         self.attempt(event, |event| event, |event| self.sink.write(event))
     }
 
+    #[inline]
     fn write_ref(&self, event: &E) -> Result<(), WriteError<(), Self::Error>>
     where
         E: Clone,

@@ -37,16 +37,6 @@ pub trait RetryStrategy<E, X> {
 
     /// What is left to wait before the next attempt. Asked before every attempt, the first one too, and
     /// again after every wait, until it is zero.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::retry::{Breaker, Failure, RetryStrategy};
-    ///
-    /// let breaker = Breaker::new(1, Duration::from_secs(60));
-    /// assert_eq!(RetryStrategy::<_, &str>::backoff(&breaker, &"push"), Duration::ZERO);
-    /// ```
     fn backoff(&self, event: &E) -> Duration;
 
     /// An attempt failed.
@@ -54,37 +44,23 @@ pub trait RetryStrategy<E, X> {
     /// # Errors
     ///
     /// To give up: the event goes back to the writer, with this error.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::retry::{Breaker, Failure, RetryStrategy};
-    ///
-    /// let breaker = Breaker::new(1, Duration::from_secs(60));
-    /// let failure = Failure { event: &"push", error: &"down", attempt: 1, elapsed: Duration::ZERO };
-    /// assert!(breaker.failure(failure).is_ok(), "it never gives up");
-    /// assert!(RetryStrategy::<_, &str>::backoff(&breaker, &"push") > Duration::ZERO);
-    /// ```
     fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), Self::Stop>;
+
+    /// An attempt failed in a way that says something of the event and nothing of the endpoint: a strategy around
+    /// this one, [`give_up_when`](super::Retry::give_up_when), has given the event up. Called instead of
+    /// [`failure`](RetryStrategy::failure). Writers of the same retry that wait ask for their backoff again.
+    ///
+    /// Provided: nothing happens, so that such a failure neither counts nor ends a row of those that do. A strategy
+    /// that wraps another passes it on. For what this changes, [`success`](RetryStrategy::success) says which orderings
+    /// it takes.
+    fn final_failure(&self, failure: Failure<'_, E, X>) {
+        let _ = failure;
+    }
 
     /// An attempt succeeded. Writers of the same retry that wait ask for their backoff again.
     ///
     /// One that does so at the same time misses nothing if what this changes, and `backoff` looks at, is
     /// atomic and [`SeqCst`](std::sync::atomic::Ordering::SeqCst), or behind a lock.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::retry::{Breaker, Failure, RetryStrategy};
-    ///
-    /// let breaker = Breaker::new(1, Duration::from_secs(60));
-    /// let failure = Failure { event: &"push", error: &"down", attempt: 1, elapsed: Duration::ZERO };
-    /// breaker.failure(failure).unwrap();
-    /// RetryStrategy::<&str, &str>::success(&breaker);
-    /// assert_eq!(RetryStrategy::<_, &str>::backoff(&breaker, &"push"), Duration::ZERO);
-    /// ```
     fn success(&self);
 }
 
@@ -96,12 +72,17 @@ macro_rules! forward {
         {
             type Stop = R::Stop;
 
+            #[inline]
             fn backoff(&self, event: &E) -> Duration {
                 (**self).backoff(event)
             }
 
             fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), R::Stop> {
                 (**self).failure(failure)
+            }
+
+            fn final_failure(&self, failure: Failure<'_, E, X>) {
+                (**self).final_failure(failure);
             }
 
             fn success(&self) {
@@ -119,14 +100,6 @@ pub trait Stop: sealed::Stop {
     type Error<X>;
 
     /// The error to hand back.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::retry::{GiveUp, Stop};
-    ///
-    /// assert_eq!(GiveUp.with("down"), "down");
-    /// ```
     fn with<X>(self, error: X) -> Self::Error<X>;
 }
 
@@ -194,8 +167,8 @@ mod sealed {
 /// use std::time::Duration;
 /// use outflow::{Sink, SinkExt, retry::Constant, sink};
 ///
-/// let told = sink::collector();
-/// let log = told.clone();
+/// let lines = sink::collector();
+/// let log = lines.clone();
 /// let retry = sink::from_fn(|_: &u32| Err("down"))
 ///     .retry(Constant::new(Duration::ZERO))
 ///     .max_attempts(2)
@@ -203,7 +176,7 @@ mod sealed {
 ///         log.write(format!("event {}, attempt {}: {}", failure.event, failure.attempt, failure.error)).unwrap();
 ///     });
 /// assert!(retry.write(7).is_err());
-/// assert_eq!(told.events(), ["event 7, attempt 1: down", "event 7, attempt 2: down"]);
+/// assert_eq!(lines.events(), ["event 7, attempt 1: down", "event 7, attempt 2: down"]);
 /// ```
 pub struct Failure<'a, E, X> {
     /// The event that was to be written.

@@ -7,75 +7,36 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-/// A clock that never goes back, and a way to wait by it.
+pub(crate) use self::sealed::{Wait, Waiter};
+
+/// A clock that never goes back. Sealed: implemented by [`Monotonic`], by the `VirtualClock` of the test kit, and by
+/// an `Arc` of either, `Arc<dyn Clock>` included.
 ///
 /// # Examples
 ///
-/// A clock that runs a thousand times as fast:
-///
 /// ```
+/// use std::sync::Arc;
 /// use std::time::Duration;
-/// use outflow::clock::{Clock, Monotonic, Ticket};
-/// use outflow::retry::Constant;
+/// use outflow::clock::{Clock, Monotonic};
+/// use outflow::retry::Breaker;
 /// use outflow::{Sink, SinkExt, sink};
 ///
-/// #[derive(Clone, Copy, Debug)]
-/// struct Hasty;
-///
-/// impl Clock for Hasty {
-///     fn now(&self) -> Duration {
-///         Monotonic.now() * 1000
-///     }
-///
-///     fn wait(&self, ticket: &Ticket, timeout: Duration) {
-///         Monotonic.wait(ticket, timeout / 1000);
-///     }
+/// // A test passes a virtual one. The strategy has a clock and so has the retry.
+/// fn mirror(clock: Arc<dyn Clock>) -> impl Sink<u32> {
+///     let breaker = Breaker::new(5, Duration::from_secs(1)).clock(Arc::clone(&clock));
+///     sink::discard().retry(breaker).clock(clock)
 /// }
 ///
-/// let mut attempts = 0;
-/// let flaky = sink::from_fn_mut(move |_: &&str| {
-///     attempts += 1;
-///     if attempts < 3 { Err("overloaded") } else { Ok(()) }
-/// });
-/// let reliable = flaky.retry(Constant::new(Duration::from_secs(10)).clock(Hasty)).clock(Hasty);
-/// let begun = Monotonic.now();
-/// assert!(reliable.write("push").is_ok());
-/// assert!(Monotonic.now() - begun < Duration::from_secs(10));
+/// assert!(mirror(Arc::new(Monotonic)).write(1).is_ok());
 /// ```
-pub trait Clock: fmt::Debug + Send + Sync {
+pub trait Clock: Wait + fmt::Debug + Send + Sync {
     /// The time since a fixed moment of the clock's own.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::clock::{Clock, Monotonic};
-    ///
-    /// let before = Monotonic.now();
-    /// assert!(before <= Monotonic.now());
-    /// ```
     fn now(&self) -> Duration;
-
-    /// Waits until `timeout` has passed by this clock, or the ticket is [called](Ticket::is_called). May come
-    /// back early.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::sync::Arc;
-    /// use std::time::Duration;
-    /// use outflow::clock::{Alarm, Clock, Monotonic};
-    ///
-    /// let ticket = Arc::new(Alarm::new()).ticket();
-    /// let before = Monotonic.now();
-    /// Monotonic.wait(&ticket, Duration::from_millis(2));
-    /// assert!(Monotonic.now() - before >= Duration::from_millis(2));
-    /// ```
-    fn wait(&self, ticket: &Ticket, timeout: Duration);
 }
 
 impl<C> Clock for Arc<C>
@@ -85,22 +46,18 @@ where
     fn now(&self) -> Duration {
         (**self).now()
     }
+}
 
-    fn wait(&self, ticket: &Ticket, timeout: Duration) {
-        (**self).wait(ticket, timeout);
+impl<C> Wait for Arc<C>
+where
+    C: Clock + ?Sized,
+{
+    fn wait(&self, waiter: &Waiter, timeout: Duration) {
+        (**self).wait(waiter, timeout);
     }
 }
 
 /// The machine's monotonic clock: the default everywhere.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::clock::{Clock, Monotonic};
-///
-/// let before = Monotonic.now();
-/// assert!(Monotonic.now() >= before);
-/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Monotonic;
 
@@ -109,238 +66,82 @@ impl Clock for Monotonic {
         static START: OnceLock<Instant> = OnceLock::new();
         START.get_or_init(Instant::now).elapsed()
     }
+}
 
-    fn wait(&self, ticket: &Ticket, timeout: Duration) {
-        ticket.wait(timeout);
+impl Wait for Monotonic {
+    fn wait(&self, waiter: &Waiter, timeout: Duration) {
+        waiter.wait(timeout);
     }
 }
 
-/// Wakes those who wait out a backoff: all of them for good, when it is raised, or once, when it is nudged.
-///
-/// Who means to wait takes a [`ticket`](Alarm::ticket), *then* looks whether there is anything to wait for,
-/// and then waits.
-///
-/// # Why no wake-up is lost
-///
-/// `raised` and the number of nudges change under the lock under which a waiter looks at them before it
-/// sleeps, and the notification comes after. A ticket has the number of nudges when it was taken: a nudge
-/// between that and the wait ends the wait at once.
-///
-/// [`nudge_sleepers`](Alarm::nudge_sleepers) first looks at `tickets`, without the lock. One thread changes
-/// what the other decides by and then looks at `tickets`, the other counts up `tickets` and then decides;
-/// if all four are sequentially consistent, at least one of them sees what the other did.
-///
-/// # Examples
-///
-/// ```
-/// use std::sync::Arc;
-/// use std::time::Duration;
-/// use outflow::clock::Alarm;
-///
-/// let alarm = Arc::new(Alarm::new());
-/// let ticket = alarm.ticket();
-/// let waiter = std::thread::spawn(move || ticket.wait(Duration::MAX));
-/// alarm.nudge();
-/// waiter.join().unwrap();
-/// ```
+mod sealed {
+    use super::{Arc, Duration, Signal};
+
+    /// How this crate waits by a [`Clock`](super::Clock).
+    pub trait Wait {
+        /// Waits until `timeout` has passed by this clock, or the waiter is notified. May return early.
+        fn wait(&self, waiter: &Waiter, timeout: Duration);
+    }
+
+    /// A wait to come, which ends early when its signal is notified. Clones end together.
+    #[derive(Clone, Debug)]
+    pub struct Waiter {
+        pub(super) signal: Arc<Signal>,
+        /// How often the signal had been notified when this was made.
+        pub(super) seen: u64,
+    }
+}
+
+/// Ends waits: those that are under way when it is notified, and for good all of them once it is raised.
 #[derive(Debug, Default)]
-pub struct Alarm {
-    raised: AtomicBool,
-    /// How many there are.
-    tickets: AtomicUsize,
-    nudges: Mutex<u64>,
+struct Signal {
+    state: Mutex<Notified>,
     changed: Condvar,
 }
 
-impl Alarm {
-    /// One that is not raised.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// assert!(!outflow::clock::Alarm::new().is_raised());
-    /// ```
-    pub fn new() -> Self {
-        Self::default()
-    }
+#[derive(Debug, Default)]
+struct Notified {
+    times: u64,
+    for_good: bool,
+}
 
-    /// Wakes everybody, and lets nobody sleep any more.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::sync::Arc;
-    /// use std::time::Duration;
-    /// use outflow::clock::Alarm;
-    ///
-    /// let alarm = Arc::new(Alarm::new());
-    /// alarm.raise();
-    /// alarm.ticket().wait(Duration::MAX); // comes back at once
-    /// assert!(alarm.is_raised());
-    /// ```
-    pub fn raise(&self) {
-        let nudges = self.nudges.lock();
-        // Release: pairs with the acquire of those who look without the lock.
-        self.raised.store(true, Ordering::Release);
-        drop(nudges);
+impl Signal {
+    fn update(&self, update: impl FnOnce(&mut Notified)) {
+        update(&mut self.state.lock());
         self.changed.notify_all();
-    }
-
-    /// Whether it was raised.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let alarm = outflow::clock::Alarm::new();
-    /// alarm.raise();
-    /// assert!(alarm.is_raised());
-    /// ```
-    #[inline]
-    pub fn is_raised(&self) -> bool {
-        self.raised.load(Ordering::Acquire)
-    }
-
-    /// Wakes everybody once, if anybody has a ticket: one load if nobody has.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::sync::Arc;
-    /// use outflow::clock::Alarm;
-    ///
-    /// let alarm = Arc::new(Alarm::new());
-    /// let ticket = alarm.ticket();
-    /// alarm.nudge_sleepers();
-    /// assert!(ticket.is_called());
-    /// ```
-    #[inline]
-    pub fn nudge_sleepers(&self) {
-        // SeqCst, as in `ticket`: see above. A plain load on most machines.
-        if self.tickets.load(Ordering::SeqCst) > 0 {
-            self.nudge();
-        }
-    }
-
-    /// Wakes everybody once.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::sync::Arc;
-    /// use outflow::clock::Alarm;
-    ///
-    /// let alarm = Arc::new(Alarm::new());
-    /// let before = alarm.ticket();
-    /// alarm.nudge();
-    /// assert!(before.is_called());
-    /// assert!(!alarm.ticket().is_called());
-    /// ```
-    pub fn nudge(&self) {
-        *self.nudges.lock() += 1;
-        self.changed.notify_all();
-    }
-
-    /// Announces that somebody may wait: a nudge from now on ends the wait by this ticket.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::sync::Arc;
-    /// use std::time::Duration;
-    /// use outflow::clock::Alarm;
-    ///
-    /// let alarm = Arc::new(Alarm::new());
-    /// let ticket = alarm.ticket();
-    /// ticket.wait(Duration::from_millis(1));
-    /// assert!(!ticket.is_called());
-    /// ```
-    pub fn ticket(self: &Arc<Self>) -> Ticket {
-        // Counted before the nudges are looked at: one that comes between the two is in the number, and what
-        // it tells of is seen by who decides after this.
-        self.tickets.fetch_add(1, Ordering::SeqCst);
-        Ticket { nudges: *self.nudges.lock(), alarm: Arc::clone(self) }
     }
 }
 
-/// The right to be woken by an [`Alarm`]: taken before it is decided whether to wait.
-///
-/// # Examples
-///
-/// ```
-/// use std::sync::Arc;
-/// use outflow::clock::Alarm;
-///
-/// let alarm = Arc::new(Alarm::new());
-/// let ticket = alarm.ticket();
-/// assert!(Arc::ptr_eq(ticket.alarm(), &alarm));
-/// ```
-#[derive(Debug)]
-#[must_use = "a ticket is to wait by"]
-pub struct Ticket {
-    alarm: Arc<Alarm>,
-    /// How many there had been when it was taken.
-    nudges: u64,
-}
-
-impl Ticket {
-    /// Whose it is: what a clock of your own nudges when the time is up.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::sync::Arc;
-    /// use outflow::clock::Alarm;
-    ///
-    /// let ticket = Arc::new(Alarm::new()).ticket();
-    /// ticket.alarm().nudge();
-    /// assert!(ticket.is_called());
-    /// ```
-    pub fn alarm(&self) -> &Arc<Alarm> {
-        &self.alarm
+impl Waiter {
+    fn of(signal: &Arc<Signal>) -> Self {
+        Self { seen: signal.state.lock().times, signal: Arc::clone(signal) }
     }
 
-    /// Whether the alarm is raised, or was nudged since the ticket was taken: whether a wait is over.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::sync::Arc;
-    /// use outflow::clock::Alarm;
-    ///
-    /// let alarm = Arc::new(Alarm::new());
-    /// let ticket = alarm.ticket();
-    /// assert!(!ticket.is_called());
-    /// alarm.raise();
-    /// assert!(ticket.is_called());
-    /// ```
-    pub fn is_called(&self) -> bool {
-        *self.alarm.nudges.lock() != self.nudges || self.alarm.is_raised()
+    /// Ends this wait, and every other that has the same signal.
+    #[cfg(feature = "testing")]
+    pub(crate) fn notify(&self) {
+        self.signal.update(|notified| notified.times += 1);
     }
 
-    /// Waits until it is called, or `timeout` has passed by the monotonic clock; [`Duration::MAX`] is for
-    /// ever.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::sync::Arc;
-    /// use std::time::Duration;
-    /// use outflow::clock::Alarm;
-    ///
-    /// let alarm = Arc::new(Alarm::new());
-    /// let ticket = alarm.ticket();
-    /// alarm.nudge();
-    /// ticket.wait(Duration::MAX); // comes back at once
-    /// ```
-    pub fn wait(&self, timeout: Duration) {
-        // Beyond what the clock can count is for ever.
+    #[cfg(feature = "testing")]
+    pub(crate) fn is_notified(&self) -> bool {
+        self.is_notified_in(&self.signal.state.lock())
+    }
+
+    fn is_notified_in(&self, notified: &Notified) -> bool {
+        notified.for_good || notified.times != self.seen
+    }
+
+    /// Waits until it is notified, or `timeout` has passed by the monotonic clock; [`Duration::MAX`] is for ever.
+    pub(crate) fn wait(&self, timeout: Duration) {
+        // A time beyond what the clock can count is for ever.
         let deadline = Instant::now().checked_add(timeout);
-        let mut nudges = self.alarm.nudges.lock();
-        while !self.alarm.is_raised() && *nudges == self.nudges {
+        let mut notified = self.signal.state.lock();
+        while !self.is_notified_in(&notified) {
             match deadline {
-                None => self.alarm.changed.wait(&mut nudges),
+                None => self.signal.changed.wait(&mut notified),
                 Some(deadline) => {
-                    if self.alarm.changed.wait_until(&mut nudges, deadline).timed_out() {
+                    if self.signal.changed.wait_until(&mut notified, deadline).timed_out() {
                         break;
                     }
                 }
@@ -349,18 +150,84 @@ impl Ticket {
     }
 }
 
-impl Clone for Ticket {
-    /// One more to be counted, called when this one is.
-    fn clone(&self) -> Self {
-        self.alarm.tickets.fetch_add(1, Ordering::SeqCst);
-        Self { alarm: Arc::clone(&self.alarm), nudges: self.nudges }
+impl Default for Waiter {
+    /// One that has a signal for itself.
+    fn default() -> Self {
+        Self::of(&Arc::default())
     }
 }
 
-impl Drop for Ticket {
+/// Wakes the writers of a retry: all of them for good when it is raised, those that wait when it is notified.
+///
+/// A writer that may have to wait takes a [`ticket`](Alarm::ticket), *then* looks whether there is anything to wait
+/// for, and then waits.
+///
+/// # Why no wake-up is lost
+///
+/// A signal changes under the lock under which a waiter looks at it before it sleeps, and the condition variable is
+/// notified after that. A waiter has the number of notifications when it was made: a notification between that and
+/// the wait ends the wait at once.
+///
+/// [`notify`](Alarm::notify) first looks, without the lock, whether there are tickets. One thread changes what the
+/// other decides by and then looks for tickets; the other counts its ticket and then decides. All four are
+/// sequentially consistent, so at least one of the two sees what the other did.
+#[derive(Debug, Default)]
+pub(crate) struct Alarm {
+    /// [`RAISED`], and [`TICKET`] times the number of tickets.
+    state: AtomicUsize,
+    signal: Arc<Signal>,
+}
+
+const RAISED: usize = 1;
+const TICKET: usize = 2;
+
+impl Alarm {
+    /// Wakes every writer that waits, and lets none wait any more.
+    pub(crate) fn raise(&self) {
+        // Release: pairs with the acquire in `is_raised`.
+        self.state.fetch_or(RAISED, Ordering::Release);
+        self.signal.update(|notified| notified.for_good = true);
+    }
+
+    #[inline]
+    pub(crate) fn is_raised(&self) -> bool {
+        self.state.load(Ordering::Acquire) & RAISED != 0
+    }
+
+    /// Wakes the writers that wait, if any: one load if there are none.
+    #[inline]
+    pub(crate) fn notify(&self) {
+        // SeqCst, as in `ticket`: see above. A plain load on most machines.
+        if self.state.load(Ordering::SeqCst) >= TICKET {
+            self.notify_waiters();
+        }
+    }
+
+    #[cold]
+    fn notify_waiters(&self) {
+        self.signal.update(|notified| notified.times += 1);
+    }
+
+    /// Announces that this writer may wait: a notification from now on ends the wait by this ticket.
+    pub(crate) fn ticket(&self) -> Ticket<'_> {
+        // Counted before the notifications are looked at: one that comes between the two is in their number, and what
+        // it announces is seen by a writer that decides after this.
+        self.state.fetch_add(TICKET, Ordering::SeqCst);
+        Ticket { alarm: self, waiter: Waiter::of(&self.signal) }
+    }
+}
+
+/// A wait that its alarm knows of.
+#[must_use = "a ticket is to wait by"]
+pub(crate) struct Ticket<'a> {
+    alarm: &'a Alarm,
+    pub(crate) waiter: Waiter,
+}
+
+impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        // Relaxed: a nudge too many does no harm.
-        self.alarm.tickets.fetch_sub(1, Ordering::Relaxed);
+        // Relaxed: a notification too many does no harm.
+        self.alarm.state.fetch_sub(TICKET, Ordering::Relaxed);
     }
 }
 
@@ -388,10 +255,10 @@ impl ClockSlot {
         }
     }
 
-    pub(crate) fn wait(&self, ticket: &Ticket, timeout: Duration) {
+    pub(crate) fn wait(&self, waiter: &Waiter, timeout: Duration) {
         match &self.0 {
-            None => Monotonic.wait(ticket, timeout),
-            Some(clock) => clock.wait(ticket, timeout),
+            None => Monotonic.wait(waiter, timeout),
+            Some(clock) => clock.wait(waiter, timeout),
         }
     }
 }

@@ -1,9 +1,8 @@
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::contract::{Sink, WriteError, delegate};
-use crate::sync::clock::{Alarm, Clock, ClockSlot};
+use crate::sync::clock::{Clock, ClockSlot, Waiter};
 
 /// A sink of which every write takes a given time, and then goes on to the sink that it wraps. A close does
 /// not shorten it.
@@ -80,16 +79,14 @@ impl<S> Slow<S> {
     }
 
     fn wait(&self) {
-        let alarm = Arc::new(Alarm::new());
         let begun = self.clock.now();
         loop {
-            // One for each wait: a clock that calls a ticket has called it for good.
-            let ticket = alarm.ticket();
             let left = self.time.saturating_sub(self.clock.now().saturating_sub(begun));
             if left.is_zero() {
                 return;
             }
-            self.clock.wait(&ticket, left);
+            // One for each wait: a clock that notifies a waiter has done so for good.
+            self.clock.wait(&Waiter::default(), left);
         }
     }
 }

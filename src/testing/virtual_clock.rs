@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::PATIENCE;
-use crate::sync::clock::{Clock, Ticket};
+use crate::sync::clock::{Clock, Wait, Waiter};
 
 /// A clock that stands still until a test moves it. Clones are the same clock.
 ///
@@ -55,7 +55,7 @@ struct State {
 struct Sleeper {
     id: u64,
     wakes: Duration,
-    ticket: Ticket,
+    waiter: Waiter,
 }
 
 impl Default for VirtualClock {
@@ -68,7 +68,7 @@ impl Default for VirtualClock {
 const START: Duration = Duration::from_secs(1_000_000);
 
 impl VirtualClock {
-    /// One that nobody sleeps by.
+    /// One that no thread sleeps by.
     ///
     /// # Examples
     ///
@@ -98,33 +98,15 @@ impl VirtualClock {
         self.shared.state.lock().now - START
     }
 
-    /// Moves it on, and wakes those whose time has come. Saturates. Does not wait for them: who is woken may
-    /// look at the clock when it has moved on again.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::sync::Arc;
-    /// use std::time::Duration;
-    /// use outflow::clock::{Alarm, Clock};
-    /// use outflow::testing::VirtualClock;
-    ///
-    /// let clock = VirtualClock::new();
-    /// let sleeps = clock.clone();
-    /// let sleeper = std::thread::spawn(move || {
-    ///     sleeps.wait(&Arc::new(Alarm::new()).ticket(), Duration::from_secs(60));
-    /// });
-    /// clock.until_sleeping(1);
-    /// clock.advance(Duration::from_secs(60));
-    /// sleeper.join().unwrap();
-    /// ```
+    /// Moves it on, and wakes the threads whose time has come. Saturates. Does not wait for them: a thread that is
+    /// woken may look at the clock when it has moved on again.
     pub fn advance(&self, time: Duration) {
         let mut state = self.shared.state.lock();
         state.now = state.now.saturating_add(time);
         state.wake();
     }
 
-    /// Moves it to the time at which the first sleeper wakes, and tells how far that was; `None` if nobody
+    /// Moves it to the time at which the first sleeper wakes, and returns how far that was; `None` if no thread
     /// sleeps.
     ///
     /// # Examples
@@ -140,7 +122,7 @@ impl VirtualClock {
         Some(left)
     }
 
-    /// What is left until the first sleeper wakes; `None` if nobody sleeps.
+    /// What is left until the first sleeper wakes; `None` if no thread sleeps.
     ///
     /// # Examples
     ///
@@ -166,26 +148,6 @@ impl VirtualClock {
 
     /// How many threads sleep by it. Those that have been woken are none of them, even if they have not run
     /// since.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::sync::Arc;
-    /// use std::time::Duration;
-    /// use outflow::clock::{Alarm, Clock};
-    /// use outflow::testing::VirtualClock;
-    ///
-    /// let clock = VirtualClock::new();
-    /// let sleeps = clock.clone();
-    /// let sleeper = std::thread::spawn(move || {
-    ///     sleeps.wait(&Arc::new(Alarm::new()).ticket(), Duration::from_secs(60));
-    /// });
-    /// clock.until_sleeping(1);
-    /// assert_eq!(clock.sleeping(), 1);
-    /// clock.advance_to_next();
-    /// assert_eq!(clock.sleeping(), 0);
-    /// # sleeper.join().unwrap();
-    /// ```
     pub fn sleeping(&self) -> usize {
         self.shared.state.lock().asleep().count()
     }
@@ -195,25 +157,6 @@ impl VirtualClock {
     /// # Panics
     ///
     /// If they do not within 30 s.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::sync::Arc;
-    /// use std::time::Duration;
-    /// use outflow::clock::{Alarm, Clock};
-    /// use outflow::testing::VirtualClock;
-    ///
-    /// let clock = VirtualClock::new();
-    /// let sleeps = clock.clone();
-    /// let sleeper = std::thread::spawn(move || {
-    ///     sleeps.wait(&Arc::new(Alarm::new()).ticket(), Duration::from_secs(60));
-    /// });
-    /// clock.until_sleeping(1);
-    /// assert_eq!(clock.next_wake(), Some(Duration::from_secs(60)));
-    /// # clock.advance_to_next();
-    /// # sleeper.join().unwrap();
-    /// ```
     #[track_caller]
     pub fn until_sleeping(&self, n: usize) {
         let deadline = Instant::now() + PATIENCE;
@@ -227,20 +170,20 @@ impl VirtualClock {
 }
 
 impl State {
-    /// A sleeper whose ticket is called is awake, though its thread may not have run yet.
+    /// A sleeper that is notified is awake, though its thread may not have run yet.
     fn asleep(&self) -> impl Iterator<Item = &Sleeper> {
-        self.sleepers.iter().filter(|sleeper| !sleeper.ticket.is_called())
+        self.sleepers.iter().filter(|sleeper| !sleeper.waiter.is_notified())
     }
 
     fn next_wake(&self) -> Option<Duration> {
         self.asleep().map(|sleeper| sleeper.wakes.saturating_sub(self.now)).min()
     }
 
-    /// Under the lock, so that nobody who looks finds the time moved and the sleepers not woken.
+    /// Under the lock, so that no thread finds the time moved and the sleepers not woken.
     fn wake(&self) {
         for sleeper in &self.sleepers {
-            if sleeper.wakes <= self.now && !sleeper.ticket.is_called() {
-                sleeper.ticket.alarm().nudge();
+            if sleeper.wakes <= self.now && !sleeper.waiter.is_notified() {
+                sleeper.waiter.notify();
             }
         }
     }
@@ -250,8 +193,10 @@ impl Clock for VirtualClock {
     fn now(&self) -> Duration {
         self.shared.state.lock().now
     }
+}
 
-    fn wait(&self, ticket: &Ticket, timeout: Duration) {
+impl Wait for VirtualClock {
+    fn wait(&self, waiter: &Waiter, timeout: Duration) {
         let id = {
             let mut state = self.shared.state.lock();
             let (id, wakes) = (state.next_id, state.now.saturating_add(timeout));
@@ -259,12 +204,12 @@ impl Clock for VirtualClock {
                 return;
             }
             state.next_id += 1;
-            state.sleepers.push(Sleeper { id, wakes, ticket: ticket.clone() });
+            state.sleepers.push(Sleeper { id, wakes, waiter: waiter.clone() });
             id
         };
         self.shared.slept.notify_all();
-        // An advance between the two has called the ticket.
-        ticket.wait(Duration::MAX);
+        // An advance between the two has notified the waiter.
+        waiter.wait(Duration::MAX);
         self.shared.state.lock().sleepers.retain(|sleeper| sleeper.id != id);
     }
 }

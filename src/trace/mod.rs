@@ -1,14 +1,13 @@
-//! What is told to `tracing`: its targets, messages and fields are in `docs::observability`.
+//! What is logged to `tracing`: its targets, messages and fields are in `docs::observability`.
 //!
 //! Every call stands on a cold path: a failed attempt, an event given up, a panic, a slow close. Without the
-//! feature the types are empty and the calls do nothing, so that nobody else has to know whether it is on.
+//! feature the types are empty and the calls do nothing, so that no other module has to know whether it is on.
 //!
 //! # Why a subscriber can do no harm
 //!
-//! It is a user's code, the filters by which it says what it wants to hear included. It is called without a
-//! lock held. A panic of it goes no further. And what happens on a thread while that thread calls it is not
-//! told: a subscriber may write what it hears to a sink of this crate, whose failure would otherwise be told to
-//! it, without end.
+//! It is a user's code, and so are its filters. It is called without a lock held. A panic of it goes no further.
+//! And what happens on a thread while that thread calls it is not logged: a subscriber may write what it gets to
+//! a sink of this crate, whose failure would otherwise be logged to it, without end.
 
 #[cfg(feature = "tracing")]
 mod listened;
@@ -17,11 +16,11 @@ mod silent;
 
 #[cfg(feature = "tracing")]
 pub(crate) use self::listened::{
-    BreakerLog, Losses, ShedLog, SlowClose, attempt_failed, downstream_closed, follower_ended,
-    follower_lagged, follower_panicked, on_worker_of, panicked, sink_ended,
+    Losses, ShedLog, attempt_failed, breaker_closed, breaker_opened, downstream_closed, follower_ended,
+    follower_lagged, follower_panicked, hears_slow_closes, on_worker_of, panicked, sink_ended, slow_close,
 };
 #[cfg(not(feature = "tracing"))]
 pub(crate) use self::silent::{
-    BreakerLog, Losses, ShedLog, SlowClose, attempt_failed, downstream_closed, follower_ended,
-    follower_lagged, follower_panicked, on_worker_of, panicked, sink_ended,
+    Losses, ShedLog, attempt_failed, breaker_closed, breaker_opened, downstream_closed, follower_ended,
+    follower_lagged, follower_panicked, hears_slow_closes, on_worker_of, panicked, sink_ended, slow_close,
 };

@@ -1,11 +1,14 @@
 //! Nobody can listen. See `listened` for what each of these would do.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::lifecycle::Remaining;
 use crate::sync::{Label, SinkId};
 
 pub(crate) fn attempt_failed(_attempt: u32, _elapsed: Duration, _error_type: &'static str) {}
+
+pub(crate) fn breaker_opened(_breaker: Option<&str>, _failures: u32, _backoff: Duration) {}
+
+pub(crate) fn breaker_closed(_breaker: Option<&str>) {}
 
 pub(crate) fn panicked(_queue: Option<&str>, _lost: u64, _left: u64) {}
 
@@ -37,10 +40,6 @@ impl ShedLog {
     pub(crate) fn count(&self, _spilled: bool, _events: u64, _event_type: &'static str) {}
 
     pub(crate) fn flush(&self, _event_type: &'static str) {}
-
-    pub(crate) fn overdue(&self, _event_type: &'static str) -> Option<Instant> {
-        None
-    }
 }
 
 #[derive(Clone)]
@@ -61,37 +60,15 @@ impl Losses {
     pub(crate) fn rest(&self) {}
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct BreakerLog {}
-
-impl BreakerLog {
-    #[inline]
-    pub(crate) fn failed(
-        &self,
-        _name: Option<&str>,
-        _failures: u32,
-        _threshold: u32,
-        _backoff: Duration,
-        _now: impl Fn() -> u32,
-    ) {
-    }
-
-    #[inline]
-    pub(crate) fn succeeded(&self, _name: Option<&str>, _failures: u32, _threshold: u32) {}
+pub(crate) fn hears_slow_closes() -> bool {
+    false
 }
 
-pub(crate) struct SlowClose;
-
-impl SlowClose {
-    pub(crate) fn begin() -> Self {
-        Self
-    }
-
-    pub(crate) fn sooner(&self, deadline: Option<Instant>) -> Option<Instant> {
-        deadline
-    }
-
-    pub(crate) fn tell(&mut self, _deadline: Option<Instant>, _left: impl FnOnce() -> Remaining) -> bool {
-        false
-    }
+pub(crate) fn slow_close(
+    _waited: Duration,
+    _pending: u64,
+    _in_flight: u64,
+    _queues: u64,
+    _queue: Option<&str>,
+) {
 }

@@ -1,4 +1,5 @@
-//! A backoff takes the time it says, by a clock that only goes on; one writer probes; a success ends the wait.
+//! A backoff takes the time it says, by a clock that only goes on; one writer probes; a success ends the wait; what
+//! says something of the event alone holds up no other.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -8,9 +9,12 @@ use std::time::Duration;
 
 use crate::common::in_time;
 use outflow::clock::{Clock, Monotonic};
-use outflow::retry::{Breaker, BreakerState, Constant, ExponentialBackoff, Failure, Retry, RetryStrategy};
+use outflow::retry::{
+    Breaker, BreakerState, Constant, CountRetries, ExponentialBackoff, Failure, GiveUp, GiveUpWhen,
+    HonorRetryAfter, MaxAttempts, OnFailure, Retry, RetryAfter, RetryStrategy,
+};
 use outflow::testing::{Flaky, Latch, Outcome::Fail, VirtualClock};
-use outflow::{Sink, SinkExt, sink};
+use outflow::{Counter, Sink, SinkExt, sink};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -164,7 +168,7 @@ fn a_writer_waits_out_the_backoff_that_another_has_begun_anew() {
             clock.advance(10 * SECOND);
             clock.until_sleeping(2);
             crate::common::wait_until("one probed", || endpoint.attempts() > before);
-            // In the middle of the next nobody looks.
+            // In the middle of the next none looks.
             clock.until_sleeping(2);
             let before = endpoint.attempts();
             clock.advance(5 * SECOND);
@@ -223,13 +227,13 @@ fn exponential_backoff_waits_what_it_has_drawn_and_less_than_its_bound() {
 fn elapsed_runs_from_the_first_failure_by_the_clock_of_the_retry() {
     in_time("the failures", || {
         let clock = VirtualClock::new();
-        let told = sink::collector();
-        let seen = told.clone();
+        let seen = sink::collector();
+        let failures = seen.clone();
         let retry = Flaky::script(sink::discard(), [Fail; 4])
             .retry(Constant::new(3 * SECOND).clock(clock.clone()))
             .clock(clock.clone())
             .on_failure(move |failure: &Failure<'_, u64, _>| {
-                seen.write((failure.attempt, failure.elapsed)).unwrap();
+                failures.write((failure.attempt, failure.elapsed)).unwrap();
             });
         // Not from the first attempt: what passes before the first failure is none of it.
         clock.advance(HOUR);
@@ -241,7 +245,7 @@ fn elapsed_runs_from_the_first_failure_by_the_clock_of_the_retry() {
             }
         });
         let expected: Vec<_> = (0..4_u32).map(|n| (n + 1, n * 3 * SECOND)).collect();
-        assert_eq!(told.take(), expected);
+        assert_eq!(seen.take(), expected);
     });
 }
 
@@ -283,10 +287,10 @@ fn a_close_wakes_a_writer_by_a_clock_that_stands_still() {
     });
 }
 
-/// Tells when a failure has been counted.
-struct Told<R>(R, Arc<AtomicBool>);
+/// Says when a failure has been counted.
+struct Signalling<R>(R, Arc<AtomicBool>);
 
-impl<E, X, R> RetryStrategy<E, X> for Told<R>
+impl<E, X, R> RetryStrategy<E, X> for Signalling<R>
 where
     R: RetryStrategy<E, X, Stop = Infallible>,
 {
@@ -307,13 +311,13 @@ where
     }
 }
 
-fn a_success_misses_nobody<R>(rounds: u32, strategy: impl Fn() -> R)
+fn a_success_misses_no_writer<R>(rounds: u32, strategy: impl Fn() -> R)
 where
     R: RetryStrategy<u64, &'static str, Stop = Infallible> + Send + Sync + 'static,
 {
     for round in 0..rounds {
         let (failed, ready) = (Arc::new(AtomicBool::new(false)), Arc::new(Barrier::new(2)));
-        let (told, at) = (Arc::clone(&failed), Arc::clone(&ready));
+        let (counted, at) = (Arc::clone(&failed), Arc::clone(&ready));
         let failures = AtomicU32::new(0);
         let sink = sink::from_fn(move |event: &u64| {
             if *event == 1 {
@@ -322,7 +326,7 @@ where
             }
             // Under way before the other fails, through when that is about to wait.
             at.wait();
-            while !told.load(Ordering::SeqCst) {
+            while !counted.load(Ordering::SeqCst) {
                 std::hint::spin_loop();
             }
             for _ in 0..(round.wrapping_mul(2_654_435_761) >> 20) % 400 {
@@ -330,7 +334,7 @@ where
             }
             Ok(())
         });
-        let retry = sink.retry(Told(strategy(), failed));
+        let retry = sink.retry(Signalling(strategy(), failed));
         thread::scope(|scope| {
             scope.spawn(|| retry.write(0).unwrap());
             ready.wait();
@@ -341,10 +345,330 @@ where
 
 #[test]
 fn a_success_misses_no_writer_that_is_about_to_wait() {
-    // Who is missed waits for an hour.
-    in_time("a writer", || a_success_misses_nobody(5000, || Breaker::new(1, HOUR)));
-    in_time("a writer", || a_success_misses_nobody(5000, || Constant::new(HOUR)));
+    // A writer that is missed waits for an hour.
+    in_time("a writer", || a_success_misses_no_writer(5000, || Breaker::new(1, HOUR)));
+    in_time("a writer", || a_success_misses_no_writer(5000, || Constant::new(HOUR)));
     in_time("a writer", || {
-        a_success_misses_nobody(5000, || ExponentialBackoff::default().base(HOUR).max(HOUR).seed(1));
+        a_success_misses_no_writer(5000, || ExponentialBackoff::default().base(HOUR).max(HOUR).seed(1));
     });
+}
+
+/// How a hook answers: it was busy, which says something of it, or the event is malformed, which says nothing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Answer {
+    Busy,
+    Malformed,
+}
+
+impl RetryAfter for Answer {
+    fn retry_after(&self) -> Option<Duration> {
+        None
+    }
+}
+
+fn is_final(failure: &Failure<'_, u64, Answer>) -> bool {
+    *failure.error == Answer::Malformed
+}
+
+/// An event that the endpoint will never accept.
+const BAD: u64 = 400;
+
+fn hook(event: &u64) -> Result<(), Answer> {
+    if *event == BAD { Err(Answer::Malformed) } else { Ok(()) }
+}
+
+fn failed(error: &Answer) -> Failure<'_, u64, Answer> {
+    Failure { event: &0, error, attempt: 1, elapsed: Duration::ZERO }
+}
+
+fn fail(strategy: &impl RetryStrategy<u64, Answer>) {
+    let _ = strategy.failure(failed(&Answer::Busy));
+}
+
+fn fail_finally(strategy: &impl RetryStrategy<u64, Answer>) {
+    strategy.final_failure(failed(&Answer::Malformed));
+}
+
+fn backoff(strategy: &impl RetryStrategy<u64, Answer>) -> Duration {
+    strategy.backoff(&0)
+}
+
+type AnyStrategy = Arc<dyn RetryStrategy<u64, Answer, Stop = GiveUp> + Send + Sync>;
+
+/// Every order of the numbers from 0 to `n`.
+fn orders(n: usize) -> Vec<Vec<usize>> {
+    let Some(last) = n.checked_sub(1) else {
+        return vec![Vec::new()];
+    };
+    let insert = |order: &Vec<usize>, at: usize| [&order[..at], &[last], &order[at..]].concat();
+    orders(last).iter().flat_map(|order| (0..n).map(|at| insert(order, at)).collect::<Vec<_>>()).collect()
+}
+
+fn bad_events_hold_up_no_good_one<R>(strategy: impl Fn() -> R)
+where
+    R: RetryStrategy<u64, Answer> + Send + Sync + 'static,
+{
+    let orders = orders(5);
+    assert_eq!(orders.len(), 120);
+    for order in orders {
+        let (seen, retries) = (sink::collector(), Counter::new());
+        // So that each is a strategy that may give up.
+        let mut chain: AnyStrategy = Arc::new(MaxAttempts::new(strategy(), u32::MAX));
+        for method in &order {
+            chain = match method {
+                0 => Arc::new(GiveUpWhen::new(chain, is_final)),
+                1 => Arc::new(MaxAttempts::new(chain, 3)),
+                2 => Arc::new(HonorRetryAfter::new(chain)),
+                3 => {
+                    let seen = seen.clone();
+                    let f = move |failure: &Failure<'_, u64, Answer>| seen.write(*failure.event).unwrap();
+                    Arc::new(OnFailure::new(chain, f))
+                }
+                _ => Arc::new(CountRetries::new(chain, &retries)),
+            };
+        }
+        let retry = sink::from_fn(hook).retry(chain).clock(VirtualClock::new());
+        for _ in 0..20 {
+            assert_eq!(retry.write(BAD).unwrap_err().error(), Some(&Answer::Malformed));
+        }
+        // By a clock that stands still: a write that waits hangs.
+        assert!(retry.write(1).is_ok());
+        assert_eq!((seen.take(), retries.get()), (vec![BAD; 20], 0), "{order:?}");
+    }
+}
+
+#[test]
+fn events_that_are_given_up_hold_up_no_good_one_in_whichever_order_the_methods_are_called() {
+    let clock = VirtualClock::new();
+    let breaker = Breaker::new(5, SECOND).clock(clock.clone());
+    in_time("a write after bad ones", move || bad_events_hold_up_no_good_one(|| breaker.clone()));
+    let exponential = ExponentialBackoff::default().clock(clock.clone());
+    in_time("a write after bad ones", move || bad_events_hold_up_no_good_one(|| exponential.clone()));
+    let constant = Constant::new(SECOND).clock(clock);
+    in_time("a write after bad ones", move || bad_events_hold_up_no_good_one(|| constant.clone()));
+}
+
+#[test]
+fn a_final_failure_neither_counts_nor_ends_a_row_of_those_that_do() {
+    let clock = VirtualClock::new();
+    let breaker = Breaker::new(3, SECOND).clock(clock.clone());
+    for _ in 0..2 {
+        fail(&breaker);
+        fail_finally(&breaker);
+    }
+    assert_eq!(breaker.state(), BreakerState::Closed);
+    fail(&breaker);
+    assert_eq!(breaker.state(), BreakerState::Open);
+    fail_finally(&breaker);
+    assert_eq!((breaker.state(), backoff(&breaker)), (BreakerState::Open, SECOND), "it shortens no backoff");
+
+    let backoffs = ExponentialBackoff::default().seed(7).clock(clock.clone());
+    let (with, without) = (backoffs.clone(), backoffs);
+    for _ in 0..5 {
+        fail(&with);
+        fail(&without);
+        for _ in 0..3 {
+            fail_finally(&with);
+        }
+        assert_eq!(backoff(&with), backoff(&without));
+    }
+    assert!(backoff(&with) > Duration::ZERO);
+
+    let constant = Constant::new(SECOND).clock(clock);
+    fail(&constant);
+    fail_finally(&constant);
+    assert_eq!(backoff(&constant), SECOND);
+}
+
+#[test]
+fn what_max_attempts_gives_up_counts() {
+    in_time("the writes", || {
+        let clock = VirtualClock::new();
+        let retry = Flaky::always(sink::discard::<u64>())
+            .retry(Breaker::new(4, SECOND).clock(clock.clone()))
+            .clock(clock.clone())
+            .max_attempts(2)
+            .give_up_when(|failure: &Failure<'_, u64, _>| *failure.event == BAD);
+        let state = || RetryStrategy::<u64, _>::backoff(retry.strategy(), &0);
+        assert!(retry.write(1).is_err());
+        assert!(retry.write(BAD).is_err());
+        assert_eq!(state(), Duration::ZERO);
+        assert!(retry.write(2).is_err());
+        assert_eq!(state(), SECOND, "four attempts have failed");
+    });
+}
+
+#[test]
+fn a_probe_of_an_event_that_is_given_up_is_followed_by_the_next_at_once() {
+    in_time("the probes", || {
+        let clock = VirtualClock::new();
+        let breaker = Arc::new(Breaker::new(1, SECOND).clock(clock.clone()));
+        let latch = Latch::new();
+        let inside = latch.clone();
+        let retry = sink::from_fn(move |event: &u64| {
+            if *event == BAD {
+                inside.pass();
+            }
+            hook(event)
+        })
+        .retry(Arc::clone(&breaker))
+        .clock(clock.clone())
+        .give_up_when(is_final);
+        fail(&*breaker);
+        thread::scope(|scope| {
+            let bad = scope.spawn(|| retry.write(BAD).unwrap_err().into_event());
+            clock.until_sleeping(1);
+            clock.advance(SECOND);
+            latch.arrived(1);
+            // One that waits while it is being tried, and would for another second.
+            let good = scope.spawn(|| retry.write(1).is_ok());
+            clock.until_sleeping(1);
+            latch.open();
+            assert_eq!(bad.join().unwrap(), BAD);
+            assert!(good.join().unwrap());
+        });
+        assert_eq!((clock.elapsed(), breaker.state()), (SECOND, BreakerState::Closed));
+
+        // Any number of them, and it neither closes nor opens; the next failure does open it.
+        fail(&*breaker);
+        clock.advance(SECOND);
+        for _ in 0..20 {
+            assert_eq!(retry.write(BAD).unwrap_err().into_event(), BAD);
+            assert_eq!(breaker.state(), BreakerState::HalfOpen);
+        }
+        assert_eq!(backoff(&*breaker), Duration::ZERO);
+        fail(&*breaker);
+        assert_eq!((breaker.state(), backoff(&*breaker)), (BreakerState::Open, SECOND));
+    });
+}
+
+#[test]
+fn a_failure_during_a_probe_holds_though_the_probe_ends_in_a_final_one() {
+    let clock = VirtualClock::new();
+    let breaker = Breaker::new(1, 4 * SECOND).clock(clock.clone());
+    fail(&breaker);
+    clock.advance(4 * SECOND);
+    assert_eq!(backoff(&breaker), Duration::ZERO, "this is the probe");
+    clock.advance(SECOND);
+    fail(&breaker);
+    fail_finally(&breaker);
+    assert_eq!((breaker.state(), backoff(&breaker)), (BreakerState::Open, 4 * SECOND));
+}
+
+#[test]
+fn each_half_open_window_has_exactly_one_probe() {
+    const WRITERS: usize = 3;
+    let clock = VirtualClock::new();
+    let breaker = Breaker::new(1, SECOND).clock(clock.clone());
+    let (start, end) = (Barrier::new(WRITERS + 1), Barrier::new(WRITERS + 1));
+    let probes = AtomicU32::new(0);
+    let mut unlike = Vec::new();
+    fail(&breaker);
+    thread::scope(|scope| {
+        for _ in 0..WRITERS {
+            scope.spawn(|| {
+                for _ in 0..1_800 {
+                    start.wait();
+                    if backoff(&breaker).is_zero() {
+                        probes.fetch_add(1, Ordering::SeqCst);
+                    }
+                    end.wait();
+                }
+            });
+        }
+        for window in 0..1_800 {
+            // Each window opens in another way: after a failure, a probe that lapses, and one of a bad event.
+            match window % 3 {
+                0 => fail(&breaker),
+                1 => {}
+                _ => fail_finally(&breaker),
+            }
+            if window % 3 < 2 {
+                clock.advance(SECOND);
+            }
+            start.wait();
+            end.wait();
+            let found = (probes.swap(0, Ordering::SeqCst), breaker.state());
+            if found != (1, BreakerState::HalfOpen) {
+                unlike.push((window, found));
+            }
+        }
+    });
+    assert!(unlike.is_empty(), "{unlike:?}");
+}
+
+#[test]
+fn a_probe_given_back_misses_no_writer_that_is_about_to_wait() {
+    in_time("a writer", || {
+        for round in 0..5_000_u32 {
+            // It stands still, so that a writer that is missed hangs.
+            let clock = VirtualClock::new();
+            let breaker = Breaker::new(1, SECOND).clock(clock.clone());
+            fail(&breaker);
+            clock.advance(SECOND);
+            let (probing, waiting) = (Arc::new(Barrier::new(2)), Arc::new(AtomicBool::new(false)));
+            let (at, about_to_wait) = (Arc::clone(&probing), Arc::clone(&waiting));
+            let retry = sink::from_fn(move |event: &u64| {
+                if *event == BAD {
+                    at.wait();
+                    while !about_to_wait.load(Ordering::SeqCst) {
+                        std::hint::spin_loop();
+                    }
+                    for _ in 0..(round.wrapping_mul(2_654_435_761) >> 20) % 400 {
+                        std::hint::spin_loop();
+                    }
+                }
+                hook(event)
+            })
+            .retry(breaker)
+            .clock(clock)
+            .give_up_when(is_final);
+            thread::scope(|scope| {
+                scope.spawn(|| retry.write(BAD).unwrap_err());
+                probing.wait();
+                waiting.store(true, Ordering::SeqCst);
+                retry.write(1).unwrap();
+            });
+        }
+    });
+}
+
+#[test]
+fn a_clone_of_a_strategy_has_its_settings_and_starts_anew() {
+    let clock = VirtualClock::new();
+    let breaker = Breaker::new(2, SECOND).name("mirror").clock(clock.clone());
+    (0..2).for_each(|_| fail(&breaker));
+    let clone = breaker.clone();
+    assert_eq!((breaker.state(), clone.state()), (BreakerState::Open, BreakerState::Closed));
+    fail(&clone);
+    assert_eq!(clone.state(), BreakerState::Closed);
+    fail(&clone);
+    assert_eq!((clone.state(), backoff(&clone)), (BreakerState::Open, SECOND));
+    assert!(format!("{clone:?}").contains("mirror"));
+    RetryStrategy::<u64, Answer>::success(&clone);
+    assert_eq!(breaker.state(), BreakerState::Open, "it is another's");
+
+    let constant = Constant::new(SECOND).clock(clock.clone());
+    fail(&constant);
+    let clone = constant.clone();
+    assert_eq!(backoff(&clone), Duration::ZERO);
+    fail(&clone);
+    assert_eq!(backoff(&clone), SECOND);
+
+    let exponential =
+        ExponentialBackoff::default().base(HOUR).factor(SECOND).max(2 * HOUR).clock(clock.clone());
+    let drawn = |backoff_of: &ExponentialBackoff| {
+        fail(backoff_of);
+        backoff(backoff_of)
+    };
+    let first = drawn(&exponential);
+    let clone = exponential.clone();
+    assert_eq!(backoff(&clone), Duration::ZERO);
+    assert_eq!(clone.bound(9), exponential.bound(9));
+    assert_ne!(drawn(&clone), first, "two endpoints are not tried at the same moments");
+    let seeded = exponential.seed(7);
+    let (one, other) = (seeded.clone(), seeded);
+    assert_eq!(drawn(&one), drawn(&other.clone()));
+    drawn(&other);
+    assert_eq!(drawn(&other.clone()), backoff(&one), "from the start");
 }

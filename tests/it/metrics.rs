@@ -221,19 +221,15 @@ fn latency_is_the_time_of_one_write_through_the_meter_by_outcome() {
     assert!((3.0 * 0.003 + 2.0 * 0.005..2.0).contains(&whole), "with the waits between: {whole}");
 }
 
-/// A recorder that panics when it is passed something, as long as it is told to.
+/// A recorder that panics when it is passed something, as long as it is set to.
 #[derive(Clone, Default)]
 struct Moody {
     panics: Arc<AtomicBool>,
-    /// What happens in the meantime.
-    meanwhile: Arc<Mutex<Option<Meanwhile>>>,
     /// On this series alone, if any.
     only: Arc<Mutex<Option<&'static str>>>,
     /// What was passed to every counter and every gauge, and recorded in every histogram.
     passed: Arc<Mutex<BTreeMap<String, f64>>>,
 }
-
-type Meanwhile = Box<dyn FnOnce() + Send>;
 
 struct Instrument(Moody, String);
 
@@ -255,8 +251,6 @@ impl Instrument {
     fn pass(&self, value: f64) {
         let panics = value > 0.0 && self.0.panics.load(Ordering::SeqCst);
         if panics && self.0.only.lock().unwrap().is_none_or(|only| only == self.1) {
-            let meanwhile = self.0.meanwhile.lock().unwrap().take();
-            meanwhile.into_iter().for_each(|meanwhile| meanwhile());
             std::panic::panic_any(crate::common::PLANNED);
         }
         *self.0.passed.lock().unwrap().entry(self.1.clone()).or_default() += value;
@@ -341,113 +335,43 @@ fn a_histogram_that_panics_changes_the_outcome_of_no_write() {
 }
 
 #[test]
-fn a_recorder_that_panics_is_passed_the_same_counts_again_and_all_the_others_at_once() {
+fn a_recorder_that_panics_costs_what_it_was_passed_and_nothing_else() {
     hush_planned_panics();
     let recorder = Moody::default();
     let publisher = Publisher::new();
-    let update = || {
-        let update = || metrics::with_local_recorder(&recorder, || publisher.update());
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(update))
-    };
-    let (meter, dropped) = (Meter::new(), Counter::new());
-    let sink = sink::from_fn(|_: &u64| Err("unavailable")).metered(&meter).lossy_counted(&dropped);
-    publisher.meter("moody", &meter).dropped("moody", &dropped);
-    drop((meter, dropped));
-    sink.write_all(0..5).unwrap();
-
-    recorder.panic_if(true);
-    let panic = update().unwrap_err();
-    assert_eq!(
-        panic.downcast_ref::<&str>(),
-        Some(&crate::common::PLANNED),
-        "whoever asked for the update is told"
-    );
-    // What has ended has its last counts passed on before it is let go.
-    drop(sink);
-    assert!(update().is_err());
-    assert_eq!(format!("{publisher:?}"), "Publisher { sources: 2 }");
-
-    recorder.panic_if(false);
-    assert!(update().is_ok());
-    let counts = ["outflow_events_total", "outflow_failures_total", "outflow_dropped_total"];
-    assert_eq!(counts.map(|name| recorder.passed(name)), [5.0; 3]);
-    assert_eq!(format!("{publisher:?}"), "Publisher { sources: 0 }");
-}
-
-#[test]
-fn a_recorder_that_panics_on_one_series_is_passed_the_others() {
-    hush_planned_panics();
-    let recorder = Moody::default();
-    let publisher = Publisher::new();
-    let (panics, fine, queue) = (Counter::new(), Counter::new(), sink::discard().queued());
-    publisher.retries("panics", &panics).dropped("fine", &fine).queue("fine", &queue);
-    sink::from_fn(|_: &u64| Err(()))
+    let update = || metrics::with_local_recorder(&recorder, || publisher.update());
+    let (panics, fine, meter) = (Counter::new(), Counter::new(), Meter::new());
+    let sink = sink::from_fn(|_: &u64| Err("unavailable"))
+        .metered(&meter)
         .retry(Constant::new(Duration::ZERO))
         .max_attempts(2)
         .count_retries(&panics)
-        .lossy_counted(&fine)
-        .write(1)
-        .unwrap();
-    queue.write_all(0..3).unwrap();
-    queue.close().wait().unwrap();
+        .lossy_counted(&fine);
+    publisher.retries("panics", &panics).dropped("fine", &fine).meter("fine", &meter);
+    let passed = || {
+        let counts = ["outflow_retries_total", "outflow_dropped_total", "outflow_failures_total"];
+        counts.map(|name| recorder.passed(name))
+    };
+
+    sink.write_all(0..5).unwrap();
     *recorder.only.lock().unwrap() = Some("outflow_retries_total");
     recorder.panic_if(true);
-    let update = || metrics::with_local_recorder(&recorder, || publisher.update());
-    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(update)).is_err());
-    let counts = ["outflow_retries_total", "outflow_dropped_total", "outflow_queue_delivered_total"];
-    assert_eq!(counts.map(|name| recorder.passed(name)), [0.0, 1.0, 3.0]);
-}
+    update();
+    assert_eq!(passed(), [0.0, 5.0, 10.0], "the others are passed on");
+    recorder.panic_if(false);
+    update();
+    assert_eq!(passed(), [0.0, 5.0, 10.0], "it is not passed the same again");
+    sink.write(1).unwrap();
+    update();
+    assert_eq!(passed(), [1.0, 6.0, 12.0]);
 
-#[test]
-fn no_count_is_lost_or_repeated_however_many_scrape_a_recorder_that_panics() {
-    hush_planned_panics();
-    for _ in 0..100 {
-        let recorder = Moody::default();
-        let (meter, publisher) = (Meter::new(), Publisher::new());
-        publisher.meter("raced", &meter);
-        let sink = sink::discard().metered(&meter);
-        drop(meter);
-        let update = || {
-            let update = || metrics::with_local_recorder(&recorder, || publisher.update());
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(update))
-        };
-        std::thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    for round in 0..40 {
-                        recorder.panic_if(round % 3 > 0);
-                        let _ = update();
-                    }
-                });
-            }
-            // Ends in the middle of that.
-            scope.spawn(move || sink.write_all(0..200).unwrap());
-        });
-        recorder.panic_if(false);
-        update().unwrap();
-        assert_eq!(recorder.passed("outflow_successes_total"), 200.0);
-        assert_eq!(format!("{publisher:?}"), "Publisher { sources: 0 }");
-    }
-}
-
-#[test]
-fn what_has_ended_is_kept_until_nobody_may_have_a_count_of_it_to_give_back() {
-    hush_planned_panics();
-    let (recorder, other) = (Moody::default(), Moody::default());
-    let (meter, publisher) = (Meter::new(), Publisher::new());
-    publisher.meter("ended", &meter);
-    sink::discard().metered(&meter).write(1).unwrap();
-    drop(meter);
+    // On everything, and when it is the last that is passed on: all is let go.
+    sink.write(1).unwrap();
+    drop((sink, panics, fine, meter));
+    *recorder.only.lock().unwrap() = None;
     recorder.panic_if(true);
-    // One update has claimed the first count when another sees that this is the last.
-    let (passed, inside) = (other.clone(), publisher.clone());
-    *recorder.meanwhile.lock().unwrap() =
-        Some(Box::new(move || metrics::with_local_recorder(&other, || inside.update())));
-    let update = || metrics::with_local_recorder(&recorder, || publisher.update());
-    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(update)).is_err());
-    assert_eq!(passed.passed("outflow_events_total"), 0.0, "that is another's to pass on");
-    metrics::with_local_recorder(&passed, || publisher.update());
-    assert_eq!(passed.passed("outflow_events_total"), 1.0);
+    update();
+    assert_eq!(passed(), [1.0, 6.0, 12.0]);
     assert_eq!(format!("{publisher:?}"), "Publisher { sources: 0 }");
 }
 

@@ -1,4 +1,4 @@
-//! A retry can be closed, gives up when told to, and clones nothing.
+//! A retry can be closed, gives up as it was asked to, and clones nothing.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
@@ -89,7 +89,7 @@ fn gives_up_after_so_many_attempts_and_hands_back_the_event_and_the_last_error()
 }
 
 #[test]
-fn gives_up_when_told_to() {
+fn gives_up_when_a_predicate_holds() {
     let attempts = AtomicU32::new(0);
     let retry = sink::from_fn(|_: &u64| {
         Err(if attempts.fetch_add(1, Ordering::SeqCst) < 2 { "busy" } else { "gone" })
@@ -101,8 +101,8 @@ fn gives_up_when_told_to() {
 }
 
 #[test]
-fn every_failure_is_told() {
-    let (sender, told) = mpsc::channel();
+fn on_failure_is_called_for_every_failure() {
+    let (sender, failures) = mpsc::channel();
     let attempts = AtomicU32::new(0);
     let retry = sink::from_fn(
         |_: &u64| {
@@ -115,7 +115,7 @@ fn every_failure_is_told() {
     });
     retry.write(5).unwrap();
     drop(retry);
-    assert_eq!(told.iter().collect::<Vec<_>>(), [(5, "busy", 1), (5, "busy", 2), (5, "busy", 3)]);
+    assert_eq!(failures.iter().collect::<Vec<_>>(), [(5, "busy", 1), (5, "busy", 2), (5, "busy", 3)]);
 }
 
 #[test]

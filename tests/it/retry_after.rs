@@ -6,8 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::{SOON, in_time};
-use outflow::clock::{Clock, Ticket};
-use outflow::retry::{Breaker, Constant, Failure, RetryAfter, RetryStrategy};
+use outflow::clock::Clock;
+use outflow::retry::{Breaker, Constant, Failure, GiveUp, HonorRetryAfter, RetryAfter, RetryStrategy};
+use outflow::testing::VirtualClock;
 use outflow::{CatchPanicError, Sink, SinkExt, sink};
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -26,52 +27,43 @@ impl RetryAfter for Ask {
     }
 }
 
-/// Time passes when somebody waits, at once.
-#[derive(Debug, Default)]
-struct Virtual(Mutex<Duration>);
-
-impl Virtual {
-    fn pass(&self, time: Duration) {
-        let mut now = self.0.lock().unwrap();
-        *now = now.saturating_add(time);
-    }
-}
-
-impl Clock for Virtual {
-    fn now(&self) -> Duration {
-        *self.0.lock().unwrap()
-    }
-
-    fn wait(&self, _ticket: &Ticket, timeout: Duration) {
-        self.pass(timeout);
-    }
+/// Calls `write` on another thread, and has time pass at once whenever it waits by the clock.
+fn without_waiting<T: Send>(clock: &VirtualClock, write: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let writer = scope.spawn(write);
+        while !writer.is_finished() {
+            clock.advance_to_next();
+            thread::yield_now();
+        }
+        writer.join().unwrap()
+    })
 }
 
 /// Asks for these in turn, then accepts; answers at what times it was tried.
 fn tries(
     asked: &[Option<Duration>],
-    strategy: impl FnOnce(&Arc<Virtual>) -> Constant,
+    strategy: impl FnOnce(&VirtualClock) -> Constant,
     longest: Option<Duration>,
 ) -> Vec<Duration> {
-    let clock = Arc::new(Virtual::default());
+    let clock = VirtualClock::new();
     let times = Mutex::new(Vec::new());
     let retry = sink::from_fn(|_: &u32| {
         let mut times = times.lock().unwrap();
-        times.push(clock.now());
+        times.push(clock.elapsed());
         asked.get(times.len() - 1).map_or(Ok(()), |asked| Err(Ask(*asked)))
     })
     .retry(strategy(&clock))
-    .clock(Arc::clone(&clock))
+    .clock(clock.clone())
     .honor_retry_after();
-    match longest {
+    without_waiting(&clock, || match longest {
         Some(longest) => retry.max_retry_after(longest).write(1).unwrap(),
         None => retry.write(1).unwrap(),
-    }
+    });
     times.into_inner().unwrap()
 }
 
-fn constant(backoff: Duration) -> impl FnOnce(&Arc<Virtual>) -> Constant {
-    move |clock| Constant::new(backoff).clock(Arc::clone(clock) as Arc<dyn Clock>)
+fn constant(backoff: Duration) -> impl FnOnce(&VirtualClock) -> Constant {
+    move |clock| Constant::new(backoff).clock(Arc::new(clock.clone()) as Arc<dyn Clock>)
 }
 
 #[test]
@@ -93,11 +85,11 @@ fn one_that_asks_for_a_year_does_not_get_it() {
 
 #[test]
 fn nothing_overflows() {
-    let clock = Arc::new(Virtual::default());
-    clock.pass(Duration::MAX);
+    let clock = VirtualClock::new();
+    clock.advance(Duration::MAX);
     let retry = sink::from_fn(|_: &u32| Err::<(), _>(Ask(Some(Duration::MAX))))
         .retry(Constant::new(Duration::ZERO))
-        .clock(Arc::clone(&clock))
+        .clock(clock.clone())
         .honor_retry_after()
         .max_retry_after(Duration::MAX)
         .max_attempts(1);
@@ -106,7 +98,7 @@ fn nothing_overflows() {
 
 #[test]
 fn the_time_is_for_every_writer_and_a_success_does_not_shorten_it() {
-    let clock = Arc::new(Virtual::default());
+    let clock = VirtualClock::new();
     let asking = AtomicBool::new(true);
     let retry = sink::from_fn(
         |_: &u32| {
@@ -114,9 +106,9 @@ fn the_time_is_for_every_writer_and_a_success_does_not_shorten_it() {
         },
     )
     .retry(Constant::new(Duration::ZERO))
-    .clock(Arc::clone(&clock))
+    .clock(clock.clone())
     .honor_retry_after()
-    .give_up_when(|_| true);
+    .max_attempts(1);
 
     // Given up, and yet it is the endpoint that asked.
     assert!(retry.write(1).is_err());
@@ -124,18 +116,54 @@ fn the_time_is_for_every_writer_and_a_success_does_not_shorten_it() {
     // One that was under way succeeds meanwhile.
     RetryStrategy::<u32, Ask>::success(retry.strategy());
     assert_eq!(RetryStrategy::<u32, Ask>::backoff(retry.strategy(), &1), secs(60));
-    retry.write(2).unwrap();
-    assert_eq!(clock.now(), secs(60));
+    without_waiting(&clock, || retry.write(2).unwrap());
+    assert_eq!(clock.elapsed(), secs(60));
     retry.write(3).unwrap();
-    assert_eq!(clock.now(), secs(60));
+    assert_eq!(clock.elapsed(), secs(60));
+}
+
+#[test]
+fn what_is_asked_for_in_a_final_failure_holds_for_the_others_whichever_method_is_called_first() {
+    in_time("a writer", || {
+        let clock = VirtualClock::new();
+        let asks = |_: &u32| Err::<(), _>(Ask(Some(secs(60))));
+        let retry =
+            || sink::from_fn(asks).retry(Breaker::new(1, secs(1)).clock(clock.clone())).clock(clock.clone());
+        let before = retry().give_up_when(|_| true).honor_retry_after();
+        let after = retry().honor_retry_after().give_up_when(|_| true);
+        // The writer of that event has it back at once, by a clock that stands still.
+        assert_eq!(before.write(7).unwrap_err().into_event(), 7);
+        assert_eq!(after.write(7).unwrap_err().into_event(), 7);
+        let left = |strategy: &dyn RetryStrategy<u32, Ask, Stop = GiveUp>| strategy.backoff(&1);
+        assert_eq!([left(before.strategy()), left(after.strategy())], [secs(60); 2]);
+        // After that time the breaker has nothing to add: it counted no failure.
+        clock.advance(secs(60));
+        assert_eq!([left(before.strategy()), left(after.strategy())], [Duration::ZERO; 2]);
+    });
+}
+
+#[test]
+fn a_clone_was_asked_for_nothing_and_keeps_the_limit() {
+    let clock = VirtualClock::new();
+    let honor = HonorRetryAfter::new(Constant::new(Duration::ZERO)).max_retry_after(secs(7)).clock(clock);
+    let fail = |strategy: &HonorRetryAfter<Constant>| {
+        let failure = Failure { event: &1, error: &Ask(Some(YEAR)), attempt: 1, elapsed: Duration::ZERO };
+        RetryStrategy::<u32, Ask>::failure(strategy, failure).unwrap();
+    };
+    let left = |strategy| RetryStrategy::<u32, Ask>::backoff(strategy, &1);
+    fail(&honor);
+    let clone = honor.clone();
+    assert_eq!((left(&honor), left(&clone)), (secs(7), Duration::ZERO));
+    fail(&clone);
+    assert_eq!(left(&clone), secs(7));
 }
 
 #[test]
 fn of_two_times_that_were_asked_for_the_later_one_holds() {
-    let clock = Arc::new(Virtual::default());
+    let clock = VirtualClock::new();
     let retry = sink::from_fn(|asked: &Duration| Err::<(), _>(Ask(Some(*asked))))
         .retry(Constant::new(Duration::ZERO))
-        .clock(Arc::clone(&clock))
+        .clock(clock.clone())
         .honor_retry_after()
         .max_attempts(1);
     // Two requests that were under way together.
@@ -148,20 +176,20 @@ fn of_two_times_that_were_asked_for_the_later_one_holds() {
 
 #[test]
 fn a_breaker_keeps_its_probe_until_the_time_is_over() {
-    let clock = Arc::new(Virtual::default());
-    let breaker = Arc::new(Breaker::new(1, secs(1)).clock(Arc::clone(&clock)));
+    let clock = VirtualClock::new();
+    let breaker = Arc::new(Breaker::new(1, secs(1)).clock(clock.clone()));
     let retry = sink::from_fn(|_: &u32| Err::<(), _>(Ask(Some(secs(60)))))
         .retry(Arc::clone(&breaker))
-        .clock(Arc::clone(&clock))
+        .clock(clock.clone())
         .honor_retry_after()
         .max_attempts(1);
     retry.write(1).unwrap_err();
     let backoff = || RetryStrategy::<u32, Ask>::backoff(retry.strategy(), &1);
 
-    // Long after the breaker's own second: whoever asks it now claims the probe for a second.
-    clock.pass(Duration::from_millis(59_500));
+    // Long after the breaker's own second: a writer that asks it now claims the probe for a second.
+    clock.advance(Duration::from_millis(59_500));
     assert_eq!(backoff(), Duration::from_millis(500));
-    clock.pass(Duration::from_millis(500));
+    clock.advance(Duration::from_millis(500));
     assert_eq!(backoff(), Duration::ZERO);
     // And only one probes.
     assert_eq!(backoff(), secs(1));
@@ -198,16 +226,16 @@ fn a_close_wakes_a_write_that_waits_for_the_endpoints_sake() {
 #[test]
 fn of_writers_that_race_none_is_let_through_early() {
     for round in 0..2_000_u64 {
-        let clock = Arc::new(Virtual::default());
-        clock.pass(secs(1));
+        let clock = VirtualClock::new();
+        clock.advance(secs(1));
         let failing = sink::from_fn(|asked: &u64| Err::<(), _>(Ask(Some(Duration::from_nanos(*asked)))))
             .retry(Constant::new(Duration::ZERO))
-            .clock(Arc::clone(&clock))
+            .clock(clock.clone())
             .honor_retry_after()
             .max_attempts(1);
-        // A time that is over, and is taken away by whoever looks, while another is asked for.
+        // A time that is over, and is taken away by a writer that looks, while another is asked for.
         failing.write(1).unwrap_err();
-        clock.pass(Duration::from_nanos(1));
+        clock.advance(Duration::from_nanos(1));
         thread::scope(|scope| {
             scope.spawn(|| RetryStrategy::<u64, Ask>::backoff(failing.strategy(), &0));
             scope.spawn(|| failing.write(1_000 + round).unwrap_err());

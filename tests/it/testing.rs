@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{in_time, wait_until};
-use outflow::clock::{Alarm, Clock};
+use outflow::clock::Clock;
 use outflow::retry::Constant;
 use outflow::testing::{
     Flaky, FlakyError, Irregularity, Latch, Outcome::Fail, Panicking, Recorder, Slow, Stamp, Stuck,
@@ -17,6 +17,11 @@ use outflow::{Sink, SinkExt, WriteError, sink};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Sleeps by a clock, as a write to a slow sink does.
+fn sleep(clock: &VirtualClock, time: Duration) {
+    Slow::new(sink::discard(), time).clock(clock.clone()).write(()).unwrap();
+}
+
 #[test]
 fn a_virtual_clock_wakes_those_whose_time_has_come_and_no_others() {
     in_time("the sleepers", || {
@@ -25,8 +30,7 @@ fn a_virtual_clock_wakes_those_whose_time_has_come_and_no_others() {
         for seconds in [3_u32, 1, 2] {
             let (clock, woken) = (clock.clone(), woken.clone());
             thread::spawn(move || {
-                let ticket = Arc::new(Alarm::new()).ticket();
-                clock.wait(&ticket, seconds * SECOND);
+                sleep(&clock, seconds * SECOND);
                 woken.write(seconds).unwrap();
             });
         }
@@ -50,7 +54,7 @@ fn a_virtual_clock_loses_no_advance_that_comes_while_somebody_goes_to_sleep() {
         for _ in 0..5000 {
             let clock = VirtualClock::new();
             thread::scope(|scope| {
-                scope.spawn(|| clock.wait(&Arc::new(Alarm::new()).ticket(), SECOND));
+                scope.spawn(|| sleep(&clock, SECOND));
                 // It counts as asleep a moment before it is.
                 clock.until_sleeping(1);
                 clock.advance(SECOND);
@@ -61,35 +65,11 @@ fn a_virtual_clock_loses_no_advance_that_comes_while_somebody_goes_to_sleep() {
 }
 
 #[test]
-fn a_virtual_clock_is_left_at_once_by_who_is_nudged_or_finds_the_alarm_raised() {
-    in_time("the sleepers", || {
-        let clock = VirtualClock::new();
-        let alarm = Arc::new(Alarm::new());
-        thread::scope(|scope| {
-            for _ in 0..4 {
-                let ticket = alarm.ticket();
-                let clock = &clock;
-                scope.spawn(move || clock.wait(&ticket, SECOND));
-            }
-            clock.until_sleeping(4);
-            alarm.nudge_sleepers();
-            assert_eq!(clock.sleeping(), 0);
-        });
-        alarm.raise();
-        clock.wait(&alarm.ticket(), SECOND);
-        clock.wait(&Arc::new(Alarm::new()).ticket(), Duration::ZERO);
-        assert_eq!(clock.elapsed(), Duration::ZERO);
-    });
-}
-
-#[test]
 fn a_virtual_clock_saturates() {
     let clock = VirtualClock::new();
     clock.advance(Duration::MAX);
     clock.advance(Duration::MAX);
     assert_eq!(clock.now(), Duration::MAX);
-    // Its time has come: nobody sleeps beyond the end.
-    clock.wait(&Arc::new(Alarm::new()).ticket(), SECOND);
 }
 
 #[test]
