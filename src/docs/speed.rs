@@ -37,6 +37,10 @@
 //! A queue can be faster than the bare channel because its worker looks again for some microseconds before it sleeps,
 //! which spares its writers the wake-up. On a busier machine the ratios of one and two producers were up to 1.4.
 //!
+//! Times on a shared machine vary; instructions do not. `.ci/instructions` counts those of a write under callgrind and
+//! fails if a chain of inspect, filter and map takes more than 1.02 times the same by hand, or a retry under a breaker,
+//! on its success path, more than 1.3 times.
+//!
 //! A [metered](crate::SinkExt::metered) write costs 11 ns, whether the feature `metrics` is on or not (an uncontended
 //! meter). With its latency recorded to the Prometheus exporter it costs 109 ns: two looks at the clock and the record.
 //!
