@@ -1,15 +1,7 @@
 //! Pages to read: a tutorial, what is guaranteed, how to stop, and what it costs.
 //!
-//! | page | |
-//! | --- | --- |
-//! | [`tutorial`] | four short chapters, for those who are new here |
-//! | [`guarantees`] | the laws: order, delivery, and where an event is at every moment |
-//! | [`shutdown`] | how to stop, and how to learn what was not delivered |
-//! | [`fan_out`] | one event to many: when a broadcaster, when a log |
-//! | [`observability`] | what is logged to `tracing`, and what is published through `metrics` |
-//! | [`speed`] | measured, against the same by hand and against other crates |
-//! | [`go_events`] | what became of each name of go-events, and what behaves differently |
-//! | [`internals`] | for those who work on this crate |
+//! New here? Begin with the [`tutorial`]. Before you run this in earnest, read [`shutdown`] and [`guarantees`]; when
+//! one event goes to many readers, [`fan_out`].
 
 pub mod fan_out;
 pub mod go_events;

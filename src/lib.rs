@@ -44,7 +44,10 @@
 //!
 //! let delivered = sink::collector();
 //! let endpoint = delivered.clone();
-//! let http = sink::from_fn(move |event: &&str| endpoint.write(*event).map_err(|_| "no route to host"));
+//! let http = sink::from_fn(move |event: &&str| match endpoint.write(*event) {
+//!     Ok(()) => Ok(()),
+//!     Err(_) => Err("no route to host"),
+//! });
 //!
 //! let events = http
 //!     .retry(Breaker::new(5, Duration::from_secs(1)))

@@ -7,8 +7,8 @@
 //! - **with its writer**: a write that fails hands it back, in the error;
 //! - **pending** in a queue, or **in flight** from there to the sink;
 //! - **delivered**: the sink accepted it;
-//! - **spilled**: the buffer gave it up into its spill;
-//! - **dropped**: the buffer gave it up and had no spill, or the spill refused it;
+//! - **spilled**: there was no room for it, or the queue ended before it was delivered, and the spill accepted it;
+//! - **dropped**: the same, but there was no spill, or the spill refused it;
 //! - **lost**: the sink panicked on it.
 //!
 //! [`Queue::stats`](crate::Queue::stats) has all of them. Those of a follower of a log have one more: *skipped*, for one
@@ -18,12 +18,12 @@
 //!
 //! # The laws
 //!
-//! A transparent combinator passes each call on and keeps a law as far as its downstream does.
+//! A [transparent combinator](crate::adapter) passes each call on, and keeps a law as far as its downstream does.
 //! [`closeable`](crate::SinkExt::closeable) gives any sink a closed state;
-//! [`keep_open`](crate::SinkExt::keep_open) swallows `close`.
+//! [`keep_open`](crate::SinkExt::keep_open) does not pass a close on.
 //!
-//! 1. An error hands back the event that was passed in, itself, not a copy and not a mapped one. (Of a
-//!    vector of events, what is handed back may be the rest, in order.)
+//! 1. An error hands back the event that was passed in: not a copy of it, and not what a combinator made of it. (If the
+//!    event is a vector, what is handed back may be the part of it that was not written, in order.)
 //! 2. Once `close` has returned, every write answers `Closed`, from every thread.
 //! 3. `close` may be called any number of times, from any thread and from within; every
 //!    [`Closing`](crate::Closing) waits for the same drain and gets the same outcome.
@@ -67,11 +67,10 @@
 //!
 //! # Order across sinks
 //!
-//! Concurrent writers to a [`Broadcaster`](crate::Broadcaster) may reach two of its sinks in different
-//! orders. So may one writer: an event that a sink of a broadcaster or a [`tee`](crate::SinkExt::tee) writes
-//! back to it, in the middle of a write, reaches the later sinks *before* the event that was being written.
-//! They get `[2, 1]` where the first sink gets `[1, 2]`. A queue before it, `broadcaster.queued()`, gives all
-//! sinks one order in both cases.
+//! Concurrent writers to a [`Broadcaster`](crate::Broadcaster) may reach two of its sinks in different orders. So may one
+//! writer. If a sink of a broadcaster or a [`tee`](crate::SinkExt::tee) gets event 1 and writes event 2 back to it from
+//! within that write, event 2 reaches the later sinks *before* event 1: they get `[2, 1]`, and the first sink gets
+//! `[1, 2]`. A queue before it, `broadcaster.queued()`, gives all sinks one order in both cases.
 //!
 //! ```
 //! use outflow::{Broadcaster, Sink, SinkExt, sink};

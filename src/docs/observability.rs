@@ -1,6 +1,6 @@
-//! Being watched: what is logged to `tracing`, and what is published through `metrics`.
+//! What is logged to `tracing`, and what is published through `metrics`.
 //!
-//! Both are facades: this crate says what happened, and the program says where that goes.
+//! Both are facades: this crate reports what happened, and the program decides where that goes.
 //! Neither is compiled in without its feature.
 //!
 //! # `tracing`
@@ -132,12 +132,12 @@
 //! | `outflow_queue_pending` | gauge | `queue` | |
 //! | `outflow_queue_in_flight` | gauge | `queue` | |
 //!
-//! All are numbers of events, but for the histogram, which is in seconds. What Docker Registry publishes of an
-//! endpoint is there with a queue and a meter right above the sink that sends:
+//! All are numbers of events, except for the histogram, which is in seconds. For what Docker Registry publishes of an
+//! endpoint, put a meter right above the sink that sends, and a queue above that:
 //!
 //! | Docker Registry | here |
 //! | --- | --- |
-//! | `Events` | `outflow_queue_accepted_total`; with the attempts of a retry each by itself, `outflow_events_total` |
+//! | `Events` | `outflow_queue_accepted_total`; `outflow_events_total` counts each attempt of a retry |
 //! | `Successes` | `outflow_successes_total` |
 //! | `Failures`, `Errors`: a bad status, no answer | `outflow_failures_total`: only the sink can tell them apart |
 //! | `Pending` | `outflow_queue_pending`, and `outflow_queue_in_flight` |

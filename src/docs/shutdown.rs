@@ -16,7 +16,7 @@
 //!
 //! # In `main`
 //!
-//! A `main` that returns ends the process and all its threads, whatever still waits in queues.
+//! A `main` that returns ends the process and all its threads, even if events still wait in queues.
 //! [`close_on_drop`](crate::SinkExt::close_on_drop) makes a guard that closes when it goes out of scope, by an early
 //! return or a panic too, and waits as long as you say. What was not delivered goes to a closure:
 //!
@@ -33,7 +33,7 @@
 //! }
 //! ```
 //!
-//! [`std::process::exit`] runs no destructor. Call [`close`](crate::CloseGuard::close) of the guard before it.
+//! [`std::process::exit`] runs no destructors: call [`close`](crate::CloseGuard::close) on the guard first.
 //!
 //! # A grace period
 //!
