@@ -2,10 +2,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 #[cfg(feature = "futures")]
 use super::offer::Offer;
+use crate::contract::{RecvError, TryRecvError};
 use crate::lifecycle::{Closing, MaybeDone, join};
 use crate::pipe::{Pipe, ReadEnd};
 use crate::sync::scope::Scope;
@@ -145,13 +146,13 @@ impl<E> Events<E> {
     pub fn recv(&self) -> Result<E, RecvError> {
         match self.receiver.try_recv() {
             Ok(event) => Ok(event),
-            Err(TryRecvError::Disconnected) => Err(RecvError),
-            Err(TryRecvError::Empty) => {
+            Err(crossbeam_channel::TryRecvError::Disconnected) => Err(RecvError::Ended),
+            Err(crossbeam_channel::TryRecvError::Empty) => {
                 // At a rendezvous a writer finds only a reader that waits.
                 if self.pipe.capacity() != Some(0) {
                     spin_then_yield(|| !self.receiver.is_empty());
                 }
-                self.receiver.recv()
+                self.receiver.recv().map_err(|_| RecvError::Ended)
             }
         }
     }
@@ -172,10 +173,13 @@ impl<E> Events<E> {
     /// sink.write(1).unwrap();
     /// sink.close();
     /// assert_eq!(events.try_recv(), Ok(1));
-    /// assert_eq!(events.try_recv(), Err(TryRecvError::Disconnected));
+    /// assert_eq!(events.try_recv(), Err(TryRecvError::Ended));
     /// ```
     pub fn try_recv(&self) -> Result<E, TryRecvError> {
-        self.receiver.try_recv()
+        self.receiver.try_recv().map_err(|error| match error {
+            crossbeam_channel::TryRecvError::Empty => TryRecvError::Empty,
+            crossbeam_channel::TryRecvError::Disconnected => TryRecvError::Ended,
+        })
     }
 
     /// Waits for the next event, but at most `timeout`.
@@ -188,13 +192,16 @@ impl<E> Events<E> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use outflow::channel::{self, RecvTimeoutError};
+    /// use outflow::channel::{self, TryRecvError};
     ///
     /// let (_sink, events) = channel::unbounded::<u32>();
-    /// assert_eq!(events.recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout));
+    /// assert_eq!(events.recv_timeout(Duration::from_millis(1)), Err(TryRecvError::Empty));
     /// ```
-    pub fn recv_timeout(&self, timeout: Duration) -> Result<E, RecvTimeoutError> {
-        self.receiver.recv_timeout(timeout)
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<E, TryRecvError> {
+        self.receiver.recv_timeout(timeout).map_err(|error| match error {
+            RecvTimeoutError::Timeout => TryRecvError::Empty,
+            RecvTimeoutError::Disconnected => TryRecvError::Ended,
+        })
     }
 
     /// Iterates over the events, waiting for each.

@@ -57,7 +57,7 @@ mod offer;
 mod stream;
 
 pub use self::events::{Events, IntoIter, Iter, TryIter};
-pub use crossbeam_channel::{RecvError, RecvTimeoutError, TryRecvError};
+pub use crate::contract::{RecvError, TryRecvError};
 
 use std::fmt;
 use std::sync::Arc;

@@ -38,6 +38,11 @@ impl Trail {
         Some(trail)
     }
 
+    /// Whether this thread is passing a flush on, and not beginning one.
+    pub(crate) fn is_passing() -> bool {
+        CURRENT.try_with(|current| current.borrow().is_some()).unwrap_or(false)
+    }
+
     /// Makes this the trail of both, if one request can stand for them at a node: they are the same flush, or have come
     /// the same way. Where that is not through a ring the node is behind all that is on either.
     pub(crate) fn merge(&mut self, other: &Self) -> bool {

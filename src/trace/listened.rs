@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::sync::Label;
 use crate::sync::caught::drop_caught;
 use crate::sync::clock::{Clock, Monotonic, nanos};
-use crate::sync::{Label, SinkId};
 
 /// What can happen a million times a second is logged once in so long, with the count. It is also how long a
 /// close may take before that is logged.
@@ -116,16 +116,16 @@ pub(crate) fn sink_ended(label: &Label) {
     log!(WARN, "outflow::broadcast", { sink = %label }, "a sink closed by itself, and was removed");
 }
 
-pub(crate) fn follower_panicked(id: SinkId, lost: u64, left: u64) {
-    log!(ERROR, "outflow::log", { sink = %id, lost, left }, "a sink panicked, and its follower has ended");
+pub(crate) fn follower_panicked(label: &Label, lost: u64, left: u64) {
+    log!(ERROR, "outflow::log", { sink = %label, lost, left }, "a sink panicked, and its follower has ended");
 }
 
-pub(crate) fn follower_ended(id: SinkId, left: u64) {
-    log!(WARN, "outflow::log", { sink = %id, left }, "a sink closed by itself, and its follower has ended");
+pub(crate) fn follower_ended(label: &Label, left: u64) {
+    log!(WARN, "outflow::log", { sink = %label, left }, "a sink closed by itself, and its follower has ended");
 }
 
-pub(crate) fn follower_lagged(id: SinkId, left: u64) {
-    log!(WARN, "outflow::log", { sink = %id, left }, "a follower was too far behind, and has ended");
+pub(crate) fn follower_lagged(label: &Label, left: u64) {
+    log!(WARN, "outflow::log", { sink = %label, left }, "a follower was too far behind, and has ended");
 }
 
 /// Counts what can be a flood: one line a period, with the count since the last one.

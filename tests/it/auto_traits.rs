@@ -9,8 +9,8 @@ use outflow::adapter::{
 use outflow::buffer::{Block, BlockFor, DropNewest, DropOldest, Full, Reject, Unbounded};
 use outflow::channel::{ChannelSink, Events};
 use outflow::log::{
-    Batch as LogBatch, Cursor, FollowError, FollowOptions, Follower, FollowerStats, Held, Lag, Lagged, Log,
-    LogOptions, RecvError, Start, StartError, SubscribeOptions, WeakLog,
+    Chunk, Cursor, CursorHandle, FollowError, FollowOptions, FollowerHandle, FollowerStats, Held, Lag,
+    Lagged, Log, LogOptions, Numbered, RecvError, Start, StartError, SubscribeOptions, TryRecvError, WeakLog,
 };
 use outflow::queue::{Batch, QueueOptions, QueueStats, WeakQueue};
 use outflow::retry::{
@@ -88,9 +88,10 @@ fn what_async_code_holds_is_send_and_sync_and_need_not_be_pinned() {
 
 #[test]
 fn a_log_and_its_readers_are_send_and_sync_if_its_events_are() {
-    send_sync::<(Log<u32>, WeakLog<u32>, Cursor<u32>, LogBatch<'static, u32>, Follower<u32>)>();
+    send_sync::<(Log<u32>, WeakLog<u32>, Cursor<u32>, Chunk<'static, u32>, FollowerHandle<u32>)>();
+    send_sync::<(CursorHandle<u32>, Numbered<u32>)>();
     send_sync::<(FollowOptions<u32>, SubscribeOptions, LogOptions, Start, Lag)>();
-    send_sync::<(FollowerStats, Held, FollowError, Lagged, RecvError, StartError)>();
+    send_sync::<(FollowerStats, Held, FollowError, Lagged, RecvError, StartError, TryRecvError)>();
 }
 
 #[test]

@@ -27,7 +27,11 @@ mod flush;
 mod go_events;
 #[cfg(feature = "testing")]
 mod log;
+#[cfg(feature = "testing")]
+mod log_flush;
 mod log_model;
+#[cfg(feature = "testing")]
+mod log_panics;
 #[cfg(feature = "futures")]
 mod log_streams;
 #[cfg(feature = "metrics")]
