@@ -52,6 +52,6 @@
 //!
 //! # What each costs
 //!
-//! An event with two readers costs some 40 ns in a log and some 85 ns in a broadcaster over two queues; with ten, 70 ns
-//! in a log. 10,000 cursors that wait add nothing to a write. All figures, and how they were measured, are in
-//! [`docs::speed`](super::speed).
+//! An event with two readers costs some 40 ns in a log and some 85 ns in a broadcaster over two queued retries; with
+//! ten, 70 ns in a log. 10,000 cursors that wait add nothing to a write. All figures, and how they were measured, are
+//! in [`docs::speed`](super::speed).

@@ -130,4 +130,5 @@
 //! # After a fork
 //!
 //! The child of a `fork` has one thread, and none of the workers. Its copy of a queue accepts writes that no thread
-//! will deliver, and `close().wait()` in it hangs. Fork before the first queue is made, or make new ones in the child.
+//! will deliver, and `close().wait()` in it hangs. Fork before the first queue is made, or call
+//! `exec` in the child.
