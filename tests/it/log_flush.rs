@@ -294,7 +294,8 @@ fn a_sink_whose_flush_or_close_waits_for_the_log_above_would_deadlock() {
         let answers = answers.lock().unwrap();
         assert!(!answers.is_empty() && answers.iter().all(|answer| answer.1), "{place:?} {answers:?}");
         if !abort {
-            assert!(answers[0].0, "{place:?} {answers:?}");
+            // A flush that comes back to where it came through ends there, and need not be waited for.
+            assert_eq!(answers[0].0, place == In::Close, "{place:?} {answers:?}");
         }
     }
 }

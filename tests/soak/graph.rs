@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use outflow::buffer::Policy;
 use outflow::channel::ChannelSink;
-use outflow::log::Follower;
+use outflow::log::FollowerHandle;
 use outflow::{Broadcaster, Closing, Flushing, Log, Queue, SharedSink, Sink, SinkId, WriteError};
 
 use crate::build::{Builder, sure};
@@ -108,7 +108,7 @@ pub struct Handle {
     pub entry: Option<Entry>,
     pub bus: Option<Broadcaster<Event>>,
     pub log: Option<Log<Event>>,
-    pub follower: Option<Follower<Event>>,
+    pub follower: Option<FollowerHandle<Event>>,
 }
 
 /// The terms of the accounts of a queue, and of a follower.
