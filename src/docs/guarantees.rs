@@ -43,7 +43,8 @@
 //!    [`DownstreamClosed`](crate::CloseError::DownstreamClosed). A broadcaster removes the sink, goes on with the
 //!    others, and lists it in [`ended`](crate::Broadcaster::ended) with the events that it refused; its close reports
 //!    only what such a sink had accepted and did not deliver. A log goes on without the follower, and names it in
-//!    [`ended`](crate::Log::ended) and in the outcome of its close.
+//!    [`ended`](crate::Log::ended) and in the outcome of its close. An ending that was asked for, by
+//!    [`Lag::Close`](crate::log::Lag::Close), is in `ended` alone.
 //! 8. A sink may be called from within its own downstream (write, flush, close, add, remove, subscribe, drop)
 //!    without a deadlock. Excepted are two bounded queues that write into each other: both may be full, and each
 //!    then waits for the other.
