@@ -11,7 +11,7 @@ use crate::contract::{Never, SharedSink, Sink, WriteError};
 use crate::queue::{Batch, Queue, QueueOptions};
 use crate::retry::{Retry, RetryStrategy};
 
-/// The combinators, on every sink. [`adapter`](crate::adapter) has a table of them all.
+/// The combinators, on every sink. The [front page](crate#all-combinators) has a table of them all.
 ///
 /// In a chain the last call is the outermost and sees an event first: in
 /// `http.retry(breaker).queued().filter(is_push)` an event goes through the filter into the queue, and on
@@ -380,7 +380,8 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     }
 
     /// Puts a queue without a bound and a worker thread before this sink, which must be reliable. See
-    /// [`Queue`].
+    /// [`Queue`]; an event of 64 KiB and more [belongs in an `Arc` or a
+    /// `Box`](crate::docs::tutorial::chapter_3#large-events).
     ///
     /// # Panics
     ///
