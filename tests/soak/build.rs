@@ -73,11 +73,11 @@ macro_rules! buffered {
 fn refuses(plan: &Plan) -> bool {
     let mut below = plan.below.iter();
     match plan.make {
-        Make::KeepOpen | Make::Back { .. } => false,
+        // What panics before it looks whether it is closed has failed, and may be accepted above.
+        Make::KeepOpen | Make::Back { .. } | Make::CatchPanic => false,
         Make::Tee | Make::Fallback => below.all(refuses),
         Make::Filter { .. } | Make::FilterMap { .. } | Make::Map | Make::MapOwned => refuses(&plan.below[0]),
         Make::Inspect { .. } | Make::Metered | Make::DeadLetter | Make::Lossy => refuses(&plan.below[0]),
-        Make::CatchPanic => refuses(&plan.below[0]),
         _ => true,
     }
 }
