@@ -535,8 +535,9 @@ where
         Make::Map => probed(sink.map(|event: &Event| event.clone()), edge),
         Make::MapOwned => probed(sink.map_owned(|event: Event| event, |event| event), edge),
         Make::Inspect { panics } => {
-            let inspect = move |event: &Event| {
-                if panics > 0 && event.seq % panics == 0 {
+            let inspect = move |_: &Event| {
+                let seen = counted.fetch_add(1, Ordering::SeqCst) + 1;
+                if panics > 0 && seen % panics == 0 {
                     std::panic::panic_any(PLANNED);
                 }
             };
