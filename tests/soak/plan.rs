@@ -15,12 +15,13 @@ use crate::operations::Op;
 pub enum Trait {
     Rings, Reentry, SinkPanics, ClosurePanics, ClonePanics, DropPanics, ClosePanics, Aborts, InnerCloses, SelfCloses,
     Stuck, Idle, Drops, Changes, Waits, Deep,
+    Flushes,
 }
 
 use Trait::*;
 
 /// Each with its name and how many programs in a hundred have it.
-pub const TRAITS: [(Trait, &str, u8); 16] = [
+pub const TRAITS: [(Trait, &str, u8); 17] = [
     (Rings, "rings", 20),
     (Reentry, "reentry", 20),
     (SinkPanics, "sink-panics", 20),
@@ -37,6 +38,7 @@ pub const TRAITS: [(Trait, &str, u8); 16] = [
     (Changes, "changes", 30),
     (Waits, "waits", 50),
     (Deep, "deep", 5),
+    (Flushes, "flushes", 75),
 ];
 
 #[derive(Clone, Copy, Debug)]
