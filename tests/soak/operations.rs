@@ -60,6 +60,7 @@ impl Op {
             88..90 if traits.has(Trait::Changes) => Self::Attach(inner, seed),
             90 if traits.has(Trait::Changes) => Self::Detach(inner),
             91..94 => Self::Get(inner),
+            94..97 if traits.has(Trait::Changes) && traits.has(Trait::Idle) => Self::Remove(inner),
             94..97 => Self::Yield,
             _ => Self::Write(inner),
         }

@@ -454,14 +454,16 @@ impl<'a> Planner<'a> {
     pub fn reading(&mut self) -> Reading {
         match self.rng.u8(0..10) {
             0..2 => Reading::First(self.rng.u64(0..6)),
-            2..5 if self.traits.has(Idle) => Reading::Idle,
+            2..8 if self.traits.has(Idle) => Reading::Idle,
             _ => Reading::All,
         }
     }
 
     pub fn subscription(&mut self, next: u32) -> Plan {
         let reading = self.reading();
-        let (policy, stream) = (self.policy(false), self.one(40));
+        // Writers wait for a reader that does not read.
+        let waits = self.traits.has(Idle) && self.one(60) && self.may_wait();
+        let (policy, stream) = (if waits { Policy::Block } else { self.policy(false) }, self.one(40));
         let capacity = self.rng.usize(1..5);
         let make = Make::Subscribe { policy, capacity, reading, stream };
         self.plan(make, |p| p.spill(next).into_iter().collect())
@@ -478,7 +480,8 @@ impl<'a> Planner<'a> {
 
     fn bus(&mut self, next: u32) -> Plan {
         let node = self.node;
-        let (sinks, subscriptions) = (self.rng.usize(1..4), usize::from(self.one(35)));
+        let often = if self.traits.has(Idle) { 80 } else { 35 };
+        let (sinks, subscriptions) = (self.rng.usize(1..4), usize::from(self.one(often)));
         self.plan(Make::Bus, |p| {
             p.targets.push(node);
             let mut below: Vec<_> = (0..sinks).map(|_| p.reliable(next)).collect();
