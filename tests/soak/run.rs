@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use outflow::Closing;
 
-use crate::event::{Bomb, Kind, World};
+use crate::event::{Bomb, World};
 use crate::graph::{Entry, Graph};
 use crate::operations::Operator;
 use crate::oracle::{self, Accounts, Books};
@@ -47,12 +47,18 @@ pub fn run(program: &Program) -> Broken {
     }
 
     says(|| "waits until nothing is left".into());
-    let live = |kind: Kind| world.live[kind as usize].load(Ordering::SeqCst);
     // The compiler leaks what a function returns when the destructor of an argument panics after it:
     // rust-lang/rust#47949.
-    let events = || if program.bomb == Bomb::Drop { 0 } else { live(Kind::Event) };
-    if !eventually(|| events() == 0 && live(Kind::Sink) == 0) {
-        world.broke("no byte is left", format!("{} events and {} sinks are", events(), live(Kind::Sink)));
+    let events = || if program.bomb == Bomb::Drop { 0 } else { world.live.load(Ordering::SeqCst) };
+    let sinks = || -> Vec<usize> {
+        let left = nodes.iter().filter(|node| node.edge.sinks.load(Ordering::SeqCst) > 0);
+        left.map(|node| node.id).collect()
+    };
+    if !eventually(|| events() == 0 && sinks().is_empty()) {
+        world.broke(
+            "no byte is left",
+            format!("{} events are, and the sinks of nodes {:?}", events(), sinks()),
+        );
     }
     if !eventually(|| watchdog::threads() <= threads_before) {
         world
@@ -90,7 +96,6 @@ fn operate(program: &Program, graph: &Arc<Graph>) {
             while running.load(Ordering::SeqCst) > 0 && Instant::now() < patience {
                 thread::sleep(Duration::from_micros(200));
             }
-            says(|| "aborts everything, while the threads run".into());
             abort_all(graph);
         }
         says(|| "waits for the threads".into());
@@ -101,6 +106,7 @@ fn abort_all(graph: &Graph) {
     let entries = graph.handles.iter().filter_map(|handle| handle.lock().unwrap().entry.clone());
     for entry in entries.collect::<Vec<_>>() {
         if let Some(closing) = close(graph, &entry) {
+            says(|| format!("aborts node {}", entry.edge.node));
             let _ = closing.abort();
         }
     }
@@ -120,7 +126,6 @@ fn end(program: &Program, graph: &Arc<Graph>) -> Accounts {
     let closing = close(graph, &root);
     let again = close(graph, &root);
     if program.traits.any(&[Trait::Stuck, Trait::Idle]) {
-        says(|| "aborts everything".into());
         abort_all(graph);
     }
     if let (Some(closing), End::Abort) = (&closing, program.end) {
@@ -153,7 +158,8 @@ fn close_orphans(graph: &Graph) {
     let orphans = std::mem::take(&mut *graph.orphans.lock().unwrap());
     for orphan in orphans {
         says(|| "closes what was taken out".into());
-        let _ = catch_unwind(AssertUnwindSafe(|| orphan.close().within(Duration::from_millis(500))));
+        // Its destructor is a user's as well.
+        let _ = catch_unwind(AssertUnwindSafe(move || orphan.close().within(Duration::from_millis(500))));
     }
 }
 
