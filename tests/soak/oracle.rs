@@ -110,6 +110,8 @@ fn accounted(graph: &Graph, program: &Program, node: &Node, into: &Edge, owed: &
             let after = (into.accepted().len() as u64).saturating_sub(stats.accepted);
             stats.dropped + stats.skipped + stats.lost + after
         }
+        // A flush does not wait for an event that a writer is carrying into the spill.
+        Some(stats) if evicts(node) => stats.dropped + stats.skipped + stats.lost + stats.in_flight,
         Some(stats) => stats.dropped + stats.skipped + stats.lost,
         // No handle is left to ask: only where nothing can be given up is it known that nothing was.
         None if aborts(program) || evicts(node) || !is_exact(program) => u64::MAX,
@@ -247,7 +249,13 @@ impl Books<'_> {
         if self.program.traits.any(&early) {
             return;
         }
-        let hung_up = self.program.plan.any(&hangs_up);
+        // A forward ends at the first flush that fails.
+        let plan = &self.program.plan;
+        let flush_fails = |make: &Make| matches!(make, Make::Leaf(leaf) if leaf.flush_panics);
+        if plan.any(&|make| matches!(make, Make::Forward)) && plan.any(&flush_fails) {
+            return;
+        }
+        let hung_up = plan.any(&hangs_up);
         let is_spill = |leaf: usize| {
             let mut reads = self.nodes.iter().filter(|node| node.reads.is_some());
             reads.any(|node| node.below.first() == Some(&leaf))

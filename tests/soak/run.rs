@@ -96,15 +96,21 @@ fn operate(program: &Program, graph: &Arc<Graph>) {
             while running.load(Ordering::SeqCst) > 0 && Instant::now() < patience {
                 thread::sleep(Duration::from_micros(200));
             }
-            abort_all(graph);
+            abort_all(program, graph);
         }
         says(|| "waits for the threads".into());
     });
 }
 
-fn abort_all(graph: &Graph) {
+fn abort_all(program: &Program, graph: &Graph) {
     let entries = graph.handles.iter().filter_map(|handle| handle.lock().unwrap().entry.clone());
-    for entry in entries.collect::<Vec<_>>() {
+    let mut entries: Vec<_> = entries.collect();
+    if program.traits.has(Trait::Idle) {
+        // An abort waits for the spills of what it sheds, and does not reach into them: those that lead to a reader that
+        // reads nothing have to end before.
+        entries.reverse();
+    }
+    for entry in entries {
         if let Some(closing) = close(graph, &entry) {
             says(|| format!("aborts node {}", entry.edge.node));
             let _ = closing.abort();
@@ -126,7 +132,7 @@ fn end(program: &Program, graph: &Arc<Graph>) -> Accounts {
     let closing = close(graph, &root);
     let again = close(graph, &root);
     if program.traits.any(&[Trait::Stuck, Trait::Idle]) {
-        abort_all(graph);
+        abort_all(program, graph);
     }
     if let (Some(closing), End::Abort) = (&closing, program.end) {
         says(|| "aborts the root".into());
