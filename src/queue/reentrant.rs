@@ -23,8 +23,8 @@ impl<E> Reentrant<E> {
     /// Keeps an event behind the `waiting` events of a channel that `left` have left.
     pub(super) fn push(&self, event: E, left: u64, waiting: usize) {
         let mut events = self.events.lock();
-        let last = events.back().map_or(0, |(turn, _)| turn + 1);
-        let turn = (left + waiting as u64).max(last);
+        // Those that are kept leave, too.
+        let turn = left + (waiting + events.len()) as u64;
         events.push_back((turn, event));
         self.len.store(events.len(), Ordering::Release);
     }
