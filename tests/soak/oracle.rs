@@ -22,7 +22,7 @@ fn is_exact(program: &Program) -> bool {
 
 /// The programs in which events may be given up although nothing below answers `Closed` or panics.
 fn aborts(program: &Program) -> bool {
-    program.traits.any(&[Trait::Aborts, Trait::Stuck, Trait::Idle])
+    program.needs_abort() || program.traits.has(Trait::Aborts)
 }
 
 /// Whether a reader lets go of its end before everything is read.

@@ -219,6 +219,15 @@ impl Program {
         Self { traits, plan, threads, bombs: rng.u64(1..6), bomb, end }
     }
 
+    /// Whether it may take an abort to end it: where nothing takes an event out, or an event is retried for ever because
+    /// each attempt panics in its destructor or clone.
+    pub fn needs_abort(&self) -> bool {
+        let for_ever = self.traits.any(&[Trait::DropPanics, Trait::ClonePanics])
+            && self.plan.any(&|make| matches!(make, Make::CatchPanic))
+            && self.plan.any(&|make| matches!(make, Make::Retry(_)));
+        for_ever || self.traits.any(&[Trait::Stuck, Trait::Idle])
+    }
+
     /// The program, to be read by people.
     pub fn words(&self) -> String {
         let mut words = format!("  what it may do: {}\n", self.traits.names().join(", "));

@@ -79,7 +79,7 @@ pub fn run(program: &Program) -> Broken {
 
 fn operate(program: &Program, graph: &Arc<Graph>) {
     let (running, barrier) = (AtomicUsize::new(program.threads.len()), Barrier::new(program.threads.len()));
-    let waits_for_abort = program.traits.any(&[Trait::Stuck, Trait::Idle]);
+    let waits_for_abort = program.needs_abort();
     thread::scope(|scope| {
         for (at, ops) in program.threads.iter().enumerate() {
             let (running, barrier) = (&running, &barrier);
@@ -131,7 +131,7 @@ fn end(program: &Program, graph: &Arc<Graph>) -> Accounts {
     says(|| "closes the root".into());
     let closing = close(graph, &root);
     let again = close(graph, &root);
-    if program.traits.any(&[Trait::Stuck, Trait::Idle]) {
+    if program.needs_abort() {
         abort_all(program, graph);
     }
     if let (Some(closing), End::Abort) = (&closing, program.end) {
