@@ -10,6 +10,7 @@ use super::error::CloseError;
 use super::graph;
 use super::slow_close::SlowClose;
 use super::task::Task;
+use super::trail::Trail;
 use super::wait::{Waited, deadline};
 use crate::sync::caught::panic_message;
 
@@ -359,7 +360,7 @@ impl Abort for HookAbort {
 
 /// Begins to close a sink of a user's, whose `close` may panic.
 pub(crate) fn close_caught(close: impl FnOnce() -> Closing) -> Closing {
-    catch_unwind(AssertUnwindSafe(close)).unwrap_or_else(|panic| {
+    catch_unwind(AssertUnwindSafe(|| Trail::leave(close))).unwrap_or_else(|panic| {
         Closing::failed(CloseError::Panicked { message: panic_message(panic), events: 0 })
     })
 }

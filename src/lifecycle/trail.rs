@@ -60,6 +60,16 @@ impl Trail {
 
     /// Runs `f`, whose flushes are passed on from here.
     pub(crate) fn pass_on<T>(self, f: impl FnOnce() -> T) -> T {
+        Self::within(Some(self), f)
+    }
+
+    /// Runs `f`, which is no part of the flush that this thread may be passing on: a close that happens to begin now,
+    /// and may be a flush of what is kept open.
+    pub(super) fn leave<T>(f: impl FnOnce() -> T) -> T {
+        Self::within(None, f)
+    }
+
+    fn within<T>(trail: Option<Self>, f: impl FnOnce() -> T) -> T {
         struct Restore(Option<Trail>);
         impl Drop for Restore {
             fn drop(&mut self) {
@@ -68,7 +78,7 @@ impl Trail {
             }
         }
 
-        let before = CURRENT.try_with(|current| current.replace(Some(self))).ok().flatten();
+        let before = CURRENT.try_with(|current| current.replace(trail)).ok().flatten();
         let _restore = Restore(before);
         f()
     }
