@@ -53,7 +53,7 @@ pub fn flushed(
     match outcome {
         Ok(()) => {
             let owed: HashSet<u64> = owed.iter().copied().collect();
-            settled(graph, program, &graph.node(node), &owed);
+            settled(graph, program, &graph.node(node), &owed, false);
         }
         Err(error) => {
             let troubled =
@@ -67,8 +67,10 @@ pub fn flushed(
     }
 }
 
-fn settled(graph: &Graph, program: &Program, node: &Node, owed: &HashSet<u64>) {
-    if node.detached.load(Ordering::SeqCst) {
+fn settled(graph: &Graph, program: &Program, node: &Node, owed: &HashSet<u64>, closed: bool) {
+    // The flush of a closed sink ends when its close does, which does not reach what is kept open.
+    let closed = closed || node.edge.is_shut();
+    if node.detached.load(Ordering::SeqCst) || closed && matches!(node.make, Make::KeepOpen) {
         return;
     }
     if let Make::Queue { .. } = node.make {
@@ -87,10 +89,10 @@ fn settled(graph: &Graph, program: &Program, node: &Node, owed: &HashSet<u64>) {
                     continue;
                 }
                 accounted(graph, program, &below, &node.edge, owed);
-                settled(graph, program, &graph.node(below.below[0]), owed);
+                settled(graph, program, &graph.node(below.below[0]), owed, closed);
             }
             Make::Subscribe { .. } | Make::Cursor { .. } => {}
-            _ => settled(graph, program, &below, owed),
+            _ => settled(graph, program, &below, owed, closed),
         }
     }
 }

@@ -107,6 +107,10 @@ impl Edge {
         })
     }
 
+    pub fn is_shut(&self) -> bool {
+        self.shut.load(Ordering::SeqCst)
+    }
+
     fn traffic(&self, from: From) -> MutexGuard<'_, Traffic> {
         self.traffic[from as usize].lock().unwrap()
     }
