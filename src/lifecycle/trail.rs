@@ -43,12 +43,15 @@ impl Trail {
         CURRENT.try_with(|current| current.borrow().is_some()).unwrap_or(false)
     }
 
-    /// Makes this the trail of both, if one request can stand for them at a node: they are the same flush, or have come
-    /// the same way. Where that is not through a ring the node is behind all that is on either.
+    /// Whether both have come the same way, so that one request at a node can stand for both.
+    pub(crate) fn is_same_way(&self, other: &Self) -> bool {
+        self.nodes == other.nodes
+    }
+
+    /// Makes this the trail of both, if they are the same flush, so that one request stands for both. In a ring what
+    /// goes on from here is cut short where either has been, so that this is for a node at which a flush arrives in so
+    /// many ways that it would not end: in a web of rings there are more of them than there are nodes.
     pub(crate) fn merge(&mut self, other: &Self) -> bool {
-        if self.nodes == other.nodes {
-            return true;
-        }
         if self.flush != other.flush {
             return false;
         }

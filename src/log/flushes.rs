@@ -14,6 +14,9 @@ use parking_lot::Mutex;
 use crate::lifecycle::Trail;
 use crate::lifecycle::completion::Completion;
 
+/// How many flushes may wait before those of one flush that has come in several ways are merged.
+const WAYS: usize = 16;
+
 #[derive(Default)]
 pub(super) struct Flushes {
     state: Mutex<State>,
@@ -58,10 +61,20 @@ impl Flushes {
             return Request::Ended;
         }
         let mark = mark();
-        let current = state.current.as_ref().filter(|flush| flush.covers(mark));
-        let waiting = state.waiting.back().filter(|flush| flush.covers(mark));
-        if let Some(flush) = current.or(waiting) {
+        let current = state.current.as_ref().filter(|flush| flush.covers(mark, &trail));
+        let mut waiting = state.waiting.iter().rev();
+        let shared = current.or_else(|| waiting.find(|flush| flush.covers(mark, &trail)));
+        if let Some(flush) = shared {
             return Request::Shared(Arc::clone(&flush.completion));
+        }
+        if state.waiting.len() >= WAYS {
+            // One that waits for the last mark is merged, if it is the same flush.
+            let last = state.waiting.back_mut().filter(|flush| mark <= flush.mark);
+            if let Some(flush) = last.filter(|flush| !flush.completion.is_done()) {
+                if flush.trail.merge(&trail) {
+                    return Request::Shared(Arc::clone(&flush.completion));
+                }
+            }
         }
         let completion = completion();
         state.waiting.push_back(Flush { mark, completion: Arc::clone(&completion), trail });
@@ -104,8 +117,8 @@ impl State {
 }
 
 impl Flush {
-    /// Whether a flush with this mark can share it.
-    fn covers(&self, mark: u64) -> bool {
-        mark <= self.mark && !self.completion.is_done()
+    /// Whether a flush with this mark that has come along `trail` can share it.
+    fn covers(&self, mark: u64, trail: &Trail) -> bool {
+        mark <= self.mark && self.trail.is_same_way(trail) && !self.completion.is_done()
     }
 }
