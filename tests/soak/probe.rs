@@ -1,0 +1,244 @@
+//! A sink on every edge of a graph that records what went over it, and holds the promises that one write can break.
+
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use outflow::buffer::Full;
+use outflow::{CatchPanicError, Closing, Flushing, SharedSink, Sink, WriteError};
+
+use crate::event::{Event, Kind, Live, World};
+use crate::graph::Sorted;
+
+/// The one error of sinks that can fail.
+#[derive(Clone, Debug)]
+pub struct Fail;
+
+/// Makes the errors of the library's sinks one of two.
+pub trait Unify: Send + Sync + Sized + 'static {
+    type Out: Send + Sync + 'static;
+    fn unify(self) -> Self::Out;
+    fn sorted(sink: SharedSink<Event, Self::Out>) -> Sorted;
+}
+
+impl Unify for Infallible {
+    type Out = Infallible;
+    fn unify(self) -> Infallible {
+        self
+    }
+    fn sorted(sink: SharedSink<Event>) -> Sorted {
+        Sorted::Sure(sink)
+    }
+}
+
+macro_rules! fails {
+    ($($error:ty),*) => {$(
+        impl Unify for $error {
+            type Out = Fail;
+            fn unify(self) -> Fail {
+                Fail
+            }
+            fn sorted(sink: SharedSink<Event, Fail>) -> Sorted {
+                Sorted::May(sink)
+            }
+        }
+    )*};
+}
+
+fails!(Fail, Full, CatchPanicError<Infallible>, CatchPanicError<Fail>);
+
+/// What went over one edge.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    pub calls: u64,
+    pub ok: u64,
+    pub closed: u64,
+    pub failed: u64,
+    pub panicked: u64,
+    /// Writes that began after a close had returned.
+    pub late: u64,
+    /// In the order in which the writes came back.
+    pub accepted: Vec<u64>,
+    seen: HashSet<u64>,
+    last: HashMap<u64, u64>,
+}
+
+/// Whether a write comes from the sink above, or from an operation or around a ring.
+#[derive(Clone, Copy)]
+pub enum From {
+    Above,
+    Aside,
+}
+
+/// What leads into one node.
+pub struct Edge {
+    pub node: usize,
+    /// Whether the events of one stream come in order: not below a spill.
+    pub ordered: bool,
+    /// Whether the sink refuses writes once it was closed.
+    refuses: bool,
+    /// Set when a close has returned.
+    shut: AtomicBool,
+    pub closes: AtomicU64,
+    traffic: [Mutex<Traffic>; 2],
+    world: Arc<World>,
+}
+
+impl Edge {
+    pub fn new(node: usize, ordered: bool, refuses: bool, world: &Arc<World>) -> Arc<Self> {
+        Arc::new(Self {
+            node,
+            ordered,
+            refuses,
+            shut: AtomicBool::new(false),
+            closes: AtomicU64::new(0),
+            traffic: Default::default(),
+            world: Arc::clone(world),
+        })
+    }
+
+    fn traffic(&self, from: From) -> MutexGuard<'_, Traffic> {
+        self.traffic[from as usize].lock().unwrap()
+    }
+
+    pub fn look<T>(&self, from: From, f: impl FnOnce(&Traffic) -> T) -> T {
+        f(&self.traffic(from))
+    }
+
+    /// What was accepted from anywhere.
+    pub fn accepted(&self) -> Vec<u64> {
+        let mut accepted = self.traffic(From::Above).accepted.clone();
+        accepted.extend_from_slice(&self.traffic(From::Aside).accepted);
+        accepted
+    }
+
+    /// Runs one write of `event` and records what became of it.
+    pub fn observe<T, X>(
+        &self,
+        from: From,
+        event: &Event,
+        write: impl FnOnce() -> Result<(), WriteError<T, X>>,
+    ) -> Result<(), WriteError<T, X>> {
+        let (id, stream, seq) = (event.id, event.stream, event.seq);
+        self.observed(from, (id, stream, seq), write)
+    }
+
+    pub fn observed<T, X>(
+        &self,
+        from: From,
+        (id, stream, seq): (u64, u64, u64),
+        write: impl FnOnce() -> Result<(), WriteError<T, X>>,
+    ) -> Result<(), WriteError<T, X>> {
+        let shut = self.shut.load(Ordering::SeqCst);
+        let mut unwinding = CountsPanic { edge: self, from, unwinds: true };
+        let written = write();
+        unwinding.unwinds = false;
+        let mut traffic = self.traffic(from);
+        traffic.calls += 1;
+        traffic.late += u64::from(shut);
+        match &written {
+            Ok(()) => {
+                traffic.ok += 1;
+                traffic.accepted.push(id);
+                let first_time = traffic.seen.insert(id);
+                let before = traffic.last.insert(stream, seq).unwrap_or(0);
+                drop(traffic);
+                if shut && self.refuses {
+                    self.broke("law 2: a write after the close was accepted", id);
+                }
+                if !first_time {
+                    self.broke("law 4: an event was accepted twice", id);
+                }
+                if self.ordered && before >= seq {
+                    let detail = format!(
+                        "event {id}, {seq} of stream {stream}, after {before}, at node {}",
+                        self.node
+                    );
+                    self.world.broke("law 6: the events of one writer came out of order", detail);
+                }
+            }
+            Err(WriteError::Closed(_)) => traffic.closed += 1,
+            Err(WriteError::Failed { .. }) => traffic.failed += 1,
+        }
+        written
+    }
+
+    /// An event that a reader took.
+    pub fn took(&self, event: Event) {
+        let _: Result<(), WriteError<(), Infallible>> = self.observe(From::Above, &event, || Ok(()));
+        event.discard();
+    }
+
+    fn broke(&self, promise: &'static str, event: u64) {
+        self.world.broke(promise, format!("event {event} at node {}", self.node));
+    }
+}
+
+struct CountsPanic<'a> {
+    edge: &'a Edge,
+    from: From,
+    unwinds: bool,
+}
+
+impl Drop for CountsPanic<'_> {
+    fn drop(&mut self) {
+        if self.unwinds {
+            let mut traffic = self.edge.traffic(self.from);
+            traffic.calls += 1;
+            traffic.panicked += 1;
+        }
+    }
+}
+
+pub struct Probe<S> {
+    sink: S,
+    edge: Arc<Edge>,
+    from: From,
+    _live: Live,
+}
+
+impl<S> Probe<S> {
+    pub fn new(sink: S, edge: &Arc<Edge>, from: From) -> Self {
+        Self { sink, edge: Arc::clone(edge), from, _live: Live::new(&edge.world, Kind::Sink) }
+    }
+}
+
+impl<S> Sink<Event> for Probe<S>
+where
+    S: Sink<Event>,
+    S::Error: Unify,
+{
+    type Error = <S::Error as Unify>::Out;
+
+    fn write(&self, event: Event) -> Result<(), WriteError<Event, Self::Error>> {
+        let (id, stream, seq, instance) = (event.id, event.stream, event.seq, event.instance);
+        let written = self.edge.observed(self.from, (id, stream, seq), || self.sink.write(event));
+        written.map_err(|refused| {
+            if refused.event().instance != instance {
+                self.edge.broke("law 1: another event was handed back", id);
+            }
+            refused.map_error(Unify::unify)
+        })
+    }
+
+    fn write_ref(&self, event: &Event) -> Result<(), WriteError<(), Self::Error>> {
+        let written = self.edge.observe(self.from, event, || self.sink.write_ref(event));
+        written.map_err(|refused| refused.map_error(Unify::unify))
+    }
+
+    fn flush(&self) -> Flushing {
+        self.sink.flush()
+    }
+
+    fn close(&self) -> Closing {
+        self.edge.closes.fetch_add(1, Ordering::SeqCst);
+        let closing = self.sink.close();
+        self.edge.shut.store(true, Ordering::SeqCst);
+        closing
+    }
+
+    fn is_closed(&self) -> bool {
+        self.sink.is_closed()
+    }
+}
