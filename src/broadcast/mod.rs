@@ -564,8 +564,9 @@ where
         let panic = offer(&mut Some(event), Option::as_ref, rest, &mut closed, |event, closed| {
             if let Some(event) = event.take() {
                 if let Err(error) = last.sink.write(event) {
-                    let wanted = wants(last, &refused(error));
-                    closed.push((last, wanted));
+                    // Counted before it is dropped, which may panic.
+                    let event = refused(error);
+                    closed.push((last, wants(last, &event)));
                 }
             }
         });

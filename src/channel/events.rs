@@ -79,18 +79,31 @@ impl<E> ReadEnd<E> for EventsEnd<E> {
         None
     }
 
-    #[cfg_attr(not(feature = "futures"), allow(unused_variables))]
-    fn hand_over(&self, pipe: &Pipe<E, Self>, event: E) -> Option<E> {
-        #[cfg(feature = "futures")]
-        if pipe.capacity() == Some(0) && self.waker.is_asleep() {
-            return self.offer.hand_over(event, || self.waker.wake());
+    #[cfg(feature = "futures")]
+    fn announce(&self, pipe: &Pipe<E, Self>, event: E) -> Option<(E, impl Sized)> {
+        if pipe.capacity() != Some(0) {
+            self.waker.wake();
+            return Some((event, None));
         }
-        Some(event)
+        let announced = self.waker.announce();
+        let mut event = event;
+        // As often as the task sleeps again without having had the event.
+        while announced.finds_task() {
+            match self.offer.put(event) {
+                Ok(offered) => {
+                    announced.wake();
+                    event = self.offer.take_back(offered)?;
+                }
+                // The writer whose event is there wakes the task.
+                Err(own) => return Some((own, Some(announced))),
+            }
+        }
+        Some((event, Some(announced)))
     }
 
-    fn announce(&self) -> impl Sized {
-        #[cfg(feature = "futures")]
-        self.waker.announce()
+    #[cfg(not(feature = "futures"))]
+    fn announce(&self, _pipe: &Pipe<E, Self>, event: E) -> Option<(E, impl Sized)> {
+        Some((event, ()))
     }
 
     #[inline]

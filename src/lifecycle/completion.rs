@@ -326,18 +326,29 @@ impl Completion {
     }
 }
 
+impl State {
+    /// Takes out the completions that this one keeps alive.
+    fn take_kept(&mut self, kept: &mut Vec<Arc<Completion>>) {
+        kept.extend(self.awaits.drain(..).map(|edge| edge.to));
+        if let Some(gather) = &mut self.gather {
+            kept.extend(gather.parts.drain(..).filter_map(|part| match part {
+                MaybeDone::Pending(completion) => Some(completion),
+                MaybeDone::Done(_) => None,
+            }));
+        }
+    }
+}
+
 impl Drop for Completion {
     /// Lets go of a long chain of completions without recursion.
     fn drop(&mut self) {
-        let state = self.state.get_mut();
-        let mut rest = std::mem::take(&mut state.awaits);
-        let parts = state.gather.take().map(|gather| gather.parts);
-        while let Some(edge) = rest.pop() {
-            if let Some(mut completion) = Arc::into_inner(edge.to) {
-                rest.append(&mut completion.state.get_mut().awaits);
+        let mut kept = Vec::new();
+        self.state.get_mut().take_kept(&mut kept);
+        while let Some(completion) = kept.pop() {
+            if let Some(mut completion) = Arc::into_inner(completion) {
+                completion.state.get_mut().take_kept(&mut kept);
             }
         }
-        drop(parts);
     }
 }
 

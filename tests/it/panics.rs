@@ -134,7 +134,10 @@ fn check_the_other(
         let queue = two.queued();
         queue.write_all(0..10).unwrap();
         let flushed = queue.flush().wait().unwrap_err();
-        assert!(matches!(flushed, FlushError::NotDelivered(CloseError::Panicked { .. })), "{which}: {flushed:?}");
+        assert!(
+            matches!(flushed, FlushError::NotDelivered(CloseError::Panicked { .. })),
+            "{which}: {flushed:?}"
+        );
         assert_eq!(kept.len() as u64, events, "{which}: flushed");
         queue.write_all(10..20).unwrap();
         let closed = queue.close().wait().unwrap_err();

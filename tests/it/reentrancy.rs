@@ -172,3 +172,89 @@ fn two_buffers_that_spill_into_each_other_come_to_an_end() {
         assert_eq!(kept + dropped, 100, "an event is missing");
     });
 }
+
+#[test]
+fn the_worker_of_a_full_queue_that_evicts_keeps_the_order_of_its_writes_by_whatever_means() {
+    in_time("the worker", || {
+        let own: Own<_> = Arc::default();
+        let (inside, latch) = (Arc::clone(&own), Latch::new());
+        let (dest, stuck) = (sink::collector(), latch.clone());
+        let queue = dest
+            .clone()
+            .inspect(move |event: &u64| {
+                if *event == 0 {
+                    stuck.pass();
+                    let queue = inside.wait().upgrade().unwrap();
+                    queue.write_timeout(100, std::time::Duration::from_secs(3600)).unwrap();
+                    queue.write(101).unwrap();
+                    queue.write_timeout(102, std::time::Duration::ZERO).unwrap();
+                    assert!(queue.try_write(103).is_err(), "it would overtake");
+                    queue.write(104).unwrap();
+                }
+            })
+            .queued_with(Buffer::bounded(2).drop_oldest());
+        own.set(queue.downgrade()).unwrap();
+        queue.write(0).unwrap();
+        latch.arrived(1);
+        queue.write(1).unwrap();
+        queue.write(2).unwrap();
+        latch.open();
+        queue.flush().wait().unwrap();
+        queue.close().wait().unwrap();
+        assert_eq!(dest.events(), [0, 1, 2, 100, 101, 102, 104]);
+    });
+}
+
+#[test]
+fn what_a_worker_wrote_to_itself_is_overtaken_by_nothing_that_others_write_later_and_evict_for() {
+    const EACH: u64 = 20_000;
+
+    in_time("the worker", || {
+        let own = Arc::new(OnceLock::<WeakQueue<(bool, u64), outflow::buffer::DropOldest>>::new());
+        let inside = Arc::clone(&own);
+        // How many the worker has written itself by now.
+        let written = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&written);
+        let (delivered, evicted) = (sink::collector(), sink::collector());
+        let queue = delivered
+            .clone()
+            .inspect(move |(by_worker, _): &(bool, u64)| {
+                if !by_worker {
+                    let queue = inside.wait().upgrade().unwrap();
+                    let next = counted.load(Ordering::SeqCst) + 1;
+                    queue.write_timeout((true, next), std::time::Duration::MAX).unwrap();
+                    counted.store(next, Ordering::SeqCst);
+                }
+            })
+            .queued_with(Buffer::bounded(2).drop_oldest().spill(evicted.clone()));
+        assert!(own.set(queue.downgrade()).is_ok());
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..EACH {
+                        // With the number of those that were written before.
+                        queue.write((false, written.load(Ordering::SeqCst))).unwrap();
+                    }
+                });
+            }
+        });
+        wait_until("nothing is left", || queue.stats().pending + queue.stats().in_flight == 0);
+        queue.close().wait().unwrap();
+        let gone: std::collections::HashSet<u64> = evicted
+            .events()
+            .into_iter()
+            .filter(|(by_worker, _)| *by_worker)
+            .map(|(_, number)| number)
+            .collect();
+        let mut last = 0;
+        for (by_worker, number) in delivered.events() {
+            if by_worker {
+                assert!(number > last, "{number} after {last}");
+                last = number;
+            } else {
+                let missing = (last + 1..=number).find(|number| !gone.contains(number));
+                assert_eq!(missing, None, "overtaken by one that was written after it");
+            }
+        }
+    });
+}
