@@ -25,7 +25,8 @@ impl<E> Reentrant<E> {
     pub(super) fn push(&self, event: E, left: u64, waiting: usize) {
         let mut events = self.events.lock();
         let last = events.back().map_or(0, |(turn, _)| turn + 1);
-        let turn = (left + waiting as u64).max(last);
+        // Those that are kept already are in front of it, too.
+        let turn = (left + (waiting + events.len()) as u64).max(last);
         events.push_back((turn, event));
         self.len.store(events.len(), Ordering::Release);
     }

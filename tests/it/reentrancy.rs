@@ -258,3 +258,75 @@ fn what_a_worker_wrote_to_itself_is_overtaken_by_nothing_that_others_write_later
         }
     });
 }
+
+#[test]
+fn what_a_worker_writes_to_itself_overtakes_nothing_that_waits_while_it_has_more_of_its_own_to_come() {
+    in_time("the worker", || {
+        let own: Own<_> = Arc::default();
+        let inside = Arc::clone(&own);
+        let (latch, dest) = (Latch::new(), sink::collector());
+        let stuck = latch.clone();
+        let queue = dest
+            .clone()
+            .inspect(move |event: &u64| {
+                let queue = || inside.wait().upgrade().unwrap();
+                match event {
+                    0 => {
+                        stuck.pass();
+                        queue().write(100).unwrap();
+                    }
+                    // By now there is room again for one that another thread has written in the meantime.
+                    2 => {
+                        (4..6).for_each(|event| {
+                            std::thread::scope(|scope| _ = scope.spawn(|| queue().write(event).unwrap()))
+                        });
+                        queue().write(101).unwrap();
+                    }
+                    _ => {}
+                }
+            })
+            .queued_with(Buffer::bounded(3));
+        own.set(queue.downgrade()).unwrap();
+        queue.write(0).unwrap();
+        latch.arrived(1);
+        (1..4).for_each(|event| queue.write(event).unwrap());
+        latch.open();
+        wait_until("all are delivered", || dest.len() == 8);
+        assert_eq!(dest.events(), [0, 1, 2, 3, 100, 4, 5, 101]);
+        queue.close().wait().unwrap();
+    });
+}
+
+#[test]
+fn a_flush_of_a_queue_whose_worker_writes_to_itself_is_a_barrier() {
+    in_time("the flush", || {
+        let own: Own<_> = Arc::default();
+        let inside = Arc::clone(&own);
+        let dest = sink::collector();
+        let queue = dest
+            .clone()
+            .inspect(move |event: &u64| {
+                if *event < 1 << 32 && event % 2 == 0 {
+                    let queue = inside.wait().upgrade().unwrap();
+                    (1..4).for_each(|n| queue.write(event + (n << 32)).unwrap());
+                }
+            })
+            .queued_with(Buffer::bounded(2));
+        own.set(queue.downgrade()).unwrap();
+        std::thread::scope(|scope| {
+            for writer in 0..3 {
+                let (queue, dest) = (&queue, &dest);
+                scope.spawn(move || {
+                    for n in 0..300 {
+                        let event = (writer << 16) + n;
+                        queue.write(event).unwrap();
+                        queue.flush().wait().unwrap();
+                        assert!(dest.events().contains(&event), "flushed, not delivered");
+                    }
+                });
+            }
+        });
+        queue.flush().wait().unwrap();
+        queue.close().wait().unwrap();
+    });
+}
