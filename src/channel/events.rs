@@ -34,7 +34,7 @@ use crate::sync::waker::ReaderWaker;
 pub struct Events<E> {
     pub(super) pipe: Arc<Pipe<E, EventsEnd<E>>>,
     pub(super) receiver: Receiver<E>,
-    /// Whether a task was told that there is no more.
+    /// Whether a task has read the end.
     #[cfg(feature = "futures")]
     pub(super) ended: bool,
 }
@@ -151,7 +151,7 @@ impl<E> Events<E> {
     ///
     /// let (sink, events) = channel::unbounded();
     /// sink.write(1).unwrap();
-    /// sink.close();
+    /// sink.close().wait().unwrap();
     /// assert_eq!(events.recv(), Ok(1));
     /// assert!(events.recv().is_err());
     /// ```
@@ -183,7 +183,7 @@ impl<E> Events<E> {
     /// let (sink, events) = channel::unbounded();
     /// assert_eq!(events.try_recv(), Err(TryRecvError::Empty));
     /// sink.write(1).unwrap();
-    /// sink.close();
+    /// sink.close().wait().unwrap();
     /// assert_eq!(events.try_recv(), Ok(1));
     /// assert_eq!(events.try_recv(), Err(TryRecvError::Disconnected));
     /// ```
@@ -219,7 +219,7 @@ impl<E> Events<E> {
     ///
     /// let (sink, events) = channel::unbounded();
     /// sink.write(1).unwrap();
-    /// sink.close();
+    /// sink.close().wait().unwrap();
     /// assert_eq!(events.iter().sum::<u32>(), 1);
     /// ```
     pub fn iter(&self) -> Iter<'_, E> {
@@ -242,31 +242,11 @@ impl<E> Events<E> {
     }
 
     /// How many events are waiting to be read.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, channel};
-    ///
-    /// let (sink, events) = channel::unbounded();
-    /// sink.write(1).unwrap();
-    /// assert_eq!(events.len(), 1);
-    /// ```
     pub fn len(&self) -> usize {
         self.receiver.len()
     }
 
     /// Whether no event is waiting to be read.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, channel};
-    ///
-    /// let (sink, events) = channel::unbounded();
-    /// sink.write(1).unwrap();
-    /// assert!(!events.is_empty());
-    /// ```
     pub fn is_empty(&self) -> bool {
         self.receiver.is_empty()
     }
@@ -334,7 +314,7 @@ impl<E> fmt::Debug for Events<E> {
 ///
 /// let (sink, events) = channel::unbounded();
 /// sink.write(1).unwrap();
-/// sink.close();
+/// sink.close().wait().unwrap();
 /// for event in &events {
 ///     assert_eq!(event, 1);
 /// }

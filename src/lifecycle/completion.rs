@@ -1,8 +1,7 @@
 //! What `Closing` and `Flushing` are made of: an outcome that is set once and that every waiter gets.
 //!
 //! Completions form a graph: a queue's close awaits its downstream's, a broadcaster's those of all its sinks. A
-//! completion holds what it awaits; what it awaits knows it by a `Weak` and so keeps nothing alive that nobody looks
-//! at any more. The walks through the graph are in [`graph`](super::graph).
+//! completion holds what it awaits; what it awaits knows it by a `Weak` and so keeps nothing alive that is looked at no more. The walks through the graph are in [`graph`](super::graph).
 //!
 //! # Why no wake-up is lost
 //!
@@ -352,7 +351,7 @@ impl Drop for Completion {
     }
 }
 
-/// What a drain still has to deliver, in all the queues that it goes through.
+/// What a drain still has to deliver, in all the queues on its way.
 #[derive(Default)]
 pub(crate) struct Remaining {
     pub(crate) pending: u64,
