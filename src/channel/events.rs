@@ -35,7 +35,7 @@ use crate::sync::waker::ReaderWaker;
 pub struct Events<E> {
     pub(super) pipe: Arc<Pipe<E, EventsEnd<E>>>,
     pub(super) receiver: Receiver<E>,
-    /// Whether a task was told that there is no more.
+    /// Whether a task has read the end.
     #[cfg(feature = "futures")]
     pub(super) ended: bool,
 }
@@ -80,18 +80,31 @@ impl<E> ReadEnd<E> for EventsEnd<E> {
         None
     }
 
-    #[cfg_attr(not(feature = "futures"), allow(unused_variables))]
-    fn hand_over(&self, pipe: &Pipe<E, Self>, event: E) -> Option<E> {
-        #[cfg(feature = "futures")]
-        if pipe.capacity() == Some(0) && self.waker.is_asleep() {
-            return self.offer.hand_over(event, || self.waker.wake());
+    #[cfg(feature = "futures")]
+    fn announce(&self, pipe: &Pipe<E, Self>, event: E) -> Option<(E, impl Sized)> {
+        if pipe.capacity() != Some(0) {
+            self.waker.wake();
+            return Some((event, None));
         }
-        Some(event)
+        let announced = self.waker.announce();
+        let mut event = event;
+        // As often as the task sleeps again without having had the event.
+        while announced.finds_task() {
+            match self.offer.put(event) {
+                Ok(offered) => {
+                    announced.wake();
+                    event = self.offer.take_back(offered)?;
+                }
+                // The writer whose event is there wakes the task.
+                Err(own) => return Some((own, Some(announced))),
+            }
+        }
+        Some((event, Some(announced)))
     }
 
-    fn announce(&self) -> impl Sized {
-        #[cfg(feature = "futures")]
-        self.waker.announce()
+    #[cfg(not(feature = "futures"))]
+    fn announce(&self, _pipe: &Pipe<E, Self>, event: E) -> Option<(E, impl Sized)> {
+        Some((event, ()))
     }
 
     #[inline]
@@ -153,7 +166,7 @@ impl<E> Events<E> {
     ///
     /// let (sink, events) = channel::unbounded();
     /// sink.write(1).unwrap();
-    /// sink.close();
+    /// sink.close().wait().unwrap();
     /// assert_eq!(events.recv(), Ok(1));
     /// assert!(events.recv().is_err());
     /// ```
@@ -185,7 +198,7 @@ impl<E> Events<E> {
     /// let (sink, events) = channel::unbounded();
     /// assert_eq!(events.try_recv(), Err(TryRecvError::Empty));
     /// sink.write(1).unwrap();
-    /// sink.close();
+    /// sink.close().wait().unwrap();
     /// assert_eq!(events.try_recv(), Ok(1));
     /// assert_eq!(events.try_recv(), Err(TryRecvError::Ended));
     /// ```
@@ -227,7 +240,7 @@ impl<E> Events<E> {
     ///
     /// let (sink, events) = channel::unbounded();
     /// sink.write(1).unwrap();
-    /// sink.close();
+    /// sink.close().wait().unwrap();
     /// assert_eq!(events.iter().sum::<u32>(), 1);
     /// ```
     pub fn iter(&self) -> Iter<'_, E> {
@@ -250,31 +263,11 @@ impl<E> Events<E> {
     }
 
     /// How many events are waiting to be read.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, channel};
-    ///
-    /// let (sink, events) = channel::unbounded();
-    /// sink.write(1).unwrap();
-    /// assert_eq!(events.len(), 1);
-    /// ```
     pub fn len(&self) -> usize {
         self.receiver.len()
     }
 
     /// Whether no event is waiting to be read.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, channel};
-    ///
-    /// let (sink, events) = channel::unbounded();
-    /// sink.write(1).unwrap();
-    /// assert!(!events.is_empty());
-    /// ```
     pub fn is_empty(&self) -> bool {
         self.receiver.is_empty()
     }
@@ -342,7 +335,7 @@ impl<E> fmt::Debug for Events<E> {
 ///
 /// let (sink, events) = channel::unbounded();
 /// sink.write(1).unwrap();
-/// sink.close();
+/// sink.close().wait().unwrap();
 /// for event in &events {
 ///     assert_eq!(event, 1);
 /// }

@@ -1,4 +1,4 @@
-//! Which queues, broadcasters and logs a flush has come through, so that it ends in a ring of them.
+//! Which queues, broadcasters and logs a flush has visited, so that it ends in a ring of them.
 //!
 //! A flush goes on from a queue when everything before it is delivered, on the queue's worker, and may come back to
 //! where it began. There it ends: what was accepted before it is delivered by then, and what the ring makes of that
@@ -19,13 +19,13 @@ thread_local! {
 pub(crate) struct Trail {
     /// Which flush it is.
     flush: u64,
-    /// The nodes that it has come through, named by their scopes, in order of their names.
+    /// The nodes that it has visited, named by their scopes, in order of their names.
     nodes: Vec<Scope>,
 }
 
 impl Trail {
-    /// The trail of a flush that this thread begins, or passes on, at `node`; `None` if it has come through there: it
-    /// is in a ring.
+    /// The trail of a flush that this thread begins, or passes on, at `node`; `None` if it has been there: it is
+    /// in a ring.
     pub(crate) fn at(node: Scope) -> Option<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
 

@@ -40,7 +40,7 @@ impl Flushes {
         const FEW: usize = 16;
 
         let Some(trail) = Trail::at(scope) else {
-            // It comes back to where it came through.
+            // It comes back to where it has been.
             return Flushing::done();
         };
         let mut state = self.0.lock();

@@ -7,9 +7,10 @@ use parking_lot::Mutex;
 /// an abort.
 ///
 /// Each has its turn after what was in front of it in the channel when it was written: it is kept with the number of
-/// events that will have left the channel by then, taken by the worker or evicted by writers. An eviction is counted
-/// before it takes an event, so that a turn comes early rather than late. While there are any, the worker's further
-/// writes come here too, so that none of them overtakes these.
+/// events that will have left the channel by then, taken by the worker or evicted by writers. No eviction is in the middle
+/// of it when that number is made. An eviction is counted before it takes an event, so that the worker, when it compares,
+/// takes no event for one in front that is not. While there are any, the worker's further writes come here too, so that
+/// none of them overtakes these.
 pub(super) struct Reentrant<E> {
     events: Mutex<VecDeque<(u64, E)>>,
     len: AtomicUsize,
@@ -23,8 +24,9 @@ impl<E> Reentrant<E> {
     /// Keeps an event behind the `waiting` events of a channel that `left` have left.
     pub(super) fn push(&self, event: E, left: u64, waiting: usize) {
         let mut events = self.events.lock();
-        // Those that are kept leave, too.
-        let turn = left + (waiting + events.len()) as u64;
+        let last = events.back().map_or(0, |(turn, _)| turn + 1);
+        // Those that are kept already are in front of it, too.
+        let turn = (left + (waiting + events.len()) as u64).max(last);
         events.push_back((turn, event));
         self.len.store(events.len(), Ordering::Release);
     }

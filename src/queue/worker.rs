@@ -1,6 +1,6 @@
 //! The thread between a queue and its sink.
 //!
-//! [`run_single`](Worker::run_single) and [`run_batched`](Worker::run_batched) are the loops; what becomes of the rest
+//! [`run_single`](Worker::run_single) and [`run_batched`](Worker::run_batched) are the loops; what becomes of what is left
 //! when one of them ends, however that is, stands in [`run`](Worker::run).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
