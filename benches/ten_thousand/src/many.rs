@@ -93,16 +93,16 @@ fn measure(queues: usize, writes: u64) -> Vec<f64> {
     vec![set_up, delivered, millis(start), memory]
 }
 
-/// After how many milliseconds the others have an event, while every twentieth sink blocks.
-fn measure_stuck(queues: usize) -> Vec<f64> {
-    let (waiting, done) = Waiting::new(queues - queues.div_ceil(20));
-    let (release, stuck) = crossbeam_channel::bounded::<()>(0);
+/// After how many milliseconds the others have an event, while `stuck` sinks, spread evenly, block.
+fn measure_stuck(queues: usize, stuck: usize) -> Vec<f64> {
+    let (waiting, done) = Waiting::new(queues - stuck);
+    let (release, released) = crossbeam_channel::bounded::<()>(0);
     let broadcaster = Broadcaster::new();
     for index in 0..queues {
-        let added = if index % 20 == 0 {
-            let stuck = stuck.clone();
+        let added = if index % (queues / stuck) == 0 {
+            let released = released.clone();
             // A wait that the crate knows nothing of.
-            broadcaster.add(queue(Buffer::unbounded(), sink::for_each(move |_| _ = stuck.recv())))
+            broadcaster.add(queue(Buffer::unbounded(), sink::for_each(move |_| _ = released.recv())))
         } else {
             let sink = Awaits { events: AtomicU64::new(1), waiting: Arc::clone(&waiting) };
             broadcaster.add(queue(Buffer::unbounded(), sink))
@@ -124,7 +124,7 @@ pub fn of_a_child() -> Option<Vec<f64>> {
     let number = |text: &str| text.parse().expect("a number");
     match arguments[..] {
         ["queues", queues, writes] => Some(measure(number(queues), number(writes) as u64)),
-        ["stuck", queues] => Some(measure_stuck(number(queues))),
+        ["stuck", queues, stuck] => Some(measure_stuck(number(queues), number(stuck))),
         _ => None,
     }
 }
@@ -134,7 +134,7 @@ fn child(arguments: Vec<String>) -> Vec<f64> {
 }
 
 pub fn contests(quick: bool) -> Vec<Contest> {
-    let (queues, name) = if quick { (1_000, "1,000") } else { (10_000, "10,000") };
+    let (queues, name, stuck) = if quick { (1_000, "1,000", 50) } else { (10_000, "10,000", 500) };
     let arguments = vec!["queues".to_string(), queues.to_string(), "20".to_string()];
     let row = |what: &str, unit, bar| Row {
         name: format!("{name} queues, {what}, against go-events"),
@@ -154,15 +154,15 @@ pub fn contests(quick: bool) -> Vec<Contest> {
                 move || child(arguments.clone())
             }),
             peer: go::peer(arguments),
-            time: Duration::from_secs(20),
+            time: Duration::from_secs(40),
         },
         Contest {
             rows: vec![Row {
-                name: format!("one in 20 of {name} sinks stuck: the others have an event, after"),
+                name: format!("{stuck} of {name} sinks stuck: the others have an event, after"),
                 unit: "ms",
                 bar: Some(250.0),
             }],
-            ours: Box::new(move || child(vec!["stuck".into(), queues.to_string()])),
+            ours: Box::new(move || child(vec!["stuck".into(), queues.to_string(), stuck.to_string()])),
             peer: Peer::None,
             time: Duration::from_secs(8),
         },
