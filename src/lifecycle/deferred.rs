@@ -28,7 +28,7 @@ pub(super) fn run(f: impl FnOnce() + Send + 'static) {
     }
     let mut call: Option<Call> = Some(Box::new(f));
     let _ = DEFERRED.try_with(|deferred| deferred.borrow_mut().extend(call.take()));
-    call.into_iter().for_each(|call| run_caught(call));
+    call.into_iter().for_each(run_caught);
 }
 
 /// Makes the calls that this thread has put off, for which it must not wait.

@@ -23,7 +23,7 @@
 //! write to it, drops it, and completes the close.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Select, Sender};
@@ -42,10 +42,9 @@ pub(crate) struct Pipe<E, R: ReadEnd<E>> {
     capacity: Option<usize>,
     stop: Stop,
     pub(crate) shed: Shed<E>,
-    /// How many events writers took out, or are taking, to make room.
-    evicted: AtomicU64,
-    /// Held while one is evicted.
-    evicting: Mutex<()>,
+    /// How many events writers took out to make room. Locked while one is, so that an event is either counted here or
+    /// still waiting.
+    evicted: Mutex<u64>,
     reader_gone: AtomicBool,
     /// How many events were shed because the reader had gone, not for want of room. Locked while one is taken out, so
     /// that it is either counted here or still waiting.
@@ -87,8 +86,7 @@ where
             capacity,
             stop: Stop::new(),
             shed,
-            evicted: AtomicU64::new(0),
-            evicting: Mutex::new(()),
+            evicted: Mutex::new(0),
             reader_gone: AtomicBool::new(false),
             left_over: Mutex::new(0),
             // The writers and the reader.
@@ -150,26 +148,16 @@ where
         (*left_over, waiting())
     }
 
-    pub(crate) fn evicted(&self) -> u64 {
-        self.evicted.load(Ordering::SeqCst)
-    }
-
-    /// How many events were evicted by now, and how many wait: none is in both or in neither.
-    pub(crate) fn evicted_and_waiting(&self) -> (u64, usize) {
-        let _evicting = self.evicting.lock();
-        (self.evicted(), self.receiver.len())
+    /// Calls `f` with how many events were evicted by now, while no other is.
+    pub(crate) fn between_evictions<T>(&self, f: impl FnOnce(u64) -> T) -> T {
+        let evicted = self.evicted.lock();
+        f(*evicted)
     }
 
     /// Takes out what has waited longest.
     fn evict(&self) -> Option<E> {
-        let _evicting = self.evicting.lock();
-        // Counted before it is taken, and taken back if there is none: see `Reentrant`.
-        self.evicted.fetch_add(1, Ordering::SeqCst);
-        let oldest = self.receiver.try_recv().ok();
-        if oldest.is_none() {
-            self.evicted.fetch_sub(1, Ordering::SeqCst);
-        }
-        oldest
+        let mut evicted = self.evicted.lock();
+        self.receiver.try_recv().ok().inspect(|_| *evicted += 1)
     }
 
     /// Sheds what `take` takes, which is left over.

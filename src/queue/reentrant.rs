@@ -8,9 +8,8 @@ use parking_lot::Mutex;
 ///
 /// Each has its turn after what was in front of it in the channel when it was written: it is kept with the number of
 /// events that will have left the channel by then, taken by the worker or evicted by writers. No eviction is in the middle
-/// of it when that number is made. An eviction is counted before it takes an event, so that the worker, when it compares,
-/// takes no event for one in front that is not. While there are any, the worker's further writes come here too, so that
-/// none of them overtakes these.
+/// of it when that number is made, nor when the worker compares it and then takes an event. While there are any, the
+/// worker's further writes come here too, so that none of them overtakes these.
 pub(super) struct Reentrant<E> {
     events: Mutex<VecDeque<(u64, E)>>,
     len: AtomicUsize,

@@ -194,7 +194,7 @@ impl<E> ReadEnd<E> for QueueState<E> {
         if !self.scope.is_current() {
             return Err(event);
         }
-        let (evicted, waiting) = pipe.evicted_and_waiting();
+        let (evicted, waiting) = pipe.between_evictions(|evicted| (evicted, pipe.receiver.len()));
         let left = self.counts.taken.load(Ordering::Acquire) + evicted;
         self.reentrant.push(event, left, waiting);
         Ok(())
