@@ -3,15 +3,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 /// The identity of an event in a test: its writer, and its number among that writer's events.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::testing::Stamp;
-///
-/// assert!(Stamp::new(1, 2) < Stamp::new(1, 3));
-/// assert_eq!(Stamp::new(1, 2).to_string(), "event 2 of writer 1");
-/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp {
     /// The number of the writer.

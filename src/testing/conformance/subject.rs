@@ -71,23 +71,7 @@ impl<E> Subject<E> {
     }
 
     /// For a sink that puts some events into another sink, as a spill, a dead letter or a fallback: `read` returns their
-    /// stamps, in any order.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::{Conformance, Downstream, Flaky, Probe, Subject};
-    /// use outflow::{DeadLetter, SinkExt, sink};
-    ///
-    /// Conformance::of_subjects(|end: Downstream| {
-    ///     let dead = sink::collector::<DeadLetter<Probe, _>>();
-    ///     let reads = dead.clone();
-    ///     Subject::new(Flaky::at_random(end, 0.3, 7).dead_letter(dead))
-    ///         .spilled(move || reads.events().iter().map(|letter| letter.event.stamp()).collect())
-    /// })
-    /// .run()?;
-    /// # Ok::<(), outflow::testing::Violation>(())
-    /// ```
+    /// stamps, in any order. [`closes`](Subject::closes) has an example.
     pub fn spilled<F>(mut self, read: F) -> Self
     where
         F: Fn() -> Vec<Stamp> + Send + Sync + 'static,
