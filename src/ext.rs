@@ -328,7 +328,7 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     /// # Examples
     ///
     /// ```
-    /// use outflow::{Buffer, QueueOptions, Sink, SinkExt, sink};
+    /// use outflow::{Buffer, Sink, SinkExt, queue::QueueOptions, sink};
     ///
     /// let options = QueueOptions::new(Buffer::bounded(1024).drop_oldest()).name("audit");
     /// let queue = sink::discard::<u32>().queued_with(options);

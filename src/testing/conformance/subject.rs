@@ -130,18 +130,15 @@ impl<E> Subject<E> {
     /// # Examples
     ///
     /// ```
-    /// use outflow::testing::{Conformance, Downstream, Probe, Subject};
-    /// use outflow::{Buffer, Sink, SinkExt, sink};
+    /// use outflow::testing::{Conformance, Downstream, Flaky, Probe, Subject};
+    /// use outflow::{DeadLetter, Sink, SinkExt, sink};
     ///
     /// Conformance::of_subjects(|end: Downstream| {
-    ///     let spill = sink::collector();
-    ///     let buffer = Buffer::bounded(64).drop_newest().spill(spill.clone());
-    ///     Subject::new(end.queued_with(buffer))
-    ///         .spilled({
-    ///             let spill = spill.clone();
-    ///             move || spill.events().iter().map(Probe::stamp).collect()
-    ///         })
-    ///         .closes(move || spill.is_closed())
+    ///     let dead = sink::collector::<DeadLetter<Probe, _>>();
+    ///     let (letters, closed) = (dead.clone(), dead.clone());
+    ///     Subject::new(Flaky::at_random(end, 0.3, 7).dead_letter(dead))
+    ///         .spilled(move || letters.events().iter().map(|letter| letter.event.stamp()).collect())
+    ///         .closes(move || closed.is_closed())
     /// })
     /// .run()?;
     /// # Ok::<(), outflow::testing::Violation>(())
