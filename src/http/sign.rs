@@ -81,7 +81,7 @@ fn key(secret: &str) -> Result<hmac::Key, &'static str> {
 pub(super) enum BadId {
     #[error("its webhook id is empty")]
     Empty,
-    #[error("its webhook id has a full stop in it, which a signature cannot tell from the one after the id")]
+    #[error("its webhook id has a full stop in it, which cannot be distinguished from the one after the id")]
     FullStop,
     #[error("its webhook id has a character in it that is not visible ASCII")]
     Character,

@@ -93,21 +93,6 @@ impl<S> Flaky<S> {
     /// # Panics
     ///
     /// If `probability` is not between 0 and 1.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::Flaky;
-    /// use outflow::{Sink, sink};
-    ///
-    /// let run = || {
-    ///     let flaky = Flaky::at_random(sink::discard(), 0.3, 7);
-    ///     (0..1000).map(|event| flaky.write(event).is_err()).collect::<Vec<bool>>()
-    /// };
-    /// let failed = run().into_iter().filter(|failed| *failed).count();
-    /// assert!((200..400).contains(&failed));
-    /// assert_eq!(run(), run());
-    /// ```
     #[track_caller]
     pub fn at_random(sink: S, probability: f64, seed: u64) -> Self {
         assert!((0.0..=1.0).contains(&probability), "a probability of {probability}: give one from 0 to 1");

@@ -30,18 +30,6 @@ use crate::lifecycle::{Closing, Flushing};
 /// recorder.assert_complete(4, 100);
 /// # Ok::<(), outflow::CloseError>(())
 /// ```
-///
-/// With events of your own, and a gap:
-///
-/// ```
-/// use outflow::testing::{Irregularity, Recorder, Stamp};
-/// use outflow::Sink;
-///
-/// let recorder = Recorder::keyed(|event: &(u64, &str)| Stamp::new(0, event.0));
-/// recorder.write((0, "push")).unwrap();
-/// recorder.write((2, "pull")).unwrap();
-/// assert_eq!(recorder.irregularities(), [Irregularity::Missing(Stamp::new(0, 1))]);
-/// ```
 pub struct Recorder<E = Stamp> {
     shared: Arc<Shared<E>>,
 }
@@ -94,6 +82,7 @@ impl Default for Recorder<Stamp> {
 
 impl<E> Recorder<E> {
     /// Makes a recorder of events of any type; `key` returns the stamp of an event.
+    /// [`irregularities`](Recorder::irregularities) has an example.
     pub fn keyed<F>(key: F) -> Self
     where
         F: Fn(&E) -> Stamp + Send + Sync + 'static,
@@ -134,16 +123,15 @@ impl<E> Recorder<E> {
     /// # Examples
     ///
     /// ```
-    /// use outflow::Sink;
     /// use outflow::testing::{Irregularity, Recorder, Stamp};
+    /// use outflow::{Sink, SinkExt};
     ///
-    /// let of = |sequence| Stamp::new(0, sequence);
-    /// let recorder = Recorder::new();
-    /// for sequence in [0, 2, 1, 2] {
-    ///     recorder.write(of(sequence)).unwrap();
-    /// }
+    /// // Events of your own, which are numbers here.
+    /// let of = |number| Stamp::new(0, number);
+    /// let recorder = Recorder::keyed(move |number: &u64| of(*number));
+    /// recorder.write_all([0, 2, 1, 2]).unwrap();
     /// recorder.close().wait()?;
-    /// assert!(recorder.write(of(3)).is_err());
+    /// assert!(recorder.write(3).is_err());
     /// assert_eq!(
     ///     recorder.irregularities(),
     ///     [

@@ -397,7 +397,7 @@ fn law_4_a_flush_always_fails() {
 struct Aborted<S> {
     queue: Queue<Probe>,
     closing: OnceLock<Closing>,
-    tells: fn(CloseError) -> Result<(), CloseError>,
+    reports: fn(CloseError) -> Result<(), CloseError>,
     below: S,
 }
 
@@ -405,10 +405,10 @@ impl<S> Aborted<S>
 where
     S: Sink<Probe, Error = Infallible> + Clone + Send + Sync + 'static,
 {
-    fn over(end: S, tells: fn(CloseError) -> Result<(), CloseError>) -> Self {
+    fn over(end: S, reports: fn(CloseError) -> Result<(), CloseError>) -> Self {
         // Slow, so that events remain when it is aborted.
         let queue = end.clone().inspect(|_| thread::sleep(Duration::from_micros(50))).queued();
-        Self { queue, closing: OnceLock::new(), tells, below: end }
+        Self { queue, closing: OnceLock::new(), reports, below: end }
     }
 }
 
@@ -429,10 +429,10 @@ where
     fn close(&self) -> Closing {
         let begin = || {
             let (closing, pending) = Closing::pending();
-            let (below, tells) = (self.queue.close(), self.tells);
+            let (below, reports) = (self.queue.close(), self.reports);
             let aborted = below.clone();
-            pending.on_abort(move || aborted.abort().or_else(tells));
-            thread::spawn(move || pending.finish(below.wait().or_else(tells)));
+            pending.on_abort(move || aborted.abort().or_else(reports));
+            thread::spawn(move || pending.finish(below.wait().or_else(reports)));
             closing
         };
         let closing = self.closing.get_or_init(begin).clone();

@@ -1,16 +1,6 @@
 use std::fmt;
 
 /// A law that every sink of this crate keeps. [`docs::guarantees`](crate::docs::guarantees) has their full text.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::testing::Law;
-///
-/// assert_eq!(Law::InOrder.number(), 6);
-/// assert_eq!(Law::InOrder.to_string(), "law 6 (events of one writer arrive in the order written)");
-/// assert!(Law::ALL.iter().map(|law| law.number()).eq(1..=9));
-/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Law {

@@ -178,19 +178,7 @@ where
         self
     }
 
-    /// Leaves out laws that the sink does not claim to keep.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::SinkExt;
-    /// use outflow::testing::{Conformance, Downstream, Law};
-    ///
-    /// Conformance::new(|end: Downstream| end.keep_open())
-    ///     .without([Law::ClosedRefuses, Law::ClosesDownstream])
-    ///     .run()?;
-    /// # Ok::<(), outflow::testing::Violation>(())
-    /// ```
+    /// Leaves out laws that the sink does not claim to keep, such as law 2 for [`keep_open`](crate::SinkExt::keep_open).
     pub fn without<I>(mut self, laws: I) -> Self
     where
         I: IntoIterator<Item = Law>,
