@@ -1,4 +1,4 @@
-//! Nobody can listen. See `listened` for what each of these would do.
+//! The feature `tracing` is off, and these do nothing. `listened` says what each does with it.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(crate) fn downstream_closed(_queue: Option<&str>, _left: u64) {}
 
 pub(crate) fn sink_ended(_label: &Label) {}
 
-pub(crate) fn on_worker_of(_given_up: &ShedLog) {}
+pub(crate) fn on_worker_of(_shed: &ShedLog) {}
 
 pub(crate) fn follower_panicked(_label: &Label, _lost: u64, _left: u64) {}
 
