@@ -93,7 +93,7 @@ impl Flushes {
         while state.first_mark() <= position {
             due.extend(state.waiting.pop_front());
         }
-        let last = due.last().map(Flush::clone);
+        let last = due.last().cloned();
         let before = last.and_then(|flush| state.current.replace(flush));
         let next = state.first_mark();
         drop(state);
