@@ -13,7 +13,7 @@ use outflow::SinkId;
 use crate::event::{Bomb, Event, Nested, World, getting};
 use crate::graph::{Graph, Handle, SUBSCRIPTIONS};
 use crate::oracle;
-use crate::plan::{Make, Planner, Program, Trait, Traits};
+use crate::plan::{Planner, Program, Trait, Traits};
 use crate::watchdog;
 
 /// One operation on the node of this number.
@@ -86,10 +86,8 @@ impl Operator<'_> {
     fn perform(&self, op: &Op) {
         let graph = self.graph;
         match *op {
-            // What a forward writes to is stuck until it is aborted, so its handle is kept for that.
-            Op::Drop(_)
-                if self.program.needs_abort()
-                    && self.program.plan.any(&|make| matches!(make, Make::Forward)) => {}
+            // What is stuck has to be aborted in the end, and the handles are kept for that.
+            Op::Drop(_) if self.program.needs_abort() => {}
             Op::FlushWait(node) => {
                 let node = node % graph.handles.len();
                 let handle = graph.handle(node);
