@@ -106,9 +106,10 @@ fn abort_all(program: &Program, graph: &Graph) {
     let entries = graph.handles.iter().filter_map(|handle| handle.lock().unwrap().entry.clone());
     let mut entries: Vec<_> = entries.collect();
     if program.traits.has(Trait::Idle) {
-        // An abort waits for the spills of what it sheds, and does not reach into them: those that lead to a reader that
-        // reads nothing have to end before.
+        // An abort waits for the spills of what it sheds, and does not reach into them: no write may wait for a reader
+        // that reads nothing by then.
         entries.reverse();
+        entries.iter().for_each(|entry| _ = close(graph, entry));
     }
     for entry in entries {
         if let Some(closing) = close(graph, &entry) {
