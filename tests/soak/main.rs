@@ -9,6 +9,7 @@
 //! | `OUTFLOW_SOAK_SECONDS` | how long, after the seeds of `seeds.txt`; 3 if not given |
 //! | `OUTFLOW_SOAK_SEED` | runs this program alone, `OUTFLOW_SOAK_ROUNDS` times (200) or until it fails |
 //! | `OUTFLOW_SOAK_KEEP_GOING=1` | goes on after a failure; at the end come all seeds by promise |
+//! | `OUTFLOW_SOAK_CONFIRM` | how often a new program that failed is run again: it counts if it fails once more (50; 0 counts all) |
 //! | `OUTFLOW_SOAK_WITHOUT` | names of traits in `plan.rs`, by commas: `rings,aborts` |
 //! | `OUTFLOW_SOAK_PATIENCE` | seconds without progress after which a program hangs; 10 |
 

@@ -176,6 +176,9 @@ pub struct Settings {
     pub seed: Option<u64>,
     pub rounds: u64,
     pub keep_going: bool,
+    /// How often a new program that failed is run again to see it fail once more, which is what counts: a thread of a
+    /// busy machine can be late by seconds.
+    pub confirm: u64,
     pub without: Vec<String>,
     pub patience: Duration,
 }
@@ -192,6 +195,7 @@ impl Settings {
             seed: asked("OUTFLOW_SOAK_SEED"),
             rounds: asked("OUTFLOW_SOAK_ROUNDS").unwrap_or(200),
             keep_going: asked::<u8>("OUTFLOW_SOAK_KEEP_GOING") == Some(1),
+            confirm: asked("OUTFLOW_SOAK_CONFIRM").unwrap_or(50),
             without: env::var("OUTFLOW_SOAK_WITHOUT")
                 .map(|names| names.split(',').filter(|name| !name.is_empty()).map(str::to_string).collect())
                 .unwrap_or_default(),
@@ -284,6 +288,16 @@ pub fn soak(settings: &Settings, kept: &[u64]) -> BTreeMap<String, Vec<u64>> {
         }
         programs += 1;
         let Err((promise, report)) = worker.run(seed) else { continue };
+        let is_new = settings.seed.is_none() && programs > kept.len();
+        worker = Worker::start();
+        let mut again = (0..settings.confirm).map(|_| worker.run(seed));
+        if is_new && settings.confirm > 0 && !again.any(|outcome| outcome.is_err()) {
+            println!(
+                "seed {seed} broke a promise, and not in {} more runs: {promise}\n{report}",
+                settings.confirm
+            );
+            continue;
+        }
         let seen = failures.entry(promise.clone()).or_default();
         if seen.len() < 3 {
             let program = Program::of(seed, &settings.without);
