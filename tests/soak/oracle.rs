@@ -177,7 +177,7 @@ pub type Accounts = HashMap<usize, (Option<Stats>, Option<u64>)>;
 /// Asks every queue and follower for its accounts, when all of them are at rest.
 pub fn accounts(graph: &Graph, program: &Program) -> Accounts {
     let mut asked = Vec::new();
-    below_no_stream(graph, program, &graph.node(0), &mut asked);
+    below_no_stream(graph, &graph.node(0), &mut asked);
     let ends_later =
         |make: &Make| matches!(make, Make::Forward | Make::Channel { .. } | Make::Subscribe { .. });
     if !program.plan.any(&ends_later) {
@@ -196,16 +196,11 @@ pub fn accounts(graph: &Graph, program: &Program) -> Accounts {
 }
 
 /// A stream is forwarded, and a channel read and its rest spilled, by a thread that ends later: below it nothing is at
-/// rest. Nor is what is kept open, if such a thread may write to it.
-fn below_no_stream(graph: &Graph, program: &Program, node: &Arc<Node>, nodes: &mut Vec<Arc<Node>>) {
+/// rest. Nor is what is kept open: while a queue runs, an event on the move may be in none of its counts.
+fn below_no_stream(graph: &Graph, node: &Arc<Node>, nodes: &mut Vec<Arc<Node>>) {
     nodes.push(Arc::clone(node));
-    let ends_later = match node.make {
-        Make::Forward | Make::Channel { .. } | Make::Subscribe { .. } => true,
-        Make::KeepOpen => program.traits.has(Trait::Reentry),
-        _ => false,
-    };
-    if !ends_later {
-        node.below.iter().for_each(|below| below_no_stream(graph, program, &graph.node(*below), nodes));
+    if !matches!(node.make, Make::Forward | Make::Channel { .. } | Make::Subscribe { .. } | Make::KeepOpen) {
+        node.below.iter().for_each(|below| below_no_stream(graph, &graph.node(*below), nodes));
     }
 }
 
