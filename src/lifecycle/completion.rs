@@ -339,7 +339,7 @@ impl State {
 }
 
 impl Drop for Completion {
-    /// Lets go of a long chain of completions without recursion.
+    /// Releases a long chain of completions without recursion.
     fn drop(&mut self) {
         let mut kept = Vec::new();
         self.state.get_mut().take_kept(&mut kept);

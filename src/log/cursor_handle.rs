@@ -44,7 +44,7 @@ impl<E> Cursor<E> {
 impl<E> CursorHandle<E> {
     /// Ends the cursor: what waits in it returns, and every later read fails with
     /// [`Cancelled`](super::RecvError::Cancelled), whatever there is to read. Writers wait for it no longer. What is
-    /// kept for it is let go of at its next read, or when it is dropped.
+    /// kept for it is released at its next read, or when it is dropped.
     ///
     /// Does nothing if the cursor is dropped already. Waits for nothing.
     pub fn cancel(&self) {

@@ -44,7 +44,7 @@ impl<E> Reader<E> {
     }
 
     /// Finds the next events, and seals the open segment if they are there. Does not wait, and drops no event: what it
-    /// lets go of is in `later`.
+    /// releases is in `later`.
     pub(super) fn read(&mut self, shared: &Shared<E>, later: &mut DropLater<E>) -> ReadResult<E> {
         loop {
             match &mut self.anchor {
@@ -83,7 +83,7 @@ impl<E> Reader<E> {
             shared.moved(gate, position);
         }
         if let Anchor::Held(node) = &mut self.anchor {
-            // Past the last event of a segment, that is let go of at once.
+            // Past the last event of a segment, that is released at once.
             let next = node.sealed().filter(|sealed| sealed.next.first <= position);
             if let Some(next) = next.map(|sealed| Arc::clone(&sealed.next)) {
                 *node = next;

@@ -120,7 +120,7 @@ impl<E> Drop for Node<E> {
     }
 }
 
-/// Nodes that were let go of under a lock. They are dropped when it is released: events may be dropped with
+/// Nodes that were released under a lock. They are dropped when it is released: events may be dropped with
 /// them, whose destructors are a user's code and may call the log.
 pub(super) struct DropLater<E> {
     first: Option<Arc<Node<E>>>,

@@ -13,7 +13,7 @@
 //!
 //! # Why no code of a user's runs under the lock
 //!
-//! What is let go of under the lock is dropped after it is released, and the closure of a snapshot runs without
+//! What is released under the lock is dropped after it is released, and the closure of a snapshot runs without
 //! it: while one runs, `limit` is 0 and writes wait on `room`.
 
 use std::sync::Arc;
@@ -269,7 +269,7 @@ impl<E> Shared<E> {
         let mut state = self.state.lock();
         state.retain = 0;
         state.set_capacity();
-        // So that the readers that are left let go of it when they have read it.
+        // So that the readers that are left release it when they have read it.
         let head = state.head;
         let passed = (!state.open.0.is_empty()).then(|| state.seal(Vec::new(), head, &self.alive));
         self.trim(state);

@@ -15,7 +15,7 @@ const SEGMENT_BYTES: usize = 64 * 1024;
 /// How many events a segment has at least before a writer seals it.
 const SEGMENT_LEAST: usize = 64;
 
-/// How many segments are let go of before the lock is released for writers that wait for it.
+/// How many segments are released before the lock is released for writers that wait for it.
 const STRIDE: usize = 1024;
 
 pub(super) struct State<E> {
@@ -149,7 +149,7 @@ impl<E> State<E> {
         self.set_capacity();
     }
 
-    /// Moves the open segment, which ends before `end`, into the chain. What this returns is let go of, and is
+    /// Moves the open segment, which ends before `end`, into the chain. What this returns is released, and is
     /// to be dropped without the lock.
     pub(super) fn seal(
         &mut self,
@@ -167,7 +167,7 @@ impl<E> State<E> {
         (node, self.let_go().0)
     }
 
-    /// Lets go of segments that the log need not hold. What this returns first holds all of them, and is to be
+    /// Releases segments that the log need not hold. What this returns first holds all of them, and is to be
     /// dropped without the lock. Then, whether there may be more.
     pub(super) fn let_go(&mut self) -> (Arc<Node<E>>, bool) {
         let window = self.window();

@@ -59,7 +59,7 @@ where
         };
         let mut state = self.state.lock();
         state.beginning.retain(|other| *other != thread);
-        // Awaited before the lock is let go: whatever finds the closing can rely on that. A downstream that
+        // Awaited before the lock is released: whatever finds the closing can rely on that. A downstream that
         // awaits `completion` itself is done when the rest of the ring is.
         let closing = state
             .closing
