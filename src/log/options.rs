@@ -316,6 +316,20 @@ impl<E> FollowOptions<E> {
     }
 }
 
+/// Clones share the spill, which is closed with the first of the followers that is: give each its own, or hand it over
+/// as [`keep_open`](crate::SinkExt::keep_open).
+impl<E> Clone for FollowOptions<E> {
+    fn clone(&self) -> Self {
+        Self {
+            start: self.start,
+            max_lag: self.max_lag,
+            spill: self.spill.clone(),
+            name: self.name.clone(),
+            stack_size: self.stack_size,
+        }
+    }
+}
+
 impl<E> Default for FollowOptions<E> {
     fn default() -> Self {
         Self::new()

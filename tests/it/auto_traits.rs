@@ -21,7 +21,8 @@ use outflow::sink::{Collector, Discard, ForEach, FromFn, FromFnMut};
 use outflow::{
     AddError, Broadcaster, Buffer, CatchPanicError, CloseError, CloseGuard, Closing, Counter, DeadLetter,
     Ended, EndedSink, FlushError, Flushing, Meter, MeterSnapshot, PendingClose, PendingFlush, Queue,
-    SharedSink, SinkId, Subscription, WriteAllError, WriteError, channel,
+    SharedSink, SinkId, Subscription, SubscriptionIntoIter, WeakBroadcaster, WriteAllError, WriteError,
+    channel,
 };
 
 fn send_sync<T: Send + Sync>() {}
@@ -160,3 +161,27 @@ fn what_holds_an_erased_sink_can_be_printed() {
     let id = broadcaster.add(sink::discard::<u32>()).unwrap();
     broadcaster.replace(id, Collector::default()).unwrap();
 }
+
+#[test]
+fn what_is_given_to_several_sinks_can_be_cloned_and_errors_can_be_compared() {
+    fn clone<T: Clone>() {}
+    fn equal<T: PartialEq>() {}
+
+    clone::<(Buffer<NotClone, DropOldest>, QueueOptions<NotClone, DropOldest>, FollowOptions<NotClone>)>();
+    clone::<(Constant, ExponentialBackoff, Breaker, MaxAttempts<Breaker>, HonorRetryAfter<Constant>)>();
+    equal::<(CloseError, FlushError)>();
+}
+
+#[test]
+fn what_a_broadcaster_hands_out_is_send_and_sync() {
+    send_sync::<(WeakBroadcaster<Event>, SubscriptionIntoIter<Event>)>();
+}
+
+#[test]
+fn a_queue_is_unwind_safe() {
+    fn unwind_safe<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
+
+    unwind_safe::<Queue<u32>>();
+}
+
+struct NotClone;
