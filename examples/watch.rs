@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use outflow::log::{
-    Cursor, Follower, Lag, Log, LogOptions, RecvError, Seq, Start, StartError, SubscribeOptions,
+    Cursor, FollowerHandle, Lag, Log, LogOptions, Seq, Start, StartError, SubscribeOptions, TryRecvError,
 };
 use outflow::{Sink, SinkExt, sink};
 use serde::Deserialize;
@@ -68,7 +68,7 @@ impl WatchQueue {
     }
 
     /// Counts the changes that pass, on a thread of its own, until that is cancelled.
-    fn count(&self, filter: Filter, counter: &Arc<AtomicU64>) -> Follower<Arc<Change>> {
+    fn count(&self, filter: Filter, counter: &Arc<AtomicU64>) -> FollowerHandle<Arc<Change>> {
         let counter = Arc::clone(counter);
         let callback = sink::for_each(move |_| _ = counter.fetch_add(1, Ordering::SeqCst));
         self.log.follow(callback.filter(move |change: &Arc<Change>| filter(change)))
@@ -82,30 +82,29 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// The next change that passes the filter; `None` when `timeout` has passed without any. Changes that do not
+    /// The next change that passes the filter; `Empty` when `timeout` has passed without any. Changes that do not
     /// pass do not prolong it; one change at least is looked at, if it is there.
-    pub(crate) fn next(&mut self, timeout: Duration) -> Result<Option<Arc<Change>>, RecvError> {
+    pub(crate) fn next(&mut self, timeout: Duration) -> Result<Arc<Change>, TryRecvError> {
         // Only what passes is cloned.
         let look = |change: &Arc<Change>| (self.filter)(change).then(|| Arc::clone(change));
         // A timeout too long for the clock has no end.
         let deadline = Instant::now().checked_add(timeout);
         let mut left = timeout;
         loop {
-            match self.cursor.recv_timeout_with(left, look)? {
-                Some(None) => {}
-                passed => return Ok(passed.flatten()),
+            if let Some(change) = self.cursor.recv_timeout_with(left, look)? {
+                return Ok(change);
             }
             if let Some(deadline) = deadline {
                 left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
-                    return Ok(None);
+                    return Err(TryRecvError::Empty);
                 }
             }
         }
     }
 
     fn rest(mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.next(Duration::from_secs(5)).ok().flatten())
+        std::iter::from_fn(|| self.next(Duration::from_secs(5)).ok())
             .map(|change| change.id.clone())
             .collect()
     }
@@ -173,7 +172,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         queue.view_and_watch(|| tally(&changes[..queue.log.head() as usize], BTreeMap::new()));
 
     // A timeout: nothing comes.
-    check("a watch times out", matches!(rest.next(Duration::from_millis(20)), Ok(None)))?;
+    check("a watch times out", matches!(rest.next(Duration::from_millis(20)), Err(TryRecvError::Empty)))?;
 
     for change in &changes[half..] {
         queue.log.write_ref(change)?;
@@ -182,7 +181,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // A limit: it is far behind, is told so, and resumes where that is still possible.
     let limited = lazy.next(Duration::ZERO);
-    check("a watch over its limit is closed", matches!(limited, Err(RecvError::Closed(_))))?;
+    check("a watch over its limit is closed", matches!(limited, Err(TryRecvError::Closed(_))))?;
     let resumed = queue.watch_from(lazy.cursor.position(), all);
     let Err(StartError::NotHeld { oldest, .. }) = resumed.map(drop) else {
         return Err("a version that is long gone is still held".into());
@@ -192,7 +191,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         queue.watch_from(oldest, all)?.rest() == ids(&changes[oldest as usize..]),
     )?;
 
-    while let Ok(Some(change)) = rest.next(Duration::from_secs(5)) {
+    while let Ok(change) = rest.next(Duration::from_secs(5)) {
         view = tally(&[change], view);
     }
     check("a view and its watch add up", view == tally(&changes, BTreeMap::new()))?;

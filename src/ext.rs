@@ -11,33 +11,38 @@ use crate::contract::{Never, SharedSink, Sink, WriteError};
 use crate::queue::{Batch, Queue, QueueOptions};
 use crate::retry::{Retry, RetryStrategy};
 
-/// The combinators, on every sink. [`adapter`](crate::adapter) has a table of them all.
+/// The combinators, as methods of every sink. The [front page](crate#all-combinators) has a table of them all, and the
+/// type that each method returns has the details.
 ///
-/// In a chain the last call is the outermost and sees an event first: in
-/// `http.retry(breaker).queued().filter(is_push)` an event goes through the filter into the queue, and on
-/// the queue's thread through the retry to `http`.
+/// In a chain the last call is the outermost and sees an event first. In
+/// `http.retry(breaker).queued().filter(is_push)` an event passes the filter and enters the queue, and the queue's
+/// worker thread writes it through the retry to `http`.
+///
+/// Unless its method says otherwise,
+///
+/// - a combinator owns the sink and passes `flush`, `close` and `is_closed` on to it;
+/// - its error type is that of the sink, and an error hands back the event that was written to the combinator;
+/// - it runs on the writer's thread. Below a queue that is the queue's worker thread.
+///
+/// A method with a bound [`Self::Error: Never`](crate::Never) needs a reliable sink. [`retry`](SinkExt::retry),
+/// [`lossy`](SinkExt::lossy), and [`fallback`](SinkExt::fallback) or [`dead_letter`](SinkExt::dead_letter) into a
+/// reliable sink make one.
 ///
 /// # Examples
 ///
 /// ```
-/// use std::time::Duration;
-/// use outflow::{Sink, SinkExt, retry::Breaker, sink};
+/// use outflow::{Sink, SinkExt, sink};
 ///
-/// let posted = sink::collector();
-/// let endpoint = posted.clone();
-/// let http = sink::from_fn(move |event: &u32| endpoint.write(*event).map_err(|_| "no route to host"));
-/// let chain = http
-///     .retry(Breaker::new(5, Duration::from_secs(1)))
-///     .queued()
-///     .filter(|event: &u32| event % 2 == 0);
-///
+/// let delivered = sink::collector();
+/// let chain = delivered.clone().queued().filter(|event: &u32| event % 2 == 0);
 /// chain.write_all(0..6).unwrap();
 /// chain.close().wait()?;
-/// assert_eq!(posted.events(), [0, 2, 4]);
+/// assert_eq!(delivered.events(), [0, 2, 4]);
 /// # Ok::<(), outflow::CloseError>(())
 /// ```
 pub trait SinkExt<E>: Sink<E> + Sized {
-    /// Writes the events that `predicate` holds for, and drops the others, as asked. See [`Filter`].
+    /// Writes the events for which `predicate` returns `true`, and drops the others: their writes succeed. See
+    /// [`Filter`].
     ///
     /// # Examples
     ///
@@ -56,8 +61,8 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         assert_sink::<E, Self::Error, _>(Filter::new(self, predicate))
     }
 
-    /// Makes a sink of `T` that writes what `f` makes of each event. `f` borrows, so that the original can
-    /// be handed back. See [`Map`].
+    /// Makes a sink of `T` that writes `f(&event)`. It borrows the event, so that an error can hand back the original.
+    /// See [`Map`].
     ///
     /// # Examples
     ///
@@ -76,19 +81,8 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         assert_sink::<T, Self::Error, _>(Map::new(self, f))
     }
 
-    /// As [`map`](SinkExt::map), for events that are too large to copy: `into` takes the event, and `back`
-    /// turns what is handed back into an event again. See [`MapOwned`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, SinkExt, sink};
-    ///
-    /// let boxes = sink::collector();
-    /// let sink = boxes.clone().map_owned(|event: [u8; 4096]| Box::new(event), |event| *event);
-    /// sink.write([0; 4096]).unwrap();
-    /// assert_eq!(boxes.len(), 1);
-    /// ```
+    /// As [`map`](SinkExt::map), for events that are too large to copy: `into` consumes the event, and `back` turns
+    /// what an error hands back into an event again. See [`MapOwned`].
     fn map_owned<T, I, B>(self, into: I, back: B) -> MapOwned<Self, T, E, I, B>
     where
         I: Fn(T) -> E,
@@ -97,8 +91,8 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         assert_sink::<T, Self::Error, _>(MapOwned::new(self, into, back))
     }
 
-    /// Makes a sink of `T` that writes what `f` makes of an event, if it makes something. See
-    /// [`FilterMap`].
+    /// Makes a sink of `T` that writes the value if `f(&event)` is `Some`, and drops the event if it is `None`: its
+    /// write succeeds. See [`FilterMap`].
     ///
     /// # Examples
     ///
@@ -117,16 +111,7 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         assert_sink::<T, Self::Error, _>(FilterMap::new(self, f))
     }
 
-    /// Calls `f` before each write. See [`Inspect`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, SinkExt, sink};
-    ///
-    /// let sink = sink::discard().inspect(|event: &u32| println!("writing {event}"));
-    /// sink.write(1).unwrap();
-    /// ```
+    /// Calls `f` with each event before it is written, on the writer's thread. See [`Inspect`].
     fn inspect<F>(self, f: F) -> Inspect<Self, F>
     where
         F: Fn(&E),
@@ -134,17 +119,7 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         assert_sink::<E, Self::Error, _>(Inspect::new(self, f))
     }
 
-    /// Writes every event to `other` too. Both must be reliable. See [`Tee`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, SinkExt, sink};
-    ///
-    /// let (log, audit) = (sink::collector(), sink::collector());
-    /// log.clone().tee(audit.clone()).write("push").unwrap();
-    /// assert_eq!(log.events(), audit.events());
-    /// ```
+    /// Writes every event to this sink and then to `other`. Both must be reliable. See [`Tee`].
     fn tee<T>(self, other: T) -> Tee<Self, T>
     where
         E: Clone,
@@ -155,7 +130,8 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         assert_sink::<E, std::convert::Infallible, _>(Tee::new(self, other))
     }
 
-    /// Writes to `other` what this sink fails or refuses. See [`Fallback`].
+    /// Writes an event that this sink fails, or refuses as closed, to `other`. The errors are then those of `other`. See
+    /// [`Fallback`].
     ///
     /// # Examples
     ///
@@ -174,24 +150,18 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         assert_sink::<E, T::Error, _>(Fallback::new(self, other))
     }
 
-    /// Writes to `other` what fails, with the error. See [`DeadLettered`].
+    /// Writes an event that this sink fails to `other`, together with the error. The errors are then those of `other`.
+    /// See [`DeadLettered`].
     ///
     /// # Examples
     ///
     /// ```
-    /// use std::time::Duration;
-    /// use outflow::{Sink, SinkExt, retry::Breaker, sink};
+    /// use outflow::{Sink, SinkExt, sink};
     ///
     /// let dead = sink::collector();
-    /// let queue = sink::from_fn(|_: &u32| Err("no route to host"))
-    ///     .retry(Breaker::new(5, Duration::from_secs(1)))
-    ///     .max_attempts(3)
-    ///     .dead_letter(dead.clone())
-    ///     .queued();
-    /// queue.write(1).unwrap();
-    /// queue.close().wait()?;
+    /// let http = sink::from_fn(|_: &u32| Err("no route to host")).dead_letter(dead.clone());
+    /// http.write(1).unwrap();
     /// assert_eq!((dead.events()[0].event, dead.events()[0].error), (1, "no route to host"));
-    /// # Ok::<(), outflow::CloseError>(())
     /// ```
     fn dead_letter<T>(self, other: T) -> DeadLettered<Self, T>
     where
@@ -200,7 +170,8 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         assert_sink::<E, T::Error, _>(DeadLettered::new(self, other))
     }
 
-    /// Drops what fails, as asked, and counts it. See [`Lossy`].
+    /// Drops an event that this sink fails, and counts it: its write succeeds. The result is reliable, and can be
+    /// queued. See [`Lossy`].
     ///
     /// # Examples
     ///
@@ -215,38 +186,22 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         self.lossy_counted(&Counter::new())
     }
 
-    /// Drops what fails, as asked, and adds to `counter`, which can be read once the sink is part of a chain.
-    /// See [`Lossy`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Broadcaster, Counter, Sink, SinkExt, sink};
-    ///
-    /// let dropped = Counter::new();
-    /// let broadcaster = Broadcaster::new();
-    /// broadcaster.add(sink::from_fn(|_: &u32| Err("full")).lossy_counted(&dropped))?;
-    /// broadcaster.write(1).unwrap();
-    /// assert_eq!(dropped.get(), 1);
-    /// # Ok::<(), outflow::AddError>(())
-    /// ```
+    /// As [`lossy`](SinkExt::lossy), and counts into `counter`, which can be read when the sink is part of a chain.
+    /// [`Counter`] has an example.
     fn lossy_counted(self, counter: &Counter) -> Lossy<Self> {
         assert_sink::<E, std::convert::Infallible, _>(Lossy::new(self, counter.clone()))
     }
 
-    /// Turns a panic of this sink into an error, with the event. See [`CatchPanic`].
+    /// Turns a panic of this sink into an error that hands back a clone of the event. See [`CatchPanic`].
     ///
     /// # Examples
     ///
     /// ```
     /// use outflow::{Sink, SinkExt, sink};
     ///
-    /// // The queue goes on after the panic, and the event is counted by `lossy`.
-    /// let queue = sink::for_each(|event: u32| assert!(event < 10)).catch_panic().lossy().queued();
-    /// queue.write_all([10, 1]).unwrap();
-    /// queue.close().wait()?;
-    /// assert_eq!(queue.stats().delivered, 2);
-    /// # Ok::<(), outflow::CloseError>(())
+    /// let sink = sink::for_each(|event: u32| assert!(event < 10)).catch_panic().lossy();
+    /// sink.write_all([10, 1]).unwrap();
+    /// assert_eq!(sink.dropped(), 1);
     /// ```
     fn catch_panic(self) -> CatchPanic<Self>
     where
@@ -255,41 +210,14 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         assert_sink::<E, CatchPanicError<Self::Error>, _>(CatchPanic::new(self))
     }
 
-    /// Counts writes and their outcomes into `meter`. See [`Metered`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Meter, Sink, SinkExt, sink};
-    ///
-    /// let posts = Meter::new();
-    /// let queue = sink::discard().metered(&posts).queued();
-    /// queue.write(1).unwrap();
-    /// queue.close().wait()?;
-    /// assert_eq!(posts.snapshot().successes, 1);
-    /// # Ok::<(), outflow::CloseError>(())
-    /// ```
+    /// Counts writes and their outcomes into `meter`, which can be read when the sink is part of a chain. See
+    /// [`Metered`].
     fn metered(self, meter: &Meter) -> Metered<Self> {
         assert_sink::<E, Self::Error, _>(Metered::new(self, meter.clone()))
     }
 
-    /// Passes everything on but `close`: for a sink that several chains share and that is closed by hand. See
+    /// Passes everything on except `close`: for a sink that several chains share and that is closed by hand. See
     /// [`KeepOpen`]; [`close_with_last`](SinkExt::close_with_last) closes it with the last chain.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, SinkExt, sink};
-    ///
-    /// let log = sink::collector();
-    /// let (pushes, pulls) = (log.clone().keep_open().queued(), log.clone().keep_open().queued());
-    /// pushes.write("push").unwrap();
-    /// pushes.close().wait()?;
-    /// pulls.write("pull").unwrap();
-    /// pulls.close().wait()?;
-    /// assert_eq!(log.events(), ["push", "pull"]);
-    /// # Ok::<(), outflow::CloseError>(())
-    /// ```
     fn keep_open(self) -> KeepOpen<Self> {
         assert_sink::<E, Self::Error, _>(KeepOpen::new(self))
     }
@@ -305,12 +233,9 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     /// let log = sink::collector();
     /// let pushes = log.clone().close_with_last();
     /// let pulls = pushes.clone();
-    /// let (pushes, pulls) = (pushes.queued(), pulls.queued());
-    /// pushes.write("push").unwrap();
     /// pushes.close().wait()?;
-    /// pulls.write("pull").unwrap();
+    /// pulls.write("pull").unwrap(); // `log` is still open.
     /// pulls.close().wait()?;
-    /// assert_eq!(log.events(), ["push", "pull"]);
     /// assert!(log.is_closed());
     /// # Ok::<(), outflow::CloseError>(())
     /// ```
@@ -318,41 +243,30 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         assert_sink::<E, Self::Error, _>(CloseWithLast::new(self))
     }
 
-    /// Closes this sink at its first failure. See [`CloseOnFailure`].
+    /// Closes this sink at its first failure, and hands the event back as refused. See [`CloseOnFailure`].
     ///
     /// # Examples
     ///
     /// ```
     /// use outflow::{Sink, SinkExt, sink};
     ///
-    /// let sink = sink::from_fn(|event: &u32| if *event < 2 { Ok(()) } else { Err("no route to host") });
-    /// let strict = sink.close_on_failure();
-    /// assert!(strict.write(1).is_ok());
-    /// assert!(strict.write(2).unwrap_err().is_closed());
-    /// assert!(strict.write(1).unwrap_err().is_closed());
+    /// let sink = sink::from_fn(|event: &u32| if *event < 2 { Ok(()) } else { Err("no route to host") })
+    ///     .close_on_failure();
+    /// assert!(sink.write(1).is_ok());
+    /// assert!(sink.write(2).unwrap_err().is_closed());
+    /// assert!(sink.write(1).unwrap_err().is_closed());
     /// ```
     fn close_on_failure(self) -> CloseOnFailure<Self> {
         assert_sink::<E, std::convert::Infallible, _>(CloseOnFailure::new(self))
     }
 
-    /// Refuses writes once it was closed, whatever this sink does. See [`Closeable`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, SinkExt, sink};
-    ///
-    /// let log = sink::collector();
-    /// let mine = log.clone().keep_open().closeable();
-    /// mine.close().wait()?;
-    /// assert!(mine.write("refused").is_err() && log.write("accepted").is_ok());
-    /// # Ok::<(), outflow::CloseError>(())
-    /// ```
+    /// Refuses writes once it was closed, even if this sink would still accept them. See [`Closeable`].
     fn closeable(self) -> Closeable<Self> {
         assert_sink::<E, Self::Error, _>(Closeable::new(self))
     }
 
-    /// Writes again what fails, when `strategy` says so. See [`Retry`].
+    /// Writes an event again when it fails, after a wait that `strategy` decides on, on the writer's thread. With a
+    /// strategy that never gives up the result is reliable, and can be queued. See [`Retry`].
     ///
     /// # Examples
     ///
@@ -361,16 +275,11 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     /// use outflow::{Sink, SinkExt, retry::Breaker, sink};
     ///
     /// let mut attempts = 0;
-    /// let flaky = sink::from_fn_mut(move |_: &&str| {
+    /// let http = sink::from_fn_mut(move |_: &&str| {
     ///     attempts += 1;
     ///     if attempts < 3 { Err("service unavailable") } else { Ok(()) }
     /// });
-    /// // Reliable now, so it can be queued.
-    /// let queue = flaky.retry(Breaker::new(5, Duration::from_secs(1))).queued();
-    /// queue.write("push").unwrap();
-    /// queue.close().wait()?;
-    /// assert_eq!(queue.stats().delivered, 1);
-    /// # Ok::<(), outflow::CloseError>(())
+    /// http.retry(Breaker::new(5, Duration::from_secs(1))).write("push").unwrap();
     /// ```
     fn retry<R>(self, strategy: R) -> Retry<Self, R>
     where
@@ -379,8 +288,9 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         Retry::new(self, strategy)
     }
 
-    /// Puts a queue without a bound and a worker thread before this sink, which must be reliable. See
-    /// [`Queue`].
+    /// Puts a queue without a bound before this sink, which must be reliable. A write returns when the event is in the
+    /// queue; a worker thread writes it to the sink. See [`Queue`]. Put an event of 64 KiB or more [in an `Arc` or a
+    /// `Box`](crate::docs::tutorial::chapter_3#large-events).
     ///
     /// # Panics
     ///
@@ -418,9 +328,10 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     /// # Examples
     ///
     /// ```
-    /// use outflow::{Sink, SinkExt, buffer::Buffer, sink};
+    /// use outflow::{Buffer, Sink, SinkExt, queue::QueueOptions, sink};
     ///
-    /// let queue = sink::for_each(|_: u32| {}).queued_with(Buffer::bounded(1024).drop_oldest());
+    /// let options = QueueOptions::new(Buffer::bounded(1024).drop_oldest()).name("audit");
+    /// let queue = sink::discard::<u32>().queued_with(options);
     /// assert!(queue.write(1).is_ok());
     /// ```
     #[track_caller]
@@ -435,21 +346,11 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         started(Queue::of_events(options.into(), self))
     }
 
-    /// As [`queued_with`](SinkExt::queued_with).
+    /// As [`queued_with`](SinkExt::queued_with), and returns an error where that panics.
     ///
     /// # Errors
     ///
-    /// No thread could be started. This sink is dropped then.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Buffer, Sink, SinkExt, sink};
-    ///
-    /// let queue = sink::discard::<u32>().try_queued_with(Buffer::bounded(1024))?;
-    /// assert!(queue.write(1).is_ok());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
+    /// The system's, if no thread can be started. This sink is dropped then, and not closed.
     fn try_queued_with<P, O>(self, options: O) -> io::Result<Queue<E, P>>
     where
         E: Send + 'static,
@@ -461,8 +362,8 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         Queue::of_events(options.into(), self)
     }
 
-    /// Puts a queue before this sink of vectors. Its worker writes one event or more at once, at most as many
-    /// as `batch` says; what the sink hands back of a vector is spilled event by event. See [`Batch`].
+    /// Puts a queue of single events before this sink of vectors. Its worker thread writes up to as many events at once
+    /// as `batch` says. Events of a vector that the sink hands back are spilled one by one. See [`Batch`].
     ///
     /// # Panics
     ///
@@ -491,23 +392,12 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         started(Queue::of_batches(QueueOptions::default(), batch, self))
     }
 
-    /// As [`batched`](SinkExt::batched), with a buffer or options; capacity and counts are of events.
+    /// As [`batched`](SinkExt::batched), with a [`Buffer`](crate::buffer::Buffer) or with [`QueueOptions`]. Its
+    /// capacity and its counts are of events, and not of batches.
     ///
     /// # Panics
     ///
     /// If no thread can be started.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, SinkExt, buffer::Buffer, queue::Batch, sink};
-    ///
-    /// let batches = sink::collector::<Vec<u32>>();
-    /// let queue = batches.clone().batched_with(Batch::of(100), Buffer::bounded(1000));
-    /// queue.write(1).unwrap();
-    /// queue.close().wait().unwrap();
-    /// assert_eq!(batches.take().concat(), [1]);
-    /// ```
     #[track_caller]
     fn batched_with<T, P, O>(self, batch: Batch, options: O) -> Queue<T, P>
     where
@@ -520,24 +410,11 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         started(Queue::of_batches(options.into(), batch, self))
     }
 
-    /// As [`batched_with`](SinkExt::batched_with), for those that would rather see that there is no thread for it.
+    /// As [`batched_with`](SinkExt::batched_with), and returns an error where that panics.
     ///
     /// # Errors
     ///
-    /// What the system says when it cannot start a thread. The sink is dropped, and not closed.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, SinkExt, buffer::Buffer, queue::Batch, sink};
-    ///
-    /// let batches = sink::collector::<Vec<u32>>();
-    /// let queue = batches.clone().try_batched_with(Batch::of(100), Buffer::bounded(1000))?;
-    /// queue.write(1).unwrap();
-    /// queue.close().wait().unwrap();
-    /// assert_eq!(batches.take().concat(), [1]);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
+    /// The system's, if no thread can be started. This sink is dropped then, and not closed.
     fn try_batched_with<T, P, O>(self, batch: Batch, options: O) -> io::Result<Queue<T, P>>
     where
         T: Send + 'static,
@@ -549,14 +426,16 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         Queue::of_batches(options.into(), batch, self)
     }
 
-    /// Erases the type of this sink.
+    /// Erases the type of this sink: an `Arc<dyn Sink<E, Error = ..>>`, so that sinks of different types fit into one
+    /// field or vector. Clones share the sink. See [`SharedSink`].
     ///
     /// # Examples
     ///
     /// ```
-    /// use outflow::{SharedSink, SinkExt, sink};
+    /// use outflow::{SharedSink, Sink, SinkExt, sink};
     ///
-    /// let shared: SharedSink<u32, &str> = sink::from_fn(|_: &u32| Err("full")).shared();
+    /// let sinks: [SharedSink<u32>; 2] = [sink::discard().shared(), sink::discard().queued().shared()];
+    /// assert!(sinks.iter().all(|sink| sink.write(1).is_ok()));
     /// ```
     fn shared(self) -> SharedSink<E, Self::Error>
     where
@@ -565,20 +444,8 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         std::sync::Arc::new(self)
     }
 
-    /// Makes a `futures::Sink` of this sink, which must be reliable and must never make a writer wait. With
-    /// the feature `futures`. See [`IntoFutures`](crate::adapter::IntoFutures).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use futures::{StreamExt, stream};
-    /// use outflow::{Sink, SinkExt, sink};
-    ///
-    /// let delivered = sink::collector();
-    /// let queue = delivered.clone().queued().into_futures();
-    /// futures::executor::block_on(stream::iter(0..3).map(Ok).forward(queue)).unwrap();
-    /// assert_eq!(delivered.events(), [0, 1, 2]);
-    /// ```
+    /// Makes a `futures::Sink` of this sink, which must be reliable and must never make a writer wait. Needs the
+    /// feature `futures`. See [`IntoFutures`](crate::adapter::IntoFutures).
     #[cfg(feature = "futures")]
     fn into_futures(self) -> crate::adapter::IntoFutures<Self, E>
     where
@@ -588,11 +455,11 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         crate::adapter::IntoFutures::new(self)
     }
 
-    /// Writes all of `events`, in order, and stops at the first that fails or is refused.
+    /// Writes all of `events`, in order, and stops at the first that fails or is refused. It waits where a write does.
     ///
     /// # Errors
     ///
-    /// That event, and the rest of the iterator.
+    /// That event with its error, and the rest of the iterator.
     ///
     /// # Examples
     ///
@@ -617,20 +484,8 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         Ok(())
     }
 
-    /// Closes this sink when dropped, and waits at most `timeout`: for `main`. See [`CloseGuard`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::{Sink, SinkExt, sink};
-    ///
-    /// let delivered = sink::collector();
-    /// let queue = delivered.clone().queued().close_on_drop(Duration::from_secs(5));
-    /// queue.write(1).unwrap();
-    /// drop(queue);
-    /// assert_eq!(delivered.events(), [1]);
-    /// ```
+    /// Closes this sink when the guard is dropped, waits for its events, and aborts what is not delivered within
+    /// `timeout`: for `main`. See [`CloseGuard`].
     fn close_on_drop(self, timeout: Duration) -> CloseGuard<Self, E> {
         CloseGuard::new(self, timeout)
     }
@@ -639,16 +494,6 @@ pub trait SinkExt<E>: Sink<E> + Sized {
 impl<E, S: Sink<E>> SinkExt<E> for S {}
 
 /// Where [`write_all`](SinkExt::write_all) stopped.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::{Sink, SinkExt, sink};
-///
-/// let sink = sink::from_fn(|event: &u32| if *event < 2 { Ok(()) } else { Err("full") });
-/// let stopped = sink.write_all(0..5).unwrap_err();
-/// assert_eq!((stopped.refused.error(), stopped.rest), (Some(&"full"), 3..5));
-/// ```
 pub struct WriteAllError<E, X, I> {
     /// The event that was refused, and why.
     pub refused: WriteError<E, X>,
@@ -682,7 +527,7 @@ fn started<T>(queue: io::Result<T>) -> T {
     }
 }
 
-/// Moves the compiler's error to the combinator's method, here, if what it makes is no sink.
+/// Moves the compiler's error here, to the combinator's method, if the type that it returns is no sink.
 fn assert_sink<E, X, S>(sink: S) -> S
 where
     S: Sink<E, Error = X>,

@@ -1,7 +1,7 @@
-//! Composable event sinks: hand events from one place to many without losing one unseen.
+//! Composable event sinks: hand events to several consumers, and know of every one that was not delivered.
 //!
-//! A [`Sink`] accepts events. Combinators wire sinks into retries, queues, filters and broadcasts, chained as
-//! iterators are:
+//! A [`Sink`] accepts events. Combinators wire sinks into retries, queues, filters and broadcasts, chained as iterators
+//! are:
 //!
 //! ```text
 //!                      ┌ filter ─ queue ─▶ worker thread ─ retry ─▶ webhook
@@ -9,14 +9,15 @@
 //!                      └ subscription ─▶ a watcher in this process
 //! ```
 //!
-//! The idea to hold on to: **losing an event is visible, in the types where it can be.** A write that fails
-//! hands its event back. A sink that can fail does not compile behind a queue until the code says what
-//! happens to what fails. Nothing is dropped unless that was asked for by name, and what is dropped is
-//! counted.
+//! One idea is behind it: **losing an event is visible, in the types where it can be.** A write that fails hands its
+//! event back. A sink that can fail does not compile behind a queue until the code says what happens to an event that
+//! fails. No event is dropped unless that was asked for by name, and what is dropped is counted.
+//!
+//! New here? The [tutorial](docs::tutorial) has four short chapters. All pages are listed in [`docs`].
 //!
 //! # A sink
 //!
-//! A closure is enough to begin with; [`sink`] has the others, and [`Sink`] shows how to write one.
+//! A closure is enough to begin with. The module [`sink`] has the others, and [`Sink`] shows how to write one.
 //!
 //! ```
 //! use outflow::{Sink, sink};
@@ -32,55 +33,50 @@
 //! assert_eq!(refused.into_event(), "");
 //! ```
 //!
-//! # Retry
+//! # A chain
 //!
-//! [`retry`](SinkExt::retry) writes until the sink accepts, as a strategy says: a
-//! [`Breaker`](retry::Breaker) that leaves a failing endpoint alone for a while, or
-//! [`ExponentialBackoff`](retry::ExponentialBackoff). One that never gives up makes the sink *reliable*: its
-//! error is `Infallible`.
+//! In a chain the last call is the outermost and sees an event first: here the filter, then the queue, then, on the
+//! queue's thread, the retry.
 //!
 //! ```
 //! use std::time::Duration;
-//! use outflow::{Sink, SinkExt, retry::Breaker, sink};
-//! use std::sync::atomic::{AtomicU32, Ordering};
-//!
-//! let attempts = AtomicU32::new(0);
-//! let flaky = sink::from_fn(|_: &&str| match attempts.fetch_add(1, Ordering::SeqCst) {
-//!     0..3 => Err("service unavailable"),
-//!     _ => Ok(()),
-//! });
-//! let reliable = flaky.retry(Breaker::new(5, Duration::from_millis(10)));
-//! assert!(reliable.write("push").is_ok());
-//! assert_eq!(attempts.load(Ordering::SeqCst), 4);
-//! ```
-//!
-//! # Queue
-//!
-//! [`queued`](SinkExt::queued) puts a queue and a worker thread before a reliable sink, so that its writers
-//! do not wait for it. A [`Buffer`] bounds it and says what happens when it is full.
-//!
-//! ```
-//! use outflow::{Buffer, Sink, SinkExt, sink};
+//! use outflow::{Buffer, Sink, SinkExt, retry::Breaker, sink};
 //!
 //! let delivered = sink::collector();
-//! let queue = delivered.clone().queued_with(Buffer::bounded(1024));
-//! queue.write("push").unwrap();
-//! queue.close().wait()?;
-//! assert_eq!(delivered.events(), ["push"]);
+//! let endpoint = delivered.clone();
+//! let http = sink::from_fn(move |event: &&str| match endpoint.write(*event) {
+//!     Ok(()) => Ok(()),
+//!     Err(_) => Err("no route to host"),
+//! });
+//!
+//! let events = http
+//!     .retry(Breaker::new(5, Duration::from_secs(1)))
+//!     .queued_with(Buffer::bounded(1024))
+//!     .filter(|event: &&str| event.starts_with("push"));
+//! events.write("push alpine").unwrap();
+//! events.write("pull alpine").unwrap();
+//!
+//! events.close().within(Duration::from_secs(5))?;
+//! assert_eq!(delivered.events(), ["push alpine"]);
 //! # Ok::<(), outflow::CloseError>(())
 //! ```
 //!
-//! A sink that can fail does not get there:
+//! [`retry`](SinkExt::retry) writes until the sink accepts, as a strategy says. [`queued_with`](SinkExt::queued_with)
+//! puts a queue and a thread before a sink, so that its writers do not wait for it; a [`Buffer`] bounds the queue and
+//! says what a write into a full one does. A sink that can fail does not get there:
 //!
 //! ```compile_fail,E0277
 //! # use outflow::{SinkExt, sink};
-//! sink::from_fn(|_: &u32| Err("refused")).queued(); // what happens to an event that fails?
+//! sink::from_fn(|_: &u32| Err("refused")).queued(); // What happens to an event that fails?
 //! ```
 //!
-//! # Broadcast
+//! A large event (64 KiB and more by value) belongs in an `Arc` or a `Box` there: see
+//! [large events](docs::tutorial::chapter_3#large-events).
 //!
-//! A [`Broadcaster`] writes every event to each of its sinks, without a lock.
-//! [`subscribe`](Broadcaster::subscribe) gives a watcher in the same process a channel of its own.
+//! # One event to many
+//!
+//! A [`Broadcaster`] writes every event to each of its sinks, without a lock. [`subscribe`](Broadcaster::subscribe)
+//! gives a watcher in the same process a channel of its own.
 //!
 //! ```
 //! use outflow::{Broadcaster, Buffer, Sink, SinkExt, sink};
@@ -95,49 +91,23 @@
 //! broadcaster.close().wait()?;
 //!
 //! assert_eq!(pushes.events(), ["push alpine"]);
-//! assert_eq!(watcher.iter().count(), 2);
+//! assert_eq!(watcher.into_iter().count(), 2);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Log
-//!
-//! A [`Log`] is written once and followed by many readers, each at its own pace and by reference: threads that
-//! write to a sink, and [cursors](log::Cursor) without a thread. They may begin with what was before. When to
-//! take which: [`docs::fan_out`].
-//!
-//! ```
-//! use outflow::{Log, Sink, log::{LogOptions, Start}, sink};
-//!
-//! let log = Log::with(LogOptions::new().retain(100));
-//! log.write("push alpine").unwrap();
-//!
-//! let delivered = sink::collector();
-//! log.follow(delivered.clone());
-//! let mut watcher = log.subscribe_with(Start::Oldest)?;
-//! log.write("pull alpine").unwrap();
-//! log.close().wait()?;
-//!
-//! assert_eq!(delivered.events(), ["pull alpine"]);
-//! assert_eq!(watcher.iter().collect::<Vec<_>>(), ["push alpine", "pull alpine"]);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
-//! # When something goes wrong
-//!
-//! | you want | write |
-//! | --- | --- |
-//! | to try again, for ever | [`.retry(strategy)`](SinkExt::retry) |
-//! | to give up after some attempts | [`.retry(strategy).max_attempts(8)`](retry::Retry::max_attempts) |
-//! | what fails elsewhere, with the error | [`.dead_letter(sink)`](SinkExt::dead_letter) |
-//! | another sink to take over | [`.fallback(sink)`](SinkExt::fallback) |
-//! | what fails dropped, and counted | [`.lossy()`](SinkExt::lossy) |
-//! | to go on after a panic | [`.catch_panic()`](SinkExt::catch_panic) |
-//! | to see what happens | [`.metered(&meter)`](SinkExt::metered), [`.inspect(f)`](SinkExt::inspect) |
+//! A [`Log`] is written once and followed by many readers, each at its own pace and by reference: threads that write to
+//! a sink, and [cursors](log::Cursor) without a thread. They may begin with what was before. When to take which:
+//! [`docs::fan_out`].
 //!
 //! # Stopping
 //!
-//! [`close`](Sink::close) begins, and what it returns waits: [`docs::shutdown`]. What is promised about order
-//! and delivery: [`docs::guarantees`]. For those who know go-events: [`docs::go_events`].
+//! [`close`](Sink::close) begins the end of a whole chain and returns at once; what it returns waits. In `main`,
+//! [`close_on_drop`](SinkExt::close_on_drop) makes a guard: without a close, what is queued when the process ends is
+//! lost. See [`docs::shutdown`].
+//!
+//! # All combinators
+//!
+#![doc = include_str!("docs/combinators.md")]
 //!
 //! # Features
 //!
@@ -151,7 +121,7 @@
 //!   [`docs::observability`].
 //! - `testing`: the test kit, for sinks of your own: sinks that fail, wait and panic on command, a clock that
 //!   a test moves, and a check of the laws. Brings no dependency.
-//! - `tracing`: what goes wrong, told to `tracing`. See [`docs::observability`].
+//! - `tracing`: what goes wrong is logged to `tracing`. See [`docs::observability`].
 
 pub mod adapter;
 mod broadcast;

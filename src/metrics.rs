@@ -1,26 +1,26 @@
-//! Publishes what meters, counters and queues count through the [`metrics`] facade, for Prometheus
-//! and whatever else has an exporter. Feature `metrics`.
+//! Publishes what meters, counters, queues, followers and subscriptions count through the [`metrics`] facade, for
+//! Prometheus and every other system that has an exporter. Needs the `metrics` feature.
 //!
-//! A [`Publisher`] is given what to publish, and under which name, once. Nothing more happens on the way of an
-//! event: the counts are those that a [`Meter`], a [`Counter`] and a [`Queue`] keep in any case, and
-//! [`Publisher::update`], called before each scrape, passes on what was added since. Only
-//! [`Publisher::latency`] makes a write pay, for two looks at the clock and the record.
+//! You register each with a [`Publisher`] once, under a name. A write costs no more for that: a [`Meter`], a [`Counter`]
+//! and a [`Queue`] keep their counts in any case, and [`Publisher::update`], called before each scrape, publishes what
+//! was added since the last update. Only [`Publisher::latency`] costs each write something: two readings of the clock
+//! and a record in the histogram.
 //!
 //! The names, units and labels are listed in [`docs::observability`](crate::docs::observability).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use parking_lot::Mutex;
 
-use crate::adapter::Histograms;
-use crate::adapter::{Counter, Meter, MeterSnapshot};
+use crate::adapter::{Counter, Histograms, Meter, MeterSnapshot};
+use crate::broadcast::Subscription;
+use crate::log::FollowerHandle;
 use crate::queue::Queue;
-use crate::queue::QueueStats;
-
 use crate::sync::caught::{drop_caught, run_caught};
 
 const EVENTS: &str = "outflow_events_total";
@@ -38,17 +38,29 @@ const QUEUE_SPILLED: &str = "outflow_queue_spilled_total";
 const QUEUE_LOST: &str = "outflow_queue_lost_total";
 const QUEUE_PENDING: &str = "outflow_queue_pending";
 const QUEUE_IN_FLIGHT: &str = "outflow_queue_in_flight";
+const QUEUE_AGE: &str = "outflow_queue_oldest_age_seconds";
+const FOLLOWER_ACCEPTED: &str = "outflow_follower_accepted_total";
+const FOLLOWER_DELIVERED: &str = "outflow_follower_delivered_total";
+const FOLLOWER_SKIPPED: &str = "outflow_follower_skipped_total";
+const FOLLOWER_DROPPED: &str = "outflow_follower_dropped_total";
+const FOLLOWER_SPILLED: &str = "outflow_follower_spilled_total";
+const FOLLOWER_LOST: &str = "outflow_follower_lost_total";
+const FOLLOWER_PENDING: &str = "outflow_follower_pending";
+const FOLLOWER_IN_FLIGHT: &str = "outflow_follower_in_flight";
+const FOLLOWER_AGE: &str = "outflow_follower_oldest_age_seconds";
+const SUBSCRIPTION_DROPPED: &str = "outflow_subscription_dropped_total";
+const SUBSCRIPTION_SPILLED: &str = "outflow_subscription_spilled_total";
+const SUBSCRIPTION_PENDING: &str = "outflow_subscription_pending";
 
-/// Publishes counts under names through the [`metrics`] facade. Cheap to clone; clones share.
+/// Publishes counts under names through the [`metrics`] facade. Cheap to clone; clones share their registrations.
 ///
-/// [`update`](Publisher::update) publishes, on the thread that calls it, to the recorder that is installed
-/// then: install it first, since what is passed on to none is not passed on again. Counts are passed on as
-/// what was added, so that several sinks of one name add up, and so does a queue that takes the place of
-/// one that was closed.
+/// [`update`](Publisher::update) publishes to the recorder that is installed when it is called, on the thread that calls
+/// it. Install the recorder first: counts that are published without one are lost to it. Counters are published as
+/// increments. So several sinks under one name add up, and a new queue can take the name of a closed one.
 ///
-/// It keeps nothing open: a queue whose last handle is dropped closes as it would. What it holds of one is
-/// let go by the first update after its end, of a meter or a counter by the first after every handle is dropped, with
-/// the last counts published.
+/// It keeps nothing open: a registered queue closes when its last handle is dropped, as it would otherwise. A queue, a
+/// follower or a subscription is unregistered by the first update after its end, and a meter or a counter by the first
+/// after its last handle is dropped. Their last counts are published then.
 ///
 /// # Examples
 ///
@@ -64,11 +76,11 @@ const QUEUE_IN_FLIGHT: &str = "outflow_queue_in_flight";
 /// let meter = Meter::new();
 /// let queue = sink::discard().metered(&meter).queued();
 /// let publisher = Publisher::new();
-/// publisher.meter("webhooks", &meter).queue("webhooks", &queue);
+/// publisher.meter("webhooks", &meter).latency("webhooks", &meter).queue("webhooks", &queue);
 ///
 /// queue.write("push").unwrap();
 /// queue.close().wait()?;
-/// publisher.update();
+/// publisher.update(); // Before each scrape, in the exporter's handler, say.
 ///
 /// let values: Vec<_> = scrape.snapshot().into_vec();
 /// let delivered = values.iter().find(|(key, ..)| key.key().name() == "outflow_successes_total");
@@ -87,32 +99,13 @@ struct Shared {
 }
 
 impl Publisher {
-    /// One that publishes nothing.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::metrics::Publisher;
-    ///
-    /// Publisher::new().update();
-    /// ```
+    /// Makes a publisher without registrations.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Publishes a meter: events, successes, failures, errors, and how many writes are in flight, labelled
     /// `sink="name"`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Meter, SinkExt, metrics::Publisher, sink};
-    ///
-    /// let meter = Meter::new();
-    /// let sink = sink::discard::<u32>().metered(&meter);
-    /// Publisher::new().meter("webhooks", &meter).update();
-    /// # let _ = sink;
-    /// ```
     pub fn meter<N>(&self, name: N, meter: &Meter) -> &Self
     where
         N: Into<Arc<str>>,
@@ -124,38 +117,18 @@ impl Publisher {
         })
     }
 
-    /// Has a meter time each write from now on, into a histogram in seconds, labelled `sink="name"` and
-    /// `outcome="success"` or `"failure"`. One that is refused, since the sink is closed, is not recorded,
-    /// nor one that panics.
+    /// Makes a meter time each write from now on, into a histogram in seconds, labelled `sink="name"` and
+    /// `outcome="success"` or `"failure"`. A write that is refused because the sink is closed is not recorded, nor is
+    /// one that panics.
     ///
-    /// What is timed is one write through the meter: below a retry one attempt, above it all of them and the
-    /// waits between; above a queue what it takes to be accepted. It goes to the recorder that is installed
-    /// now, at the end of each write and on its thread. A panic of that goes no further: the write ends as it
-    /// would have.
+    /// It measures a write through the meter: below a retry that is one attempt, above it all attempts and the waits
+    /// between them, and above a queue the time until the queue has accepted the event. Each is recorded at the end of
+    /// the write, on the writer's thread, by the recorder that is installed when this method is called. A panic of the
+    /// recorder is caught, and does not change the outcome of the write.
     ///
     /// # Panics
     ///
-    /// If the meter has a histogram already: it can have one.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use metrics_util::debugging::DebuggingRecorder;
-    /// use outflow::{Meter, Sink, SinkExt, metrics::Publisher, sink};
-    ///
-    /// let recorder = DebuggingRecorder::new();
-    /// let scrape = recorder.snapshotter();
-    /// recorder.install()?;
-    ///
-    /// let meter = Meter::new();
-    /// Publisher::new().meter("webhooks", &meter).latency("webhooks", &meter);
-    /// let sink = sink::discard().metered(&meter);
-    /// sink.write("push").unwrap();
-    ///
-    /// let names: Vec<_> = scrape.snapshot().into_vec().into_iter().map(|(key, ..)| key).collect();
-    /// assert!(names.iter().any(|key| key.key().name() == "outflow_delivery_duration_seconds"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// If the meter has a histogram already: it can have only one.
     #[track_caller]
     pub fn latency<N>(&self, name: N, meter: &Meter) -> &Self
     where
@@ -171,40 +144,83 @@ impl Publisher {
         self
     }
 
-    /// Publishes a queue: what it accepted, delivered, dropped, spilled and lost, and how many events are
-    /// pending and in flight, labelled `queue="name"`.
+    /// Publishes a queue: what it accepted, delivered, dropped, spilled and lost, how many events are pending and in
+    /// flight, and the age of the oldest that waits, labelled `queue="name"`.
     ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{SinkExt, metrics::Publisher, sink};
-    ///
-    /// let queue = sink::discard::<u32>().queued();
-    /// Publisher::new().queue("webhooks", &queue).update();
-    /// ```
+    /// The age is counted from the first update that finds the event in the queue, since a write does not read the
+    /// clock. So it is never too high, and the closer the more often you update.
     pub fn queue<N, E, P>(&self, name: N, queue: &Queue<E, P>) -> &Self
     where
         N: Into<Arc<str>>,
         E: Send + 'static,
     {
-        self.add(OfQueue { name: name.into(), stats: queue.observer(), published: Default::default() })
+        let stats = queue.observer();
+        self.add(OfStats::new("queue", QUEUE_AGE, name.into(), move || {
+            let (stats, ended) = stats();
+            Observed {
+                counts: vec![
+                    (QUEUE_ACCEPTED, stats.accepted),
+                    (QUEUE_DELIVERED, stats.delivered),
+                    (QUEUE_DROPPED, stats.dropped),
+                    (QUEUE_SPILLED, stats.spilled),
+                    (QUEUE_LOST, stats.lost),
+                ],
+                gauges: vec![(QUEUE_PENDING, stats.pending), (QUEUE_IN_FLIGHT, stats.in_flight)],
+                waiting: Some((stats.accepted, stats.pending)),
+                ended,
+            }
+        }))
+    }
+
+    /// Publishes a follower of a log: the same as of a [`queue`](Publisher::queue), and how many events it skipped,
+    /// labelled `follower="name"`.
+    pub fn follower<N, E>(&self, name: N, follower: &FollowerHandle<E>) -> &Self
+    where
+        N: Into<Arc<str>>,
+        E: Send + Sync + 'static,
+    {
+        let follower = follower.clone();
+        self.add(OfStats::new("follower", FOLLOWER_AGE, name.into(), move || {
+            // Read first, so that when it has ended the stats below are the last.
+            let ended = follower.has_ended();
+            let stats = follower.stats();
+            Observed {
+                counts: vec![
+                    (FOLLOWER_ACCEPTED, stats.accepted),
+                    (FOLLOWER_DELIVERED, stats.delivered),
+                    (FOLLOWER_SKIPPED, stats.skipped),
+                    (FOLLOWER_DROPPED, stats.dropped),
+                    (FOLLOWER_SPILLED, stats.spilled),
+                    (FOLLOWER_LOST, stats.lost),
+                ],
+                gauges: vec![(FOLLOWER_PENDING, stats.pending), (FOLLOWER_IN_FLIGHT, stats.in_flight)],
+                waiting: Some((stats.accepted, stats.pending)),
+                ended,
+            }
+        }))
+    }
+
+    /// Publishes a subscription of a broadcaster: how many events it dropped and spilled, and how many wait to be read,
+    /// labelled `subscription="name"`.
+    pub fn subscription<N, E>(&self, name: N, subscription: &Subscription<E>) -> &Self
+    where
+        N: Into<Arc<str>>,
+        E: Send + 'static,
+    {
+        let observe = subscription.observer();
+        self.add(OfStats::new("subscription", "", name.into(), move || {
+            let (pending, dropped, spilled, ended) = observe();
+            Observed {
+                counts: vec![(SUBSCRIPTION_DROPPED, dropped), (SUBSCRIPTION_SPILLED, spilled)],
+                gauges: vec![(SUBSCRIPTION_PENDING, pending)],
+                waiting: None,
+                ended,
+            }
+        }))
     }
 
     /// Publishes retries, labelled `sink="name"`, as
     /// [`count_retries`](crate::retry::Retry::count_retries) counts them.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::{Counter, SinkExt, metrics::Publisher, retry::Breaker, sink};
-    ///
-    /// let retries = Counter::new();
-    /// let http = sink::from_fn(|_: &u32| Err("no route to host"))
-    ///     .retry(Breaker::new(5, Duration::from_secs(1)))
-    ///     .count_retries(&retries);
-    /// Publisher::new().retries("webhooks", &retries).update();
-    /// ```
     pub fn retries<N>(&self, name: N, retries: &Counter) -> &Self
     where
         N: Into<Arc<str>>,
@@ -219,16 +235,6 @@ impl Publisher {
 
     /// Publishes what a lossy sink drops, labelled `sink="name"`, as
     /// [`lossy_counted`](crate::SinkExt::lossy_counted) counts it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Counter, SinkExt, metrics::Publisher, sink};
-    ///
-    /// let dropped = Counter::new();
-    /// let sink = sink::from_fn(|_: &u32| Err("full")).lossy_counted(&dropped);
-    /// Publisher::new().dropped("audit", &dropped).update();
-    /// ```
     pub fn dropped<N>(&self, name: N, dropped: &Counter) -> &Self
     where
         N: Into<Arc<str>>,
@@ -246,31 +252,12 @@ impl Publisher {
         self
     }
 
-    /// Publishes everything: call it before each scrape. Any number of threads may; each count is passed on
-    /// once. Costs a look-up in the recorder for each series. No lock is held while the recorder runs.
+    /// Publishes everything that was counted since the last update: call it before each scrape. Threads may call it
+    /// concurrently; each increment is published once. It costs a look-up in the recorder for each series. No lock is
+    /// held while the recorder runs.
     ///
-    /// A panic of the recorder goes no further. It costs what the recorder was being passed, and nothing else: the
-    /// other series are published, and this one goes on with the next update.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use metrics_util::debugging::DebuggingRecorder;
-    /// use outflow::{Meter, Sink, SinkExt, metrics::Publisher, sink};
-    ///
-    /// let recorder = DebuggingRecorder::new();
-    /// let scrape = recorder.snapshotter();
-    /// recorder.install()?;
-    ///
-    /// let (publisher, meter) = (Publisher::new(), Meter::new());
-    /// publisher.meter("webhooks", &meter);
-    /// sink::discard().metered(&meter).write("push").unwrap();
-    /// publisher.update(); // What an exporter's handler does before it renders.
-    ///
-    /// let series = scrape.snapshot().into_vec();
-    /// assert!(series.iter().any(|(key, ..)| key.key().name() == "outflow_events_total"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// A panic of the recorder is caught. It loses the one value that was being published: all other series are
+    /// published, and this one continues with the next update.
     pub fn update(&self) {
         if !self.shared.described.swap(true, Ordering::Relaxed) {
             run_caught(describe);
@@ -280,14 +267,13 @@ impl Publisher {
         let (ended, others): (Vec<_>, Vec<_>) =
             sources.into_iter().partition(|source| source.update(&mut gauges));
         for ((metric, label, name), value) in gauges.0 {
-            run_caught(|| gauge!(metric, label => name).set(value as f64));
+            run_caught(|| gauge!(metric, label => name).set(value));
         }
         if !ended.is_empty() {
             let is_ended = |source: &Arc<dyn Source>| ended.iter().any(|other| Arc::ptr_eq(source, other));
             self.shared.sources.lock().retain(|source| !is_ended(source));
         }
-        // What is let go here, or by another update meanwhile, may hold a user's spill: its destructor runs without
-        // the lock.
+        // Dropped without the lock: the last reference to a source may hold a user's spill, whose destructor runs here.
         drop_caught((ended, others));
     }
 }
@@ -298,28 +284,39 @@ impl fmt::Debug for Publisher {
     }
 }
 
-/// By metric, label and name; what several sources have under one name adds up.
+/// The gauges of one update, by metric, label and name.
 #[derive(Default)]
-struct Gauges(BTreeMap<(&'static str, &'static str, Arc<str>), u64>);
+struct Gauges(BTreeMap<(&'static str, &'static str, Arc<str>), f64>);
 
 impl Gauges {
+    /// Adds to what other sources have under this name.
     fn add(&mut self, metric: &'static str, label: &'static str, name: &Arc<str>, value: u64) {
-        *self.0.entry((metric, label, Arc::clone(name))).or_default() += value;
+        *self.entry(metric, label, name) += value as f64;
+    }
+
+    /// Keeps the highest value of the sources under this name.
+    fn max(&mut self, metric: &'static str, label: &'static str, name: &Arc<str>, value: f64) {
+        let entry = self.entry(metric, label, name);
+        *entry = entry.max(value);
+    }
+
+    fn entry(&mut self, metric: &'static str, label: &'static str, name: &Arc<str>) -> &mut f64 {
+        self.0.entry((metric, label, Arc::clone(name))).or_default()
     }
 }
 
 trait Source: Send + Sync {
-    /// Passes on what was added since the last time. Answers whether nothing can be added any more.
+    /// Publishes what was added since the last time. Returns whether it has ended, so that this was the last.
     fn update(&self, gauges: &mut Gauges) -> bool;
 }
 
-/// How much of a count is passed on: the greatest that was seen, so that of several threads at once each passes on a
-/// part, and none a part twice.
+/// How much of a count is published: the greatest value seen. Threads that update concurrently each publish a part of the
+/// increment, and no part is published twice.
 #[derive(Default)]
 struct Published(AtomicU64);
 
 impl Published {
-    /// Passes on what the count has more, which is nothing if the recorder panics.
+    /// Publishes the increment. If the recorder panics, it is lost.
     fn update(&self, count: u64, counter: impl FnOnce() -> metrics::Counter) {
         let more = count.saturating_sub(self.0.fetch_max(count, Ordering::Relaxed));
         run_caught(|| counter().increment(more));
@@ -364,25 +361,83 @@ impl Source for OfCounter {
     }
 }
 
-struct OfQueue {
-    name: Arc<str>,
-    stats: Box<dyn Fn() -> (QueueStats, bool) + Send + Sync>,
-    published: [Published; 5],
+/// What a queue, a follower or a subscription counts.
+struct Observed {
+    /// Counters, always the same ones.
+    counts: Vec<(&'static str, u64)>,
+    gauges: Vec<(&'static str, u64)>,
+    /// How many events were accepted, and how many of them wait; `None` if the age of the oldest is not published.
+    waiting: Option<(u64, u64)>,
+    /// Whether nothing can be counted any more.
+    ended: bool,
 }
 
-impl Source for OfQueue {
+struct OfStats {
+    label: &'static str,
+    name: Arc<str>,
+    observe: Box<dyn Fn() -> Observed + Send + Sync>,
+    published: Mutex<BTreeMap<&'static str, Arc<Published>>>,
+    age: &'static str,
+    arrivals: Mutex<Arrivals>,
+}
+
+impl OfStats {
+    fn new(
+        label: &'static str,
+        age: &'static str,
+        name: Arc<str>,
+        observe: impl Fn() -> Observed + Send + Sync + 'static,
+    ) -> Self {
+        let observe = Box::new(observe);
+        Self { label, name, observe, published: Mutex::default(), age, arrivals: Mutex::default() }
+    }
+}
+
+impl Source for OfStats {
     fn update(&self, gauges: &mut Gauges) -> bool {
-        let (stats, ended) = (self.stats)();
-        let [accepted, delivered, dropped, spilled, lost] = &self.published;
-        let of = |metric| move || counter!(metric, "queue" => Arc::clone(&self.name));
-        accepted.update(stats.accepted, of(QUEUE_ACCEPTED));
-        delivered.update(stats.delivered, of(QUEUE_DELIVERED));
-        dropped.update(stats.dropped, of(QUEUE_DROPPED));
-        spilled.update(stats.spilled, of(QUEUE_SPILLED));
-        lost.update(stats.lost, of(QUEUE_LOST));
-        gauges.add(QUEUE_PENDING, "queue", &self.name, stats.pending);
-        gauges.add(QUEUE_IN_FLIGHT, "queue", &self.name, stats.in_flight);
-        ended
+        let observed = (self.observe)();
+        for (metric, count) in observed.counts {
+            let published = Arc::clone(self.published.lock().entry(metric).or_default());
+            published.update(count, || counter!(metric, self.label => Arc::clone(&self.name)));
+        }
+        for (metric, value) in observed.gauges {
+            gauges.add(metric, self.label, &self.name, value);
+        }
+        if let Some((accepted, pending)) = observed.waiting {
+            let age = self.arrivals.lock().age(accepted, pending, Instant::now());
+            gauges.max(self.age, self.label, &self.name, age.as_secs_f64());
+        }
+        observed.ended
+    }
+}
+
+/// When events arrived, as updates saw it: the number accepted by the time of each update. Events carry no time of their
+/// own, for which every write would have to read the clock.
+#[derive(Default)]
+struct Arrivals(VecDeque<(u64, Instant)>);
+
+impl Arrivals {
+    /// How many updates are remembered while events wait.
+    const KEPT: usize = 256;
+
+    /// How long the oldest of the pending events has waited at least: since the first update that saw it.
+    fn age(&mut self, accepted: u64, pending: u64, now: Instant) -> Duration {
+        let gone = accepted.saturating_sub(pending);
+        while self.0.front().is_some_and(|(seen, _)| *seen <= gone) {
+            self.0.pop_front();
+        }
+        if self.0.back().is_none_or(|(seen, _)| *seen < accepted) && pending > 0 {
+            if self.0.len() == Self::KEPT {
+                // Keeps every other one, and the first, which is that of the oldest event.
+                let mut seen = 0;
+                self.0.retain(|_| {
+                    seen += 1;
+                    seen % 2 == 1
+                });
+            }
+            self.0.push_back((accepted, now));
+        }
+        self.0.front().map_or(Duration::ZERO, |(_, since)| now.saturating_duration_since(*since))
     }
 }
 
@@ -406,4 +461,25 @@ fn describe() {
         Unit::Count,
         "Events on their way from the queue to the sink or the spill."
     );
+    describe_gauge!(QUEUE_AGE, Unit::Seconds, "How long the oldest event has waited in the queue.");
+    describe_counter!(FOLLOWER_ACCEPTED, Unit::Count, "Events appended since the follower began.");
+    describe_counter!(FOLLOWER_DELIVERED, Unit::Count, "Events that the follower's sink accepted.");
+    describe_counter!(FOLLOWER_SKIPPED, Unit::Count, "Events that the follower skipped to keep up.");
+    describe_counter!(FOLLOWER_DROPPED, Unit::Count, "Events that were left over, and not spilled.");
+    describe_counter!(FOLLOWER_SPILLED, Unit::Count, "Events that were left over, and spilled.");
+    describe_counter!(FOLLOWER_LOST, Unit::Count, "Events on which the follower's sink panicked.");
+    describe_gauge!(FOLLOWER_PENDING, Unit::Count, "Events that the follower has not come to yet.");
+    describe_gauge!(FOLLOWER_IN_FLIGHT, Unit::Count, "Events on their way to the follower's sink or spill.");
+    describe_gauge!(FOLLOWER_AGE, Unit::Seconds, "How long the oldest event has waited for the follower.");
+    describe_counter!(
+        SUBSCRIPTION_DROPPED,
+        Unit::Count,
+        "Events that were evicted or left unread, and not spilled."
+    );
+    describe_counter!(
+        SUBSCRIPTION_SPILLED,
+        Unit::Count,
+        "Events that were evicted or left unread, and spilled."
+    );
+    describe_gauge!(SUBSCRIPTION_PENDING, Unit::Count, "Events that wait to be read.");
 }

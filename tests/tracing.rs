@@ -1,5 +1,5 @@
-//! What is logged to `tracing`: each line of `docs::observability`, its level, target and fields; that a flood is
-//! a few lines whose counts add up; that nothing of an event, an error or a panic is logged.
+//! What is logged to `tracing`: each line of `docs::observability` with its level, target and fields. A flood of losses
+//! is logged in a few lines whose counts add up. The content of an event, an error or a panic is never logged.
 
 #[path = "it/common/mod.rs"]
 mod common;
@@ -43,7 +43,7 @@ impl Line {
         self.field("message").unwrap_or_default()
     }
 
-    /// The names of its fields, but for the message.
+    /// The names of its fields, without the message.
     fn names(&self) -> Vec<&str> {
         self.fields.keys().map(String::as_str).filter(|name| *name != "message").collect()
     }
@@ -66,13 +66,13 @@ impl Visit for Fields<'_> {
 }
 
 thread_local! {
-    /// What a listener wants to hear of what this thread does; everything, unless a test says otherwise.
+    /// The filter for what this thread logs. Without one, everything is logged.
     static FILTER: RefCell<Option<Filter>> = const { RefCell::new(None) };
 }
 
 type Filter = Rc<dyn Fn(&Metadata<'_>) -> bool>;
 
-/// This thread is filtered, for good if it is a worker.
+/// Sets the filter of this thread.
 fn filter(filter: impl Fn(&Metadata<'_>) -> bool + 'static) {
     FILTER.set(Some(Rc::new(filter)));
 }
@@ -89,7 +89,7 @@ where
     F: Fn(Line) + 'static,
 {
     fn register_callsite(&self, _metadata: &'static Metadata<'static>) -> Interest {
-        // So that its filter is asked each time.
+        // So that the filter is called each time.
         Interest::sometimes()
     }
 
@@ -118,7 +118,7 @@ where
     fn exit(&self, _span: &Id) {}
 }
 
-/// What all threads of this process have logged so far, but for those of a test that listens by itself.
+/// What all threads of this process have logged so far, except in tests with a listener of their own.
 fn log() -> &'static Mutex<Vec<Line>> {
     static LOG: OnceLock<Arc<Mutex<Vec<Line>>>> = OnceLock::new();
     LOG.get_or_init(|| {
@@ -130,7 +130,7 @@ fn log() -> &'static Mutex<Vec<Line>> {
     })
 }
 
-/// The lines of which a field has this value. Tests run at once, so each has names of its own.
+/// The lines in which a field has this value. Tests run concurrently, so each uses names of its own.
 fn lines(field: &str, value: &str) -> Vec<Line> {
     log().lock().unwrap().iter().filter(|line| line.field(field) == Some(value)).cloned().collect()
 }
@@ -139,7 +139,7 @@ fn counted(lines: &[Line]) -> u64 {
     lines.iter().map(|line| line.number("count")).sum()
 }
 
-/// How many lines a flood may be that began then: the first at once, one more a second, and the rest.
+/// The most lines in which a flood that began then may be logged: the first at once, one a second, and the rest.
 fn bound(begun: Instant) -> usize {
     2 + begun.elapsed().as_secs() as usize
 }
@@ -203,7 +203,7 @@ fn what_a_retry_gives_up_is_counted_in_few_lines() {
 }
 
 #[test]
-fn what_a_lossy_sink_drops_is_counted_in_few_lines_the_last_when_it_goes() {
+fn what_a_lossy_sink_drops_is_counted_in_few_lines_the_last_when_it_is_dropped() {
     #[derive(Debug)]
     struct Malformed;
     let error_type = std::any::type_name::<Malformed>();
@@ -377,7 +377,7 @@ fn the_counts_add_up_whoever_closes_or_aborts_meanwhile() {
             scope.spawn(|| if round % 2 == 0 { queue.close().wait() } else { queue.close().abort() });
         });
         let logged = || counted(&lines("queue", &name));
-        // After an abort a write that was under way may still be logged by the last to leave.
+        // After an abort, a write that was under way may still drop events, and logs them when it returns.
         wait_until("what was dropped is logged", || logged() == queue.stats().dropped);
     }
 }
@@ -439,7 +439,7 @@ fn a_subscription_is_logged_by_its_id_and_a_channel_by_its_events() {
 }
 
 #[test]
-fn a_follower_that_ends_is_logged_by_its_id_with_what_it_left() {
+fn a_follower_that_ends_is_logged_by_its_id_with_the_number_of_events_that_remain() {
     hush_planned_panics();
     log();
     let log = outflow::Log::new();
@@ -580,7 +580,7 @@ fn a_close_that_is_waited_for_without_a_limit_is_logged_too_and_waited_for_still
 #[test]
 fn a_close_that_is_quick_is_not_logged() {
     log();
-    // This test's own thread waits; whatever it logs is heard here.
+    // The close is waited for on this thread, which would log that it is slow. The listener is this thread's.
     let logged = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&logged);
     let listener = Listener(move |line: Line| {
@@ -592,7 +592,7 @@ fn a_close_that_is_quick_is_not_logged() {
         queue.close().wait().unwrap();
         let queue = sink::from_fn(|_: &u64| Err(())).retry(Constant::new(Duration::from_secs(3600))).queued();
         queue.write(1).unwrap();
-        // It is given up within less than a second.
+        // It is aborted in less than a second.
         assert!(queue.close().within(Duration::from_millis(100)).is_err());
     });
     assert_eq!(logged.load(Ordering::SeqCst), 0);
@@ -713,7 +713,7 @@ fn a_filter_may_write_to_a_sink_that_fails_and_what_it_drops_is_logged_later() {
         .max_attempts(1)
         .lossy();
     let lossy = Arc::new(lossy);
-    // Told, so that what comes within a second is not.
+    // The first loss is logged at once, so that losses within the next second are not.
     lossy.write(0).unwrap();
     let deepest = Arc::new(AtomicU64::new(0));
     let (inside, seen) = (Arc::clone(&lossy), Arc::clone(&deepest));
@@ -729,7 +729,7 @@ fn a_filter_may_write_to_a_sink_that_fails_and_what_it_drops_is_logged_later() {
     });
     let http = sink::from_fn(|_: &u64| Err("no route")).retry(Constant::new(Duration::ZERO)).max_attempts(3);
     assert!(http.write(1).is_err());
-    assert_eq!(deepest.load(Ordering::SeqCst), 1, "a filter is not asked of what it does itself");
+    assert_eq!(deepest.load(Ordering::SeqCst), 1, "a filter is not called for what it does itself");
     FILTER.set(None);
 
     assert!(lossy.dropped() > 3);
@@ -740,7 +740,7 @@ fn a_filter_may_write_to_a_sink_that_fails_and_what_it_drops_is_logged_later() {
 }
 
 #[test]
-fn a_subscriber_may_write_what_it_hears_to_a_sink_that_fails_and_drops() {
+fn a_subscriber_may_write_its_lines_to_a_sink_that_fails_and_drops() {
     log();
     let (logged, heard) = (sink::collector::<Line>(), sink::collector::<Line>());
     let below = heard.clone();
@@ -763,12 +763,13 @@ fn a_subscriber_may_write_what_it_hears_to_a_sink_that_fails_and_drops() {
             sink::from_fn(|_: &u64| Err("no route")).retry(Constant::new(Duration::ZERO)).max_attempts(5);
         assert!(http.write(1).is_err());
     });
-    // Five attempts and the giving up, each shipped in three attempts, none of which is logged.
+    // Five failed attempts and the loss of the event are logged. Each of these lines is shipped in three attempts, none of
+    // which is logged.
     let lines = logged.take();
     let about_http = lines.iter().filter(|line| line.field("error_type") == Some("&str")).count();
     assert_eq!(about_http, 6);
     assert_eq!(heard.len(), 3 * lines.len());
-    // What shipping lost is logged when the sinks that lost it go.
+    // What was lost in shipping is logged when the sinks that lost it are dropped.
     assert!(lines.len() <= 6, "{lines:?}");
 }
 

@@ -95,7 +95,7 @@ impl AddError {
     /// use outflow::{Broadcaster, Sink, SinkExt, sink};
     ///
     /// let broadcaster = Broadcaster::<u32>::new();
-    /// broadcaster.close();
+    /// broadcaster.close().wait().unwrap();
     /// let refused = broadcaster.add(sink::discard().queued()).unwrap_err();
     /// refused.closing().wait()?;
     /// # Ok::<(), outflow::CloseError>(())
@@ -110,14 +110,6 @@ where
     E: Clone + 'static,
 {
     /// A broadcaster with no sinks.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::Broadcaster;
-    ///
-    /// assert!(Broadcaster::<u32>::new().is_empty());
-    /// ```
     pub fn new() -> Self {
         Self::with(None)
     }
@@ -137,7 +129,7 @@ where
     ///
     /// let log = sink::collector();
     /// let id = broadcaster.add(log.clone())?;
-    /// log.close();
+    /// log.close().wait().unwrap();
     /// broadcaster.write("refused").unwrap();
     /// assert_eq!(ended.take(), [id]);
     /// # Ok::<(), outflow::AddError>(())
@@ -372,68 +364,21 @@ where
     }
 
     /// Whether there is such a sink.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Broadcaster, sink};
-    ///
-    /// let broadcaster = Broadcaster::<u32>::new();
-    /// let ids = broadcaster.extend([sink::discard(), sink::discard()])?;
-    /// assert!(broadcaster.contains(ids[0]));
-    /// broadcaster.remove(ids[0]);
-    /// assert!(!broadcaster.contains(ids[0]));
-    /// # Ok::<(), outflow::AddError>(())
-    /// ```
     pub fn contains(&self, id: SinkId) -> bool {
         self.shared.look(|entries| entries.iter().any(|entry| entry.id() == id))
     }
 
     /// The ids of the sinks, in the order in which they were added.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Broadcaster, sink};
-    ///
-    /// let broadcaster = Broadcaster::<u32>::new();
-    /// let ids = broadcaster.extend([sink::discard(), sink::discard()])?;
-    /// assert_eq!(broadcaster.ids(), ids);
-    /// # Ok::<(), outflow::AddError>(())
-    /// ```
     pub fn ids(&self) -> Vec<SinkId> {
         self.shared.look(|entries| entries.iter().map(Entry::id).collect())
     }
 
     /// How many sinks there are; none once it is closed.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Broadcaster, sink};
-    ///
-    /// let broadcaster = Broadcaster::<u32>::new();
-    /// let ids = broadcaster.extend([sink::discard(), sink::discard()])?;
-    /// assert_eq!(broadcaster.len(), ids.len());
-    /// # Ok::<(), outflow::AddError>(())
-    /// ```
     pub fn len(&self) -> usize {
         self.shared.look(<[_]>::len)
     }
 
     /// Whether there is no sink.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Broadcaster, sink};
-    ///
-    /// let broadcaster = Broadcaster::<u32>::new();
-    /// assert!(broadcaster.is_empty());
-    /// broadcaster.add(sink::discard())?;
-    /// assert!(!broadcaster.is_empty());
-    /// # Ok::<(), outflow::AddError>(())
-    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -465,7 +410,7 @@ where
     /// let broadcaster = Broadcaster::new();
     /// let log = sink::collector();
     /// let id = broadcaster.add(log.clone())?;
-    /// log.close();
+    /// log.close().wait().unwrap();
     /// broadcaster.write("refused").unwrap();
     ///
     /// let ended = broadcaster.ended();
@@ -564,8 +509,9 @@ where
         let panic = offer(&mut Some(event), Option::as_ref, rest, &mut closed, |event, closed| {
             if let Some(event) = event.take() {
                 if let Err(error) = last.sink.write(event) {
-                    let wanted = wants(last, &refused(error));
-                    closed.push((last, wanted));
+                    // Counted before it is dropped, which may panic.
+                    let event = refused(error);
+                    closed.push((last, wants(last, &event)));
                 }
             }
         });
@@ -600,7 +546,7 @@ where
     }
 
     /// Refuses writes and wakes those that wait in a subscription of this broadcaster; when the last write
-    /// under way is through, begins every sink's close. A write that waits in another sink (in the backoff
+    /// under way has returned, begins every sink's close. A write that waits in another sink (in the backoff
     /// of a retry that is not queued, say) is waited for; an abort closes the sinks at once and wakes it.
     /// The outcome names each sink that could not deliver what it had accepted.
     ///

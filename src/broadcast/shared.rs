@@ -106,12 +106,12 @@ impl<E> Shared<E> {
         let entered = self.gate.enter();
         let list = entered.as_ref()?;
         let mut entries = list.entries.clone();
-        let answer = f(&mut entries);
+        let changed = f(&mut entries);
         let old = self.gate.fill(Arc::new(List { entries, quiesced: Arc::clone(&list.quiesced) }));
         drop(changing);
         // Last, since a sink may go with them, and its destructor is a user's.
         drop((old, entered));
-        Some(answer)
+        Some(changed)
     }
 
     /// Adds sinks, or closes them if the gate is shut.
@@ -248,7 +248,7 @@ impl<E> Shared<E> {
     /// Begins to flush every sink, and awaits the closes of those that have ended and still drain.
     pub(super) fn flush(&self) -> Flushing {
         let Some(trail) = Trail::at(self.scope) else {
-            // It comes back to where it came through.
+            // It comes back to where it has been.
             return Flushing::done();
         };
         let entered = self.gate.enter();

@@ -20,7 +20,7 @@ use super::subscription::Subscription;
 /// broadcaster.write("pushed").unwrap();
 /// assert_eq!(futures::executor::block_on(watcher.next()), Some("pushed"));
 ///
-/// broadcaster.close();
+/// broadcaster.close().wait().unwrap();
 /// assert_eq!(futures::executor::block_on(watcher.next()), None);
 /// ```
 impl<E> Stream for Subscription<E> {

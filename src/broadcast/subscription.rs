@@ -57,6 +57,15 @@ impl<E> Subscription<E> {
         Self { id, unsubscribe: Arc::new(Unsubscribe { shared, refusals }), events }
     }
 
+    /// How many events wait, were dropped and were spilled, and whether these are the last counts.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn observer(&self) -> impl Fn() -> (u64, u64, u64, bool) + Send + Sync + use<E>
+    where
+        E: Send + 'static,
+    {
+        self.events.observer()
+    }
+
     /// The id under which the broadcaster has it.
     pub fn id(&self) -> SinkId {
         self.id

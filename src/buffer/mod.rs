@@ -42,7 +42,7 @@ use crate::contract::{Never, SharedSink, Sink, erase};
 /// for event in 0..4 {
 ///     sink.write(event).unwrap();
 /// }
-/// sink.close();
+/// sink.close().wait().unwrap();
 /// assert_eq!(events.iter().collect::<Vec<_>>(), [2, 3]);
 /// assert_eq!(evicted.events(), [0, 1]);
 /// ```
@@ -56,15 +56,6 @@ pub struct Buffer<E, P = Unbounded> {
 
 impl<E> Buffer<E, Unbounded> {
     /// Holds any number of events; memory is the bound.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, SinkExt, buffer::Buffer, sink};
-    ///
-    /// let queue = sink::for_each(|_: u32| {}).queued_with(Buffer::unbounded());
-    /// assert_eq!(queue.capacity(), None);
-    /// ```
     pub fn unbounded() -> Self {
         Self { capacity: None, policy: Unbounded, spill: None }
     }
@@ -165,7 +156,7 @@ impl<E> Buffer<E, Block> {
         self.with_policy(DropOldest)
     }
 
-    /// A write into a full buffer gives up the event that was to be written.
+    /// A write into a full buffer sheds the event that was to be written.
     ///
     /// # Examples
     ///
@@ -190,7 +181,7 @@ impl<E, P> Buffer<E, P> {
     /// `sink` is closed with what the buffer belongs to, after the last write to it. A write to it happens
     /// on the thread that evicts, or ends the drain, and that thread waits for it. What `sink` refuses or
     /// panics on is counted as dropped. An event that it sends back to this buffer, on the same thread and
-    /// through however many other sinks, while there is no room, is counted as dropped, not spilled again.
+    /// by way of however many other sinks, while there is no room, is counted as dropped, not spilled again.
     ///
     /// # Examples
     ///

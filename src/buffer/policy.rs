@@ -135,7 +135,7 @@ pub struct Reject;
 #[derive(Clone, Copy, Debug)]
 pub struct DropOldest;
 
-/// The newest event is given up. The policy of [`Buffer::drop_newest`](super::Buffer::drop_newest).
+/// The newest event is shed. The policy of [`Buffer::drop_newest`](super::Buffer::drop_newest).
 #[derive(Clone, Copy, Debug)]
 pub struct DropNewest;
 

@@ -2,10 +2,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 #[cfg(feature = "futures")]
 use super::offer::Offer;
+use crate::contract::{RecvError, TryRecvError};
 use crate::lifecycle::{Closing, MaybeDone, join};
 use crate::pipe::{Pipe, ReadEnd};
 use crate::sync::scope::Scope;
@@ -34,7 +35,7 @@ use crate::sync::waker::ReaderWaker;
 pub struct Events<E> {
     pub(super) pipe: Arc<Pipe<E, EventsEnd<E>>>,
     pub(super) receiver: Receiver<E>,
-    /// Whether a task was told that there is no more.
+    /// Whether a task has read the end.
     #[cfg(feature = "futures")]
     pub(super) ended: bool,
 }
@@ -79,18 +80,31 @@ impl<E> ReadEnd<E> for EventsEnd<E> {
         None
     }
 
-    #[cfg_attr(not(feature = "futures"), allow(unused_variables))]
-    fn hand_over(&self, pipe: &Pipe<E, Self>, event: E) -> Option<E> {
-        #[cfg(feature = "futures")]
-        if pipe.capacity() == Some(0) && self.waker.is_asleep() {
-            return self.offer.hand_over(event, || self.waker.wake());
+    #[cfg(feature = "futures")]
+    fn announce(&self, pipe: &Pipe<E, Self>, event: E) -> Option<(E, impl Sized)> {
+        if pipe.capacity() != Some(0) {
+            self.waker.wake();
+            return Some((event, None));
         }
-        Some(event)
+        let announced = self.waker.announce();
+        let mut event = event;
+        // As often as the task sleeps again without having had the event.
+        while announced.finds_task() {
+            match self.offer.put(event) {
+                Ok(offered) => {
+                    announced.wake();
+                    event = self.offer.take_back(offered)?;
+                }
+                // The writer whose event is there wakes the task.
+                Err(own) => return Some((own, Some(announced))),
+            }
+        }
+        Some((event, Some(announced)))
     }
 
-    fn announce(&self) -> impl Sized {
-        #[cfg(feature = "futures")]
-        self.waker.announce()
+    #[cfg(not(feature = "futures"))]
+    fn announce(&self, _pipe: &Pipe<E, Self>, event: E) -> Option<(E, impl Sized)> {
+        Some((event, ()))
     }
 
     #[inline]
@@ -124,6 +138,20 @@ impl<E> Events<E> {
         }
     }
 
+    #[cfg(feature = "metrics")]
+    pub(crate) fn observer(&self) -> impl Fn() -> (u64, u64, u64, bool) + Send + Sync + use<E>
+    where
+        E: Send + 'static,
+    {
+        let pipe = Arc::clone(&self.pipe);
+        move || {
+            // Looked at first: then nothing is counted after the counts are read.
+            let last = pipe.is_left();
+            let counts = pipe.shed.counts();
+            (pipe.receiver.len() as u64, counts.dropped, counts.spilled, last)
+        }
+    }
+
     /// Waits for the next event. Yields for some microseconds before it sleeps, so that a writer that is busy need
     /// not wake it.
     ///
@@ -138,20 +166,20 @@ impl<E> Events<E> {
     ///
     /// let (sink, events) = channel::unbounded();
     /// sink.write(1).unwrap();
-    /// sink.close();
+    /// sink.close().wait().unwrap();
     /// assert_eq!(events.recv(), Ok(1));
     /// assert!(events.recv().is_err());
     /// ```
     pub fn recv(&self) -> Result<E, RecvError> {
         match self.receiver.try_recv() {
             Ok(event) => Ok(event),
-            Err(TryRecvError::Disconnected) => Err(RecvError),
-            Err(TryRecvError::Empty) => {
+            Err(crossbeam_channel::TryRecvError::Disconnected) => Err(RecvError::Ended),
+            Err(crossbeam_channel::TryRecvError::Empty) => {
                 // At a rendezvous a writer finds only a reader that waits.
                 if self.pipe.capacity() != Some(0) {
                     spin_then_yield(|| !self.receiver.is_empty());
                 }
-                self.receiver.recv()
+                self.receiver.recv().map_err(|_| RecvError::Ended)
             }
         }
     }
@@ -170,12 +198,15 @@ impl<E> Events<E> {
     /// let (sink, events) = channel::unbounded();
     /// assert_eq!(events.try_recv(), Err(TryRecvError::Empty));
     /// sink.write(1).unwrap();
-    /// sink.close();
+    /// sink.close().wait().unwrap();
     /// assert_eq!(events.try_recv(), Ok(1));
-    /// assert_eq!(events.try_recv(), Err(TryRecvError::Disconnected));
+    /// assert_eq!(events.try_recv(), Err(TryRecvError::Ended));
     /// ```
     pub fn try_recv(&self) -> Result<E, TryRecvError> {
-        self.receiver.try_recv()
+        self.receiver.try_recv().map_err(|error| match error {
+            crossbeam_channel::TryRecvError::Empty => TryRecvError::Empty,
+            crossbeam_channel::TryRecvError::Disconnected => TryRecvError::Ended,
+        })
     }
 
     /// Waits for the next event, but at most `timeout`.
@@ -188,13 +219,16 @@ impl<E> Events<E> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use outflow::channel::{self, RecvTimeoutError};
+    /// use outflow::channel::{self, TryRecvError};
     ///
     /// let (_sink, events) = channel::unbounded::<u32>();
-    /// assert_eq!(events.recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout));
+    /// assert_eq!(events.recv_timeout(Duration::from_millis(1)), Err(TryRecvError::Empty));
     /// ```
-    pub fn recv_timeout(&self, timeout: Duration) -> Result<E, RecvTimeoutError> {
-        self.receiver.recv_timeout(timeout)
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<E, TryRecvError> {
+        self.receiver.recv_timeout(timeout).map_err(|error| match error {
+            RecvTimeoutError::Timeout => TryRecvError::Empty,
+            RecvTimeoutError::Disconnected => TryRecvError::Ended,
+        })
     }
 
     /// Iterates over the events, waiting for each.
@@ -206,7 +240,7 @@ impl<E> Events<E> {
     ///
     /// let (sink, events) = channel::unbounded();
     /// sink.write(1).unwrap();
-    /// sink.close();
+    /// sink.close().wait().unwrap();
     /// assert_eq!(events.iter().sum::<u32>(), 1);
     /// ```
     pub fn iter(&self) -> Iter<'_, E> {
@@ -229,31 +263,11 @@ impl<E> Events<E> {
     }
 
     /// How many events are waiting to be read.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, channel};
-    ///
-    /// let (sink, events) = channel::unbounded();
-    /// sink.write(1).unwrap();
-    /// assert_eq!(events.len(), 1);
-    /// ```
     pub fn len(&self) -> usize {
         self.receiver.len()
     }
 
     /// Whether no event is waiting to be read.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, channel};
-    ///
-    /// let (sink, events) = channel::unbounded();
-    /// sink.write(1).unwrap();
-    /// assert!(!events.is_empty());
-    /// ```
     pub fn is_empty(&self) -> bool {
         self.receiver.is_empty()
     }
@@ -321,7 +335,7 @@ impl<E> fmt::Debug for Events<E> {
 ///
 /// let (sink, events) = channel::unbounded();
 /// sink.write(1).unwrap();
-/// sink.close();
+/// sink.close().wait().unwrap();
 /// for event in &events {
 ///     assert_eq!(event, 1);
 /// }

@@ -57,7 +57,7 @@ mod offer;
 mod stream;
 
 pub use self::events::{Events, IntoIter, Iter, TryIter};
-pub use crossbeam_channel::{RecvError, RecvTimeoutError, TryRecvError};
+pub use crate::contract::{RecvError, TryRecvError};
 
 use std::fmt;
 use std::sync::Arc;
@@ -70,16 +70,6 @@ use crate::lifecycle::{Closing, Flushing};
 use crate::pipe::{Pipe, Writer, pipe};
 
 /// A channel of any length: a write never waits.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::{Sink, channel};
-///
-/// let (sink, events) = channel::unbounded();
-/// sink.write("pushed").unwrap();
-/// assert_eq!(events.recv(), Ok("pushed"));
-/// ```
 pub fn unbounded<E>() -> (ChannelSink<E, Unbounded>, Events<E>) {
     with(Buffer::unbounded())
 }
@@ -147,8 +137,8 @@ where
 /// Cheap to clone; clones write into the same channel. Dropping the last one begins a close, so that the
 /// reader's iteration ends.
 ///
-/// A close is through when the last write under way is; what is in the channel then is still to be read.
-/// A flush is through at once: what is accepted is where it was to go. What blocks is a write, as the
+/// A close is done when the last write under way is; what is in the channel then is still to be read.
+/// A flush is done at once: what is accepted is where it was to go. What blocks is a write, as the
 /// buffer's policy says.
 ///
 /// # Examples

@@ -17,19 +17,21 @@ impl<E> Default for Offer<E> {
 }
 
 impl<E> Offer<E> {
-    /// Gives the event back if it was not taken while `wake` ran, or if another writer's was there.
-    pub(super) fn hand_over(&self, event: E, wake: impl FnOnce()) -> Option<E> {
+    /// Offers the event, and says as which one; gives it back if another writer's is there.
+    pub(super) fn put(&self, event: E) -> Result<u64, E> {
         let mut slot = self.0.lock();
         if slot.event.is_some() {
-            return Some(event);
+            return Err(event);
         }
         slot.event = Some(event);
         slot.offered += 1;
-        let own = slot.offered;
-        drop(slot);
-        wake();
+        Ok(slot.offered)
+    }
+
+    /// Takes back what was offered as this one, unless the reader has it.
+    pub(super) fn take_back(&self, offered: u64) -> Option<E> {
         let mut slot = self.0.lock();
-        if slot.offered == own { slot.event.take() } else { None }
+        if slot.offered == offered { slot.event.take() } else { None }
     }
 
     pub(super) fn take(&self) -> Option<E> {

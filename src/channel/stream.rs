@@ -8,7 +8,6 @@ use futures_core::{FusedStream, Stream};
 
 use super::events::Events;
 use crate::sync::caught::drop_caught;
-use crate::sync::waker::ReaderWaker;
 
 /// Events are moved, never pinned.
 impl<E> Unpin for Events<E> {}
@@ -35,7 +34,7 @@ impl<E> Events<E> {
                     return self.found(found);
                 }
             }
-            if !rendezvous || end.waker.waiting() == 0 || ReaderWaker::is_waking_here() {
+            if !rendezvous || end.waker.waiting() == 0 {
                 return Poll::Pending;
             }
             std::thread::yield_now();

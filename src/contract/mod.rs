@@ -7,6 +7,7 @@ mod error;
 #[cfg(feature = "futures")]
 mod immediate;
 mod never;
+mod recv;
 mod shared;
 mod sink;
 
@@ -17,6 +18,7 @@ pub use self::error::WriteError;
 pub use self::immediate::ImmediateSink;
 pub use self::never::Never;
 pub(crate) use self::never::refused;
+pub use self::recv::{Lagged, RecvError, TryRecvError};
 pub use self::shared::SharedSink;
 pub(crate) use self::shared::erase;
 pub use self::sink::Sink;

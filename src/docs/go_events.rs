@@ -18,8 +18,8 @@
 //! | `DefaultExponentialBackoffConfig` | `ExponentialBackoff::default()` |
 //! | `NewQueue(sink)` | [`sink.queued()`](crate::SinkExt::queued) |
 //! | `NewBroadcaster(sinks...)` | [`Broadcaster::new`](crate::Broadcaster::new) and [`extend`](crate::Broadcaster::extend) |
-//! | `Broadcaster.Add(sink)` | [`add(sink)`](crate::Broadcaster::add), which answers an id |
-//! | `Broadcaster.Remove(sink)` | [`remove(id)`](crate::Broadcaster::remove), which hands the sink back |
+//! | `Broadcaster.Add(sink)` | [`add(sink)`](crate::Broadcaster::add), which returns an id |
+//! | `Broadcaster.Remove(sink)` | [`remove(id)`](crate::Broadcaster::remove), which returns the sink |
 //! | `NewFilter(sink, matcher)` | [`sink.filter(f)`](crate::SinkExt::filter) |
 //! | `Matcher`, `MatcherFunc` | any `Fn(&E) -> bool` |
 //! | `NewChannel(n)` | [`channel::bounded(n)`](crate::channel::bounded), [`rendezvous`](crate::channel::rendezvous) |
@@ -31,47 +31,49 @@
 //!
 //! ## Losing events
 //!
-//! - **Dropping an event is asked for.** go-events logs that an event was dropped, at debug level in a queue. Here a
-//!   sink that can fail does not compile behind a queue until the code says what happens to what fails.
-//! - **Giving up is an error.** There, a strategy that gives up has the write answer `nil`, as if it had
-//!   succeeded. Here the event comes back with its last error.
+//! - **No event is dropped unless that was asked for.** go-events drops what fails and logs that, in a queue at debug
+//!   level. Here a sink that can fail does not compile behind a queue until the code says what happens to what fails.
+//! - **Giving up is an error.** There, a write returns `nil` when the strategy gives up, as if it had succeeded. Here the
+//!   event comes back with its last error.
 //! - **A closed channel refuses.** There, a write into a closed channel succeeds if there is room.
-//! - **A closed sink does not disturb its neighbours.** There, a broadcaster that removes one while it walks
-//!   the list has the next miss an event. Here it is removed from a copy, reported, and stands in the
-//!   outcome of the close.
+//! - **A closed sink does not disturb its neighbours.** There, a broadcaster removes it from the list that it is walking,
+//!   and the next sink misses an event. Here it is removed from a copy, and listed in
+//!   [`ended`](crate::Broadcaster::ended).
 //! - **A queue whose sink has closed is closed.** There, it goes on accepting events and drops each.
 //! - **Queues can be bounded**, and say what happens when they are full.
 //!
 //! ## Closing
 //!
 //! - **`close` never waits.** There, closing a queue over a dead endpoint hangs for ever, and closing from
-//!   within a sink deadlocks. Here the wait is an answer, with a time limit and an abort.
-//! - **Every closer waits for the same drain.** There, a second closer is told at once that the sink is
-//!   closed, before the first is through.
+//!   within a sink deadlocks. Here `close` returns something to wait for, with a time limit and an abort.
+//! - **All callers of `close` wait for the same drain.** There, a second call returns at once that the sink is closed,
+//!   while the first still waits.
 //! - **Closing goes all the way down.** There, closing a retrying sink closes nothing under it.
 //! - **One dead sink holds up no other.** There, a broadcaster closes its sinks one after the other. Here all
 //!   closes are begun before any is waited for.
-//! - **A filter notices.** There, one that rejects everything never learns that its sink is closed.
+//! - **A filter asks its sink whether it is closed.** There, one that rejects every event never learns it.
 //!
 //! ## Broadcasting
 //!
 //! - **A write happens on the writer's thread and takes no lock.** There, one goroutine takes writes, adds and
 //!   removes in turn: a blocked sink blocks all of them, and a sink that calls back waits for itself.
-//! - **Concurrent writers may reach two sinks in different orders.** There, that goroutine makes one order for all;
-//!   `broadcaster.queued()` has it here.
+//! - **Concurrent writers may reach two sinks in different orders**, and so may a sink that writes back to the
+//!   broadcaster. There, that goroutine makes one order for all; here `broadcaster.queued()` does.
 //! - **A sink is known by its id.** There, by comparing it, so that the same sink added twice is there once. Here it
 //!   is there twice.
 //!
 //! ## Retrying
 //!
-//! - **A breaker lets one writer probe.** There, everybody who waited goes at once.
+//! - **A breaker lets one writer probe.** There, all writers that waited go at once.
 //! - **Clocks are monotonic.** There, a breaker keeps its last failure as wall-clock time, and a clock set back stalls
 //!   it.
 //! - **The strategy is asked again after a wait**, until it says that there is none left. There, a write goes ahead
 //!   after one, whatever has happened meanwhile.
-//! - **A wait is drawn once a failure**, and all who share the strategy wait for it. There, every attempt draws its own.
+//! - **A random wait is drawn once for each failure**, and all writers wait for it. There, every attempt draws its own.
 //! - **The bound of the backoff holds.** There, the multiplication overflows: with a factor of a second the bound falls
 //!   back to the base after 56 failures, and if that is zero the draw panics.
+//! - **A failure that is given up by [`give_up_when`](crate::retry::Retry::give_up_when) does not count** in the breaker,
+//!   so that an event that the endpoint will never accept holds up no other.
 //! - **Zero means zero.** There, a factor or a maximum of zero stands for the default.
 //! - **Nothing is logged** unless the feature `tracing` is on, and an event's content never:
 //!   [`on_failure`](crate::retry::Retry::on_failure) is where to do it.

@@ -1,6 +1,6 @@
-//! Being watched: what is logged to `tracing`, and what is published through `metrics`.
+//! What is logged to `tracing`, and what is published through `metrics`.
 //!
-//! Both are facades: this crate says what happened, and the program says where that goes.
+//! Both are facades: this crate reports what happened, and the program decides where that goes.
 //! Neither is compiled in without its feature.
 //!
 //! # `tracing`
@@ -24,23 +24,24 @@
 //! | `outflow::log` | warn | a follower was too far behind, and has ended | `sink`, `left` |
 //! | `outflow::close` | info | a close takes long | `waited_ms`, `pending`, `in_flight`, `queues`, `queue` |
 //!
-//! - `queue` is the [name of the queue](crate::queue::QueueOptions::name): of the one it is about, or, of a
-//!   retry, a breaker and a lossy sink, of the one on whose worker it happened. It is missing if that has no
-//!   name, or if a sink is written to directly: then the spans of the writer say where. Name your queues.
-//! - `breaker` is the [name of the breaker](crate::retry::Breaker::name), if it has one; `sink` the
-//!   [id](crate::SinkId) that a broadcaster or a log gave. A channel has no name: its `event_type` has to do.
+//! - `queue` is the [name of the queue](crate::queue::QueueOptions::name). For a retry, a breaker and a lossy sink it is
+//!   the queue on whose thread it happened. It is missing if the queue has no name, or if no queue is above the sink:
+//!   then the spans of the writer say where. Name your queues.
+//! - `breaker` is the [name of the breaker](crate::retry::Breaker::name), if it has one. `sink` is the
+//!   [name](crate::Broadcaster::add_named) under which a sink was added, else the [id](crate::SinkId) that a
+//!   broadcaster or a log gave it. A channel has no name, only its `event_type`.
 //! - `attempt` and `elapsed_ms` are those of [`Failure`](crate::retry::Failure). `failures` are in a row.
 //! - What a follower [skips](crate::log::Lag::Skip) is logged as dropped.
-//! - `left` is how many events were spilled or dropped because of it, `lost` on how many a sink panicked.
-//! - `pending` and `in_flight` are summed over all `queues` that the close goes through and that have something
-//!   left; `queue` is the one that has most.
+//! - `left` is how many events were spilled or dropped because the sink ended, `lost` on how many it panicked.
+//! - `pending` and `in_flight` are sums over all queues that the close waits for and that have something left.
+//!   `queues` is how many those are; `queue` is the one that has most.
 //!
 //! ## What is never logged
 //!
-//! Nothing of an event, of an error or of a panic is: any of them may hold a secret, and a log is read by more
-//! people than the sink is. `error_type` and `event_type` are names of types. A panic's message is printed by
-//! the panic hook, and is in the [`CloseError`](crate::CloseError). Whoever asks for content does so where it
-//! is at hand, in words and at a level of their own; there is no switch for it:
+//! The content of an event, of an error or of a panic: any of them may hold a secret, and a log has more readers than
+//! the sink has. `error_type` and `event_type` are names of types. The message of a panic is printed by the panic hook,
+//! and is in the [`CloseError`](crate::CloseError). There is no switch for content. A program that wants it logged does
+//! so itself, where the content is at hand:
 //!
 //! ```
 //! # #[cfg(feature = "tracing")] {
@@ -65,11 +66,10 @@
 //!
 //! ## Floods
 //!
-//! A full buffer that drops its oldest drops a million events a second, and a line for each would be the next
+//! A full buffer that drops its oldest can drop a million events a second, and a line for each would be the next
 //! outage. So what has a `count` is logged at most once a second, for each buffer, retry and lossy sink by
-//! itself: the first event at once, then with the count since the last line. (A period that grows with the
-//! flood would say less the worse it is.) Each event is in exactly one count, so the counts add up to what the
-//! stats say. What comes after the last line of a burst is logged
+//! itself: the first event at once, the others with the count since the last line. Each event is in exactly one count,
+//! so the counts add up to what the stats say. What comes after the last line of a burst is logged
 //!
 //! - with the next event, when the second is over;
 //! - or before the close of the buffer, the retry or the lossy sink is done, or when the latter two are dropped;
@@ -85,28 +85,28 @@
 //!
 //! ## A close that takes long
 //!
-//! is logged by the thread that waits for it, in [`wait`](crate::Closing::wait) or
-//! [`within`](crate::Closing::within), after 1 s, 2 s, 4 s, and so on; no thread is kept for it. A close for which no
-//! thread waits, since the `Closing` was dropped or is awaited as a future, is not logged, nor is what a sink of your
-//! own drains. `Debug` of a [`Closing`](crate::Closing) has the same figures at any time.
+//! A close is logged by the thread that waits for it, in [`wait`](crate::Closing::wait) or
+//! [`within`](crate::Closing::within), after 1 s, 2 s, 4 s, and so on. A close for which no thread waits, because the
+//! `Closing` was dropped or is awaited as a future, is not logged, nor is what a sink of your own drains. `Debug` of a
+//! [`Closing`](crate::Closing) has the same figures at any time.
 //!
 //! ## What it costs
 //!
-//! Every call stands on a path that is cold: a write that succeeds passes none. Without a
-//! subscriber a failed attempt and a dropped event cost a load more. With one, a dropped event costs a look at the
-//! clock.
+//! A write that succeeds logs nothing and pays nothing. Without a subscriber a failed attempt and a dropped event each
+//! cost one load more; with one, a dropped event costs a look at the clock.
 //!
-//! ## A subscriber's own doings
+//! ## A subscriber that writes to a sink
 //!
-//! A subscriber, its filters included, is called without a lock held, on the thread on which it happened. A panic
-//! of it goes no further, and a filter that panics wants nothing. While it is called nothing is logged on its
-//! thread, so that it may write what it gets to a sink of this crate, even one that fails or drops. What it causes
-//! there that has a `count` is logged with the next line of its kind, if there is one; anything else is not logged.
+//! A subscriber and its filters are called without a lock held, on the thread on which it happened. Their panics go no
+//! further; a filter that panics counts as one that wants nothing. While a subscriber is called, nothing is logged on
+//! its thread, so that it may write what it gets to a sink of this crate, even to one that fails or drops. If that
+//! causes something that has a `count`, it is logged with the next line of its kind, if there is one; anything else that
+//! it causes is not logged.
 //!
-//! What others tell while a sink delivers is another matter: an HTTP client logs each request, and a logger that
-//! writes what it hears to that client's sink is fed by its own lines. [`is_delivering`](crate::is_delivering) is
-//! true then, whatever logs: let it decide what goes to the sink and what to standard error. Lines that
-//! threads of a sink's own log, it does not know of.
+//! What other crates log while a sink delivers is another matter. An HTTP client logs each request; a logger that writes
+//! to that client's sink is then fed by its own lines. [`is_delivering`](crate::is_delivering) is true on a thread that
+//! delivers: let it decide which lines go to the sink and which to standard error. It does not know of threads that a
+//! sink of yours starts.
 //!
 //! # `metrics`
 //!
@@ -116,7 +116,7 @@
 //!
 //! | series | kind | labels | from |
 //! | --- | --- | --- | --- |
-//! | `outflow_events_total` | counter | `sink` | [`Meter`](crate::Meter): writes begun |
+//! | `outflow_events_total` | counter | `sink` | [`Meter`](crate::Meter): writes that were begun |
 //! | `outflow_successes_total` | counter | `sink` | writes that the sink accepted |
 //! | `outflow_failures_total` | counter | `sink` | writes that the sink failed |
 //! | `outflow_errors_total` | counter | `sink`, `reason` | writes that ended otherwise: `closed` or `panic` |
@@ -131,19 +131,31 @@
 //! | `outflow_queue_lost_total` | counter | `queue` | |
 //! | `outflow_queue_pending` | gauge | `queue` | |
 //! | `outflow_queue_in_flight` | gauge | `queue` | |
+//! | `outflow_queue_oldest_age_seconds` | gauge | `queue` | how long the oldest event has waited, since the first update that saw it |
+//! | `outflow_follower_accepted_total` | counter | `follower` | [`FollowerHandle::stats`](crate::log::FollowerHandle::stats) |
+//! | `outflow_follower_delivered_total` | counter | `follower` | |
+//! | `outflow_follower_skipped_total` | counter | `follower` | |
+//! | `outflow_follower_dropped_total` | counter | `follower` | |
+//! | `outflow_follower_spilled_total` | counter | `follower` | |
+//! | `outflow_follower_lost_total` | counter | `follower` | |
+//! | `outflow_follower_pending` | gauge | `follower` | |
+//! | `outflow_follower_in_flight` | gauge | `follower` | |
+//! | `outflow_follower_oldest_age_seconds` | gauge | `follower` | as the queue's |
+//! | `outflow_subscription_dropped_total` | counter | `subscription` | [`Events::dropped`](crate::channel::Events::dropped) |
+//! | `outflow_subscription_spilled_total` | counter | `subscription` | |
+//! | `outflow_subscription_pending` | gauge | `subscription` | [`Events::len`](crate::channel::Events::len) |
 //!
-//! All are numbers of events, but for the histogram, which is in seconds. What Docker Registry publishes of an
-//! endpoint is there with a queue and a meter right above the sink that sends:
+//! All are numbers of events, except for the histogram, which is in seconds. For what Docker Registry publishes of an
+//! endpoint, put a meter right above the sink that sends, and a queue above that:
 //!
 //! | Docker Registry | here |
 //! | --- | --- |
-//! | `Events` | `outflow_queue_accepted_total`; with the attempts of a retry each by itself, `outflow_events_total` |
+//! | `Events` | `outflow_queue_accepted_total`; `outflow_events_total` counts each attempt of a retry |
 //! | `Successes` | `outflow_successes_total` |
 //! | `Failures`, `Errors`: a bad status, no answer | `outflow_failures_total`: only the sink can tell them apart |
 //! | `Pending` | `outflow_queue_pending`, and `outflow_queue_in_flight` |
 //!
-//! A metered write costs 11 ns whether the feature is on or not (two shared cores, an uncontended meter). With
-//! its latency recorded to the Prometheus exporter it costs 109 ns: two looks at the clock and the record.
+//! What a metered write costs: [`docs::speed`](super::speed).
 //!
 //! A recorder that panics costs what it was being passed, and nothing else: its panic goes no further, at the end of
 //! a write as in `update`, which passes on the rest.

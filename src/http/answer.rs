@@ -4,17 +4,17 @@ use std::time::Duration;
 use super::HttpError;
 use super::endpoint::Endpoint;
 
-/// What an endpoint said.
+/// The answer of an endpoint.
 pub(super) struct Answer {
     pub(super) status: u16,
-    /// When to come back.
+    /// How long to wait before the next attempt, if the endpoint said so.
     pub(super) retry_after: Option<Duration>,
-    /// The host that a 3xx points to.
+    /// The host of a redirect.
     pub(super) redirect: Option<Arc<str>>,
 }
 
 impl Answer {
-    /// The failure that it is if its status is not accepted.
+    /// The error of a write whose answer has a status that is not accepted.
     pub(super) fn into_failure(self, endpoint: &Endpoint) -> HttpError {
         let Self { status, retry_after, redirect } = self;
         HttpError::Status { endpoint: Arc::clone(&endpoint.name), code: status, retry_after, redirect }

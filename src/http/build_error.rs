@@ -1,4 +1,4 @@
-/// What is wrong with a sink that was to be built, named without what may be secret in it.
+/// Why a sink cannot be built. The message shows nothing that may be secret.
 ///
 /// # Examples
 ///
@@ -15,28 +15,28 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The URL.
+    /// The URL is not one of an http or https endpoint.
     #[error("the URL{} is no endpoint: {reason}", shown(scheme.as_deref()))]
     #[non_exhaustive]
     Url {
-        /// What stands before `://`, if that looks like a scheme.
+        /// The text before `://`, if it looks like a scheme.
         scheme: Option<String>,
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// The method: only POST, PUT and PATCH carry an event.
+    /// The method is not POST, PUT or PATCH, which carry an event.
     #[error("the method {0:?} does not carry an event: use POST, PUT or PATCH")]
     Method(String),
-    /// A header. Its value is not shown.
+    /// A header cannot be sent. Its value is not shown.
     #[error("the header {name:?} cannot be sent: {reason}")]
     #[non_exhaustive]
     Header {
-        /// Its name; if that is none, as far as it could be one. At most 64 bytes of it.
+        /// Its name, or the part of it that is valid in a name. At most 64 bytes.
         name: String,
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// Credentials would go over the network in the open.
+    /// Credentials would be sent unencrypted.
     #[error(
         "credentials would go to {endpoint} in the open: use https, or `allow_plaintext` if that is meant"
     )]
@@ -45,45 +45,45 @@ pub enum BuildError {
         /// The endpoint's name.
         endpoint: String,
     },
-    /// The timeout.
+    /// The timeout is shorter than a millisecond or longer than a day.
     #[error(
         "a request cannot be given that time: the timeout is to be a millisecond at least and a day at most"
     )]
     Timeout,
-    /// The statuses that are accepted.
+    /// No status of an answer is in the range that [`accept`](super::HttpSinkBuilder::accept) was given.
     #[error("no answer would be accepted: none has a status in the range that `accept` was given")]
     Accept,
-    /// A signing secret.
+    /// A signing secret is not valid.
     #[error("signing secret {number} is none: {reason}")]
     #[non_exhaustive]
     Secret {
-        /// Which, counted from 1.
+        /// The number of the secret, counted from 1.
         number: usize,
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// Signed webhooks carry an id, and nothing says where it comes from.
+    /// Webhooks are to be signed, and have no id: [`webhook_id`](super::HttpSinkBuilder::webhook_id) is missing.
     #[error("a signed webhook carries an id: say where it comes from with `webhook_id`")]
     NoWebhookId,
-    /// A root certificate.
+    /// A root certificate is not valid.
     #[error("root certificate {number} is none: {reason}")]
     #[non_exhaustive]
     RootCertificate {
-        /// Which call of `root_certificate`, counted from 1.
+        /// The number of the call of `root_certificate`, counted from 1.
         number: usize,
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// The certificates that the operating system trusts.
+    /// The certificates that the operating system trusts cannot be used.
     #[error("the roots of the operating system cannot be used: {0}")]
     SystemRoots(&'static str),
-    /// The certificates that Mozilla trusts.
+    /// The certificates that Mozilla trusts cannot be used.
     #[error("the public roots cannot be used: {0}")]
     PublicRoots(&'static str),
-    /// The client certificate or its key.
+    /// The client certificate or its key cannot be used.
     #[error("the client certificate cannot be used: {0}")]
     ClientCertificate(&'static str),
-    /// The proxy that the environment asks for.
+    /// The proxy that the environment names cannot be used.
     #[error("the proxy that the environment asks for cannot be used: {0}")]
     Proxy(&'static str),
 }

@@ -16,26 +16,26 @@ use super::sign::Signer;
 use super::tls::{self, Trust};
 use super::{BuildError, HttpSink, proxy};
 
-/// How long a request may take unless told otherwise.
+/// The default timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Less than this is a mistake: it is over before there is an address to connect to, and ureq, asked to connect
-/// in no time, takes all the time there is.
+/// A shorter timeout is refused as a mistake: it would be over before the connection is begun, and ureq takes a
+/// remaining time of zero for no limit.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 
-/// More than this is a mistake.
+/// A longer timeout is refused as a mistake.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How many connections are kept unless told otherwise.
+/// How many idle connections are kept by default.
 const IDLE_CONNECTIONS: usize = 32;
 
-/// The statuses that an answer can have: those below are interim.
+/// The statuses that an answer can have. 100 is only that of an interim answer.
 const STATUSES: RangeInclusive<u16> = 101..=999;
 
-/// An [`HttpSink`] in the making. Made by [`HttpSink::post`] and [`HttpSink::put`]; whatever is wrong,
-/// [`build`](HttpSinkBuilder::build) says so.
+/// Builds an [`HttpSink`]. Made by [`HttpSink::post`] and [`HttpSink::put`]. Its methods check nothing;
+/// [`build`](HttpSinkBuilder::build) checks everything.
 ///
-/// It prints the endpoint's name and nothing that is secret.
+/// Its `Debug` output shows the endpoint's name, and nothing that is secret.
 ///
 /// # Examples
 ///
@@ -61,7 +61,7 @@ pub struct HttpSinkBuilder<E, C = Json> {
     encoder: C,
 }
 
-/// All but the encoder.
+/// Everything but the encoder.
 struct Options<E> {
     method: String,
     url: String,
@@ -86,21 +86,10 @@ struct Options<E> {
 }
 
 impl<E> HttpSink<E> {
-    /// Begins a sink that POSTs to `url`, http or https. Nothing is looked at before
-    /// [`build`](HttpSinkBuilder::build).
+    /// Begins to build a sink that POSTs to `url`, of http or https. [`build`](HttpSinkBuilder::build) checks it.
     ///
-    /// User info in the URL is sent as Basic authentication; a fragment is not sent. A URL has at most 16,000
+    /// User info in the URL is sent as Basic authentication. A fragment is not sent. A URL may have at most 16,000
     /// bytes.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::http::HttpSink;
-    ///
-    /// let sink = HttpSink::<u32>::post("https://hooks.example/events").build()?;
-    /// assert_eq!(sink.endpoint(), "https://hooks.example:443");
-    /// # Ok::<(), outflow::http::BuildError>(())
-    /// ```
     pub fn post<U>(url: U) -> HttpSinkBuilder<E>
     where
         U: Into<String>,
@@ -108,17 +97,7 @@ impl<E> HttpSink<E> {
         HttpSinkBuilder::new("POST", url.into())
     }
 
-    /// Begins a sink that PUTs to `url`; otherwise as [`post`](HttpSink::post).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::http::HttpSink;
-    ///
-    /// let sink = HttpSink::<u32>::put("https://hooks.example/last-event").build()?;
-    /// # let _ = sink;
-    /// # Ok::<(), outflow::http::BuildError>(())
-    /// ```
+    /// As [`post`](HttpSink::post), for a sink that PUTs.
     pub fn put<U>(url: U) -> HttpSinkBuilder<E>
     where
         U: Into<String>,
@@ -156,17 +135,7 @@ impl<E> HttpSinkBuilder<E> {
 }
 
 impl<E, C> HttpSinkBuilder<E, C> {
-    /// What the endpoint is called in errors. Default: scheme, host and port of the URL.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::http::HttpSink;
-    ///
-    /// let sink = HttpSink::<u32>::post("https://hooks.example/s3cr3t").name("audit").build()?;
-    /// assert_eq!(sink.endpoint(), "audit");
-    /// # Ok::<(), outflow::http::BuildError>(())
-    /// ```
+    /// Sets the endpoint's name, which errors show. Default: scheme, host and port of the URL.
     pub fn name<N>(mut self, name: N) -> Self
     where
         N: Into<String>,
@@ -175,16 +144,7 @@ impl<E, C> HttpSinkBuilder<E, C> {
         self
     }
 
-    /// The method: POST, PUT or PATCH.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::http::{BuildError, HttpSink};
-    ///
-    /// let refused = HttpSink::<u32>::post("https://hooks.example/").method("GET").build().unwrap_err();
-    /// assert_eq!(refused, BuildError::Method("GET".to_string()));
-    /// ```
+    /// Sets the method: POST, PUT or PATCH. `build` refuses any other.
     pub fn method<M>(mut self, method: M) -> Self
     where
         M: Into<String>,
@@ -193,21 +153,12 @@ impl<E, C> HttpSinkBuilder<E, C> {
         self
     }
 
-    /// A header of every request; may be called again, for the same name too. Its value is taken for a
+    /// Adds a header to every request. May be called several times, with the same name too. The value is treated as
     /// secret.
     ///
-    /// Those that say how a request is framed are refused, and those that have a method here; so is a second
-    /// `Host`. There may be 1000, and each line, that of the bearer too, has to fit in 16 KiB.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::http::HttpSink;
-    ///
-    /// let sink = HttpSink::<u32>::post("https://hooks.example/").header("X-Team", "registry").build()?;
-    /// assert!(HttpSink::<u32>::post("https://hooks.example/").header("a name", "1").build().is_err());
-    /// # Ok::<(), outflow::http::BuildError>(())
-    /// ```
+    /// `build` refuses headers that frame a request, such as `Content-Length`, headers that another method of this
+    /// builder sets, and a second `Host`. There may be at most 1000 headers, and each line, that of the bearer included,
+    /// must fit in 16 KiB.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: Into<String>,
@@ -217,17 +168,7 @@ impl<E, C> HttpSinkBuilder<E, C> {
         self
     }
 
-    /// `Authorization: Bearer ...` on every request (RFC 6750).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::http::HttpSink;
-    ///
-    /// let sink = HttpSink::<u32>::post("https://hooks.example/").bearer("s3cr3t").build()?;
-    /// assert!(!format!("{sink:?}").contains("s3cr3t"));
-    /// # Ok::<(), outflow::http::BuildError>(())
-    /// ```
+    /// Sends `Authorization: Bearer ...` with every request (RFC 6750). The token is treated as secret.
     pub fn bearer<T>(mut self, token: T) -> Self
     where
         T: Into<String>,
@@ -236,25 +177,11 @@ impl<E, C> HttpSinkBuilder<E, C> {
         self
     }
 
-    /// A header whose value is made for each request: what tells of the event, or changes with time. May be called
-    /// again, and stands beside [`header`](HttpSinkBuilder::header), of which all else is true.
+    /// Adds a header whose value is made for each request, as one that depends on the event or changes with time. The
+    /// rules are those of [`header`](HttpSinkBuilder::header). The [module page](super) has an example.
     ///
-    /// The closure runs for each attempt, on the writer's thread. A value that cannot be sent fails the write as
+    /// The closure runs for each attempt, on the writer's thread. If its value cannot be sent, the write fails with
     /// [`HttpError::Encode`](super::HttpError::Encode), which is permanent.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::http::HttpSink;
-    /// use outflow::Sink;
-    /// # let answering = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/http/answering.rs"));
-    /// # let url = answering(&["200 OK"]);
-    ///
-    /// let sink = HttpSink::post(url).header_with("x-action", |event: &&str| event.to_string()).build()?;
-    /// assert!(sink.write("push").is_ok()); // x-action: push
-    /// assert!(sink.write("two\nlines").is_err());
-    /// # Ok::<(), outflow::http::BuildError>(())
-    /// ```
     pub fn header_with<N, F>(mut self, name: N, value_of: F) -> Self
     where
         N: Into<String>,
@@ -264,28 +191,12 @@ impl<E, C> HttpSinkBuilder<E, C> {
         self
     }
 
-    /// `Authorization: Bearer ...` with a token that is asked for at each request, as one that is renewed now and
-    /// then has to be.
+    /// Sends `Authorization: Bearer ...` with a token that is read for each request: for one that is renewed from time to
+    /// time.
     ///
-    /// The closure runs for each attempt, on the writer's thread, and is to have the token at hand: what it waits
-    /// for is not within the [timeout](HttpSinkBuilder::timeout). A token that RFC 6750 does not allow fails the
-    /// write as [`HttpError::Encode`](super::HttpError::Encode), which is permanent.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::sync::{Arc, Mutex};
-    /// use outflow::http::HttpSink;
-    ///
-    /// let token = Arc::new(Mutex::new("first".to_string()));
-    /// let current = Arc::clone(&token);
-    /// let sink = HttpSink::<u32>::post("https://hooks.example/")
-    ///     .bearer_with(move |_| current.lock().unwrap().clone())
-    ///     .build()?;
-    /// *token.lock().unwrap() = "second".to_string();
-    /// # let _ = sink;
-    /// # Ok::<(), outflow::http::BuildError>(())
-    /// ```
+    /// The closure runs for each attempt, on the writer's thread. It should return at once: the
+    /// [timeout](HttpSinkBuilder::timeout) does not cover its time. If RFC 6750 does not allow the token, the write fails
+    /// with [`HttpError::Encode`](super::HttpError::Encode), which is permanent.
     pub fn bearer_with<F>(mut self, token_of: F) -> Self
     where
         F: Fn(&E) -> String + Send + Sync + 'static,
@@ -294,32 +205,15 @@ impl<E, C> HttpSinkBuilder<E, C> {
         self
     }
 
-    /// Where an event is posted to, if not all go to one URL. The sink's own URL is not posted to then; it is what
-    /// the sink is called by where no event is at hand.
+    /// Makes the URL for each event, for events that go to different URLs. The sink's own URL is not posted to then; it
+    /// only names the sink. The [module page](super) has an example.
     ///
-    /// The URL has the scheme of the sink's own, and all else that is asked of that one is asked of it. One that
-    /// is none fails the write as [`HttpError::Encode`](super::HttpError::Encode), which is permanent. What is put
-    /// into a URL has to be percent-encoded before. Every header goes along, the bearer too, wherever the URL
-    /// leads: take no host from an event that somebody else made.
+    /// The URL must have the scheme of the sink's own URL, and is checked as that is. If it is refused, the write fails
+    /// with [`HttpError::Encode`](super::HttpError::Encode), which is permanent. The closure has to percent-encode what
+    /// it puts into the URL. All headers, the bearer included, are sent to whatever host the URL names: never take the
+    /// host from an event that is not trusted.
     ///
     /// The closure runs for each attempt, on the writer's thread.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::http::HttpSink;
-    ///
-    /// #[derive(serde::Serialize)]
-    /// struct Push {
-    ///     tenant: u32,
-    /// }
-    ///
-    /// let sink = HttpSink::post("https://hooks.example/")
-    ///     .url_with(|push: &Push| format!("https://hooks.example/tenants/{}", push.tenant))
-    ///     .build()?;
-    /// # let _ = sink;
-    /// # Ok::<(), outflow::http::BuildError>(())
-    /// ```
     pub fn url_with<F>(mut self, url_of: F) -> Self
     where
         F: Fn(&E) -> String + Send + Sync + 'static,
@@ -328,23 +222,10 @@ impl<E, C> HttpSinkBuilder<E, C> {
         self
     }
 
-    /// The statuses that are the delivery, in place of `200..300`. Called again, or with
-    /// [`accept_when`](HttpSinkBuilder::accept_when), the last one counts.
+    /// Sets the statuses with which an event counts as delivered. Default: `200..300`. Of several calls, those of
+    /// [`accept_when`](HttpSinkBuilder::accept_when) included, the last one counts.
     ///
-    /// A redirect whose status is accepted is the delivery, and is not followed.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::http::HttpSink;
-    /// use outflow::Sink;
-    /// # let answering = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/http/answering.rs"));
-    /// # let url = answering(&["303 See Other"]);
-    ///
-    /// let sink = HttpSink::post(url).accept(200..400).build()?; // An endpoint that answers 303 See Other.
-    /// assert!(sink.write("push").is_ok());
-    /// # Ok::<(), outflow::http::BuildError>(())
-    /// ```
+    /// If the status of a redirect is accepted, the event is delivered. The redirect is not followed.
     pub fn accept<R>(mut self, statuses: R) -> Self
     where
         R: RangeBounds<u16> + Send + Sync + 'static,
@@ -354,8 +235,7 @@ impl<E, C> HttpSinkBuilder<E, C> {
         self
     }
 
-    /// Whether a status is the delivery, in place of `200..300`. Called again, or with
-    /// [`accept`](HttpSinkBuilder::accept), the last one counts.
+    /// As [`accept`](HttpSinkBuilder::accept), for statuses that are no range.
     ///
     /// # Examples
     ///
@@ -365,7 +245,7 @@ impl<E, C> HttpSinkBuilder<E, C> {
     /// # let answering = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/http/answering.rs"));
     /// # let url = answering(&["409 Conflict"]);
     ///
-    /// // An endpoint that answers 409 Conflict to what it has already.
+    /// // An endpoint that answers 409 Conflict to an event that it has already.
     /// let sink = HttpSink::post(url).accept_when(|status| matches!(status, 200..300 | 409)).build()?;
     /// assert!(sink.write("push").is_ok());
     /// # Ok::<(), outflow::http::BuildError>(())
@@ -379,11 +259,10 @@ impl<E, C> HttpSinkBuilder<E, C> {
         self
     }
 
-    /// Calls a closure with each answer: the event and the status, accepted or not. Called again, the last one
+    /// Calls `f` with the event and the status of each answer, accepted or not. Of several calls the last one
     /// counts.
     ///
-    /// It runs on the writer's thread, before the write returns. What gets no answer is seen in the error only. Of a
-    /// request that is retried it sees every attempt.
+    /// It runs on the writer's thread, before the write returns, for every attempt that gets an answer.
     ///
     /// # Examples
     ///
@@ -412,31 +291,22 @@ impl<E, C> HttpSinkBuilder<E, C> {
         self
     }
 
-    /// How many connections are kept that no writer uses. Default: 32. With 0 each request makes one of its own.
+    /// How many idle connections are kept for later requests. Default: 32. With 0 every request makes a new one.
     ///
-    /// A writer that finds none makes one, however many there are, so that this is no bound. With fewer than there
-    /// are threads that write at the same time, connections are closed and made anew all the time. One is kept for
-    /// 15 seconds, and holds up to 100 KiB.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::http::HttpSink;
-    ///
-    /// let sink = HttpSink::<u32>::post("https://hooks.example/").idle_connections(200).build()?;
-    /// # let _ = sink;
-    /// # Ok::<(), outflow::http::BuildError>(())
-    /// ```
+    /// It does not limit the connections in use: a writer that finds no idle one makes a new one. If it is less than the
+    /// number of threads that write at the same time, connections are closed and made anew all the time. An idle
+    /// connection is kept for 15 seconds, and holds up to 100 KiB.
     pub fn idle_connections(mut self, connections: usize) -> Self {
         self.options.idle_connections = connections;
         self
     }
 
-    /// Sends credentials over plain http, to a host that is not this machine.
+    /// Allows credentials to be sent over plain http to another machine.
     ///
-    /// Without it, a bearer, an `Authorization` header or user info in the URL is refused there: everybody on
-    /// the way could read it. A signing secret does not leave the process, and a signature is not refused;
-    /// who reads along can neither forge one nor, after the few minutes that endpoints grant, use it again.
+    /// Without it `build` refuses a bearer, an `Authorization` header or user info in an http URL whose host is not this
+    /// machine, since they could be read on the way. Signing is allowed in any case: the secret does not leave the
+    /// process, and a signature that is read on the way can neither be forged nor used again, once the few minutes are
+    /// over in which endpoints accept it.
     ///
     /// # Examples
     ///
@@ -452,47 +322,21 @@ impl<E, C> HttpSinkBuilder<E, C> {
         self
     }
 
-    /// How long a request may take: a millisecond to a day. Default: 10 s.
+    /// Sets how long a request may take: a millisecond to a day, or `build` refuses it. Default: 10 s.
     ///
-    /// It is the whole of an attempt: the name's resolution, the connection, the handshake, sending, and the
-    /// answer's head. An answer's body is read for a second at most and within this time, and does not
-    /// matter.
+    /// This covers a whole attempt: name resolution, connection, handshake, sending, and the head of the answer. The body
+    /// of the answer is read within this time too, for at most a second, and does not affect the outcome.
     ///
-    /// A connection to an address is given 10 ms at least. If the name is resolved in the very moment in which
-    /// the time is over, it is given as long as the operating system takes, which for a host that does not
-    /// answer may be minutes.
-    ///
-    /// An endpoint that stops reading in the middle of a body that is larger than the socket's buffers can
-    /// hold a write for up to twice this long: one call of the operating system that was partly done is made
-    /// once more.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::http::{BuildError, HttpSink};
-    ///
-    /// let post = || HttpSink::<u32>::post("https://hooks.example/");
-    /// assert!(post().timeout(Duration::from_secs(1)).build().is_ok());
-    /// assert_eq!(post().timeout(Duration::ZERO).build().unwrap_err(), BuildError::Timeout);
-    /// ```
+    /// There are three exceptions. Connecting to an address may take at least 10 ms. If name resolution ends just when
+    /// the time is over, connecting takes as long as the operating system allows, which may be minutes if the host
+    /// does not respond. If the endpoint stops reading in the middle of a body that is larger than the socket's buffers,
+    /// a write may take up to twice this time, since a system call that was partly done is repeated once.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = timeout;
         self
     }
 
-    /// The `Content-Type` of every request. Default: `application/json`, whatever the encoder.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::http::HttpSink;
-    ///
-    /// let envelope = "application/vnd.docker.distribution.events.v1+json";
-    /// let sink = HttpSink::<Vec<u32>>::post("https://hooks.example/").content_type(envelope).build()?;
-    /// # let _ = sink;
-    /// # Ok::<(), outflow::http::BuildError>(())
-    /// ```
+    /// Sets the `Content-Type` of every request. Default: `application/json`, whatever the encoder.
     pub fn content_type<T>(mut self, content_type: T) -> Self
     where
         T: Into<String>,
@@ -501,12 +345,12 @@ impl<E, C> HttpSinkBuilder<E, C> {
         self
     }
 
-    /// How an event becomes the body of a request. Default: JSON, for an event that is `serde::Serialize`.
+    /// Sets the encoder, which makes the body of a request. Default: JSON, of an event that is `serde::Serialize`. If it
+    /// fails, the write fails with [`HttpError::Encode`](super::HttpError::Encode), which is permanent.
     ///
-    /// The encoder runs for each attempt, on the writer's thread, and is to answer the same bytes for the
-    /// same event: a webhook that was received and is sent again is compared by them. One that cannot, or
-    /// that is costly, runs once if it stands before the queue instead, as [`map`](crate::SinkExt::map) to
-    /// the bytes.
+    /// The encoder runs for each attempt, on the writer's thread, and has to return the same bytes for the same event,
+    /// since an endpoint may compare them. If yours does not, or is costly, encode once instead, with
+    /// [`map`](crate::SinkExt::map) before the queue.
     ///
     /// # Examples
     ///
@@ -536,33 +380,14 @@ impl<E, C> HttpSinkBuilder<E, C> {
         HttpSinkBuilder { options: self.options, encoder: EncodeWith(f) }
     }
 
-    /// Signs every request as the [Standard Webhooks] specification says, with a secret `whsec_...`: base64
-    /// of 24 to 64 bytes. Called again, it signs with that secret, too: while secrets are being changed, an
-    /// endpoint accepts either.
+    /// Signs every request as the [Standard Webhooks] specification defines, with a secret `whsec_...`: base64
+    /// of 24 to 64 bytes. With several calls, each request has a signature for each secret: while a secret is being
+    /// replaced, an endpoint accepts either. At most 340 signatures fit in a header.
     ///
-    /// There may be 340 secrets, whose signatures fit in a header.
-    ///
-    /// Needs [`webhook_id`](HttpSinkBuilder::webhook_id). The timestamp is the machine's time of day at the
-    /// attempt.
+    /// It needs a [`webhook_id`](HttpSinkBuilder::webhook_id), where there is an example. The timestamp is the machine's
+    /// time of day at the attempt.
     ///
     /// [Standard Webhooks]: https://www.standardwebhooks.com
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::http::HttpSink;
-    ///
-    /// struct Push {
-    ///     id: u64,
-    /// }
-    ///
-    /// let sink = HttpSink::post("https://hooks.example/")
-    ///     .sign_with("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
-    ///     .webhook_id(|push: &Push| format!("push-{}", push.id))
-    ///     .encode(|push| Ok::<_, std::fmt::Error>(push.id.to_string().into_bytes()))
-    ///     .build();
-    /// assert!(sink.is_ok());
-    /// ```
     pub fn sign_with<T>(mut self, secret: T) -> Self
     where
         T: Into<String>,
@@ -571,34 +396,21 @@ impl<E, C> HttpSinkBuilder<E, C> {
         self
     }
 
-    /// The `webhook-id` of an event, sent with it, signed or not: endpoints know by it what they have
+    /// Sends a `webhook-id` with each event, signed or not, by which endpoints recognize an event that they have
     /// already.
     ///
-    /// The closure runs for each attempt, and is to answer the same for the same event. An id is 1 to 256
-    /// bytes of visible ASCII without a full stop; with any other the write fails as
+    /// The closure runs for each attempt, and has to return the same id for the same event. An id is 1 to 256 bytes of
+    /// visible ASCII without a full stop; with any other the write fails with
     /// [`HttpError::Encode`](super::HttpError::Encode), which is permanent.
     ///
-    /// An id belongs to the bytes that it is sent with: an endpoint that has seen it drops whatever comes with
-    /// it again. So where several events go into one request, the id has to name all of them. That of the first
-    /// is not enough where events may repeat, as after a restart: the first then comes with other events than
-    /// before, under an id that the endpoint has seen, and they are dropped unseen.
+    /// An endpoint drops a request whose id it has seen, whatever is in it. So where several events go into one request,
+    /// its id has to identify all of them. The id of the first event is not enough if events may be batched differently
+    /// later, as after a restart: the first event would come with new ones, under an id that the endpoint has seen, and
+    /// the new ones would be lost.
     ///
     /// # Examples
     ///
-    /// ```
-    /// use outflow::http::HttpSink;
-    ///
-    /// #[derive(serde::Serialize)]
-    /// struct Push {
-    ///     id: String,
-    /// }
-    ///
-    /// let sink = HttpSink::post("https://hooks.example/").webhook_id(|push: &Push| push.id.clone()).build()?;
-    /// # let _ = sink;
-    /// # Ok::<(), outflow::http::BuildError>(())
-    /// ```
-    ///
-    /// Of a batch of events that are numbered one after the other, the first and the last name all:
+    /// Batches of events with consecutive numbers, identified by the first number and the last:
     ///
     /// ```
     /// use outflow::http::HttpSink;
@@ -608,6 +420,7 @@ impl<E, C> HttpSinkBuilder<E, C> {
     ///
     /// let sink = HttpSink::post(url)
     ///     .webhook_id(|numbers: &Vec<u64>| format!("{}-{}", numbers[0], numbers[numbers.len() - 1]))
+    ///     .sign_with("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     ///     .build()?;
     /// assert!(sink.write(vec![7, 8, 9]).is_ok()); // webhook-id: 7-9
     /// # Ok::<(), outflow::http::BuildError>(())
@@ -620,19 +433,11 @@ impl<E, C> HttpSinkBuilder<E, C> {
         self
     }
 
-    /// Trusts the authorities in this PEM; may be called again. Not for http.
+    /// Trusts the certificate authorities in this PEM. May be called several times. `build` refuses it with an http URL.
     ///
-    /// Without this and the two below, a sink trusts the authorities that Mozilla trusts, as of the `webpki-roots`
-    /// that this was built with. With any of them it trusts what they name and no others.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::http::HttpSink;
-    ///
-    /// let no_pem = HttpSink::<u32>::post("https://hooks.internal/").root_certificate("not a certificate");
-    /// assert!(no_pem.build().is_err());
-    /// ```
+    /// By default a sink trusts the authorities that Mozilla trusts, as of the `webpki-roots` that it was built with. If
+    /// this method, [`public_roots`](HttpSinkBuilder::public_roots) or [`system_roots`](HttpSinkBuilder::system_roots) is
+    /// called, it trusts the authorities that these calls add, and no others.
     pub fn root_certificate<P>(mut self, pem: P) -> Self
     where
         P: Into<Vec<u8>>,
@@ -641,53 +446,24 @@ impl<E, C> HttpSinkBuilder<E, C> {
         self
     }
 
-    /// Trusts the authorities that Mozilla trusts, as of the `webpki-root-certs` that this was built with, beside the
-    /// [others](HttpSinkBuilder::root_certificate) that are named. Not for http.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// use outflow::http::HttpSink;
-    ///
-    /// let ours = std::fs::read("/etc/ssl/ours.pem")?;
-    /// let sink = HttpSink::<u32>::post("https://hooks.example/").public_roots().root_certificate(ours).build()?;
-    /// # let _ = sink;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// Trusts the authorities that Mozilla trusts, as of the `webpki-root-certs` that it was built with, in addition to
+    /// the [others](HttpSinkBuilder::root_certificate). `build` refuses it with an http URL.
     pub fn public_roots(mut self) -> Self {
         self.options.trust.public = true;
         self
     }
 
-    /// Trusts the authorities that the operating system trusts when the sink is built, beside the
-    /// [others](HttpSinkBuilder::root_certificate) that are named. `SSL_CERT_FILE` and `SSL_CERT_DIR` name others in
-    /// their place. Not for http.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// use outflow::http::HttpSink;
-    ///
-    /// let sink = HttpSink::<u32>::post("https://hooks.example/").system_roots().build()?;
-    /// # let _ = sink;
-    /// # Ok::<(), outflow::http::BuildError>(())
-    /// ```
+    /// Trusts the authorities that the operating system trusts when the sink is built, in addition to the
+    /// [others](HttpSinkBuilder::root_certificate). The environment variables `SSL_CERT_FILE` and `SSL_CERT_DIR` replace
+    /// those of the system. `build` refuses it with an http URL.
     pub fn system_roots(mut self) -> Self {
         self.options.trust.system = true;
         self
     }
 
-    /// Shows this certificate to an endpoint that asks for one: PEM with the certificate and those between it
-    /// and the authority, and PEM with its private key (PKCS#8, PKCS#1 or SEC1, not encrypted). Not for http.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::http::HttpSink;
-    ///
-    /// let no_pem = HttpSink::<u32>::post("https://hooks.internal/").client_certificate("no chain", "no key");
-    /// assert!(no_pem.build().is_err());
-    /// ```
+    /// Sends this client certificate to an endpoint that asks for one. `chain` is a PEM of the certificate and the
+    /// intermediate ones, `key` a PEM of its private key (PKCS#8, PKCS#1 or SEC1, not encrypted). `build` refuses it with
+    /// an http URL.
     pub fn client_certificate<P, K>(mut self, chain: P, key: K) -> Self
     where
         P: Into<Vec<u8>>,
@@ -697,39 +473,19 @@ impl<E, C> HttpSinkBuilder<E, C> {
         self
     }
 
-    /// Goes through the proxy that the environment names when the sink is built: the first of `ALL_PROXY`,
-    /// `HTTPS_PROXY` and `HTTP_PROXY`, whatever the URL's scheme, but for the hosts in `NO_PROXY`. It is an
-    /// http or https proxy, asked to CONNECT. Without this the variables are ignored.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::http::HttpSink;
-    ///
-    /// let sink = HttpSink::<u32>::post("https://hooks.example/").proxy_from_env().build()?;
-    /// # let _ = sink;
-    /// # Ok::<(), outflow::http::BuildError>(())
-    /// ```
+    /// Uses the proxy that the environment names when the sink is built: the first of `ALL_PROXY`, `HTTPS_PROXY` and
+    /// `HTTP_PROXY`, whatever the URL's scheme, except for the hosts in `NO_PROXY`. It has to be an http or https proxy
+    /// that supports CONNECT. By default these variables are ignored.
     pub fn proxy_from_env(mut self) -> Self {
         self.options.proxy_from_env = true;
         self
     }
 
-    /// The sink. No connection is made before the first event.
+    /// Builds the sink. No connection is made before the first event.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] names what is wrong, the first of several.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::http::HttpSink;
-    ///
-    /// assert!(HttpSink::<u32>::post("https://hooks.example/").build().is_ok());
-    /// let refused = HttpSink::<u32>::post("ftp://files.example/s3cr3t").build().unwrap_err();
-    /// assert!(refused.to_string().starts_with("the URL ftp://... is no endpoint"));
-    /// ```
+    /// A [`BuildError`] for the first thing that is wrong. [`BuildError`] has an example.
     pub fn build(self) -> Result<HttpSink<E>, BuildError>
     where
         C: Encode<E> + Send + Sync + 'static,
@@ -772,7 +528,7 @@ impl<E, C> HttpSinkBuilder<E, C> {
         rules.check(&endpoint, has_credentials)?;
 
         if !endpoint.is_encrypted() {
-            // Who gives one takes the connection for encrypted.
+            // A caller that sets one of these takes the connection for encrypted.
             const REASON: &str = "the URL is not https";
             if !options.trust.own.is_empty() {
                 return Err(BuildError::RootCertificate { number: 1, reason: REASON });
@@ -822,7 +578,7 @@ impl<E, C> HttpSinkBuilder<E, C> {
 impl<E, C> fmt::Debug for HttpSinkBuilder<E, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("HttpSinkBuilder");
-        // A URL that is none cannot be shown in part.
+        // An invalid URL is not shown, even in part.
         if let Ok(endpoint) = Endpoint::parse(&self.options.url, self.options.name.as_deref()) {
             debug.field("endpoint", &endpoint);
         }

@@ -14,30 +14,30 @@ use super::head::{Head, LONGEST_HEAD};
 use super::resolve::Lookup;
 use super::{HttpError, redirect, retry_after};
 
-// Of an answer at most 64 KiB are read: its head, its body, and what the buffer has taken beyond.
+// At most 64 KiB of an answer are read: its head, its body, and what is left in the buffer.
 const LONGEST_BODY: u64 = 24 * 1024;
 const READ_BUFFER: usize = 24 * 1024;
 
-/// How much is handed to the socket at once. The time is looked at in between. ureq puts each line of a head
-/// into it in one piece, so that none can be longer.
+/// How much is written to the socket at once; the timeout is checked after each piece. ureq puts each line of a head into
+/// this buffer as a whole, so that no line can be longer.
 pub(super) const WRITE_BUFFER: usize = 16 * 1024;
 
-/// How long the body of an answer may take. It is read only so that the connection serves the next request.
+/// How long reading the body of an answer may take. It is read only so that the connection can be used again.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// How long a connection is kept that nobody uses. Most servers and load balancers keep one for longer.
+/// How long an idle connection is kept. Most servers and load balancers keep one for longer.
 const IDLE: Duration = Duration::from_secs(15);
 
-/// How the client makes its requests, whichever they are.
+/// The options of the client, the same for all requests.
 pub(super) struct ClientOptions {
     pub(super) timeout: Duration,
-    /// How many connections are kept that nobody uses: as many writers find one of their own.
+    /// How many idle connections are kept.
     pub(super) idle_connections: usize,
     pub(super) tls: TlsConfig,
     pub(super) proxy: Option<Proxy>,
 }
 
-/// Makes requests, and tells no secret of what went wrong.
+/// Makes requests. Its errors contain no secret.
 pub(super) struct Client {
     agent: Agent,
     method: Method,
@@ -66,13 +66,12 @@ impl Client {
         Self { agent: Agent::with_parts(config, connect::connector(proxied), Lookup), method, timeout }
     }
 
-    /// One request, and the answer to it.
+    /// Makes one request, and returns the answer.
     ///
-    /// A connection that was kept may turn out dead when the request is written to it: the endpoint closed it in
-    /// that moment, or something between forgot it. Then not a byte of an answer comes, and the request is made once
-    /// more over a new connection, within the same time. The endpoint may have got the first one nevertheless, and
-    /// gets the event twice. That is what a retry would do as well, for which such a connection would be a failure
-    /// of the endpoint's; so does curl.
+    /// A kept connection may turn out to be broken when the request is written to it: the endpoint closed it just then,
+    /// or a firewall dropped it. If not a byte of an answer came, the request is made once more, over a new connection
+    /// and within the same timeout. The endpoint may have got the first request, and then gets the event twice. A retry
+    /// would do the same, and would count a failure of the endpoint; curl does the same too.
     pub(super) fn send(
         &self,
         endpoint: &Endpoint,
@@ -89,8 +88,8 @@ impl Client {
         };
         let response = match self.agent.run(request(headers.clone())) {
             Err(error) if was_dead(&error) => {
-                let left = self.timeout.saturating_sub(begun.elapsed());
-                let again = self.agent.configure_request(request(headers)).timeout_global(Some(left));
+                let remaining = self.timeout.saturating_sub(begun.elapsed());
+                let again = self.agent.configure_request(request(headers)).timeout_global(Some(remaining));
                 self.agent.run(again.build())
             }
             answer => answer,
@@ -99,11 +98,10 @@ impl Client {
             Ok(response) => response,
             Err(error) => {
                 let head = answered(error).map_err(|error| self.failed(endpoint, error))?;
-                return Ok(answer(endpoint, head.status, &told(head)));
+                return Ok(answer(endpoint, head.status, &headers_of(head)));
             }
         };
-        // What comes after the head changes nothing: a 2xx is the delivery, and an endpoint that stalls after
-        // it has the event.
+        // The body changes nothing: with a head of 2xx the endpoint has the event, even if it stalls afterwards.
         drain(&mut response);
         Ok(answer(endpoint, response.status().as_u16(), response.headers()))
     }
@@ -118,8 +116,7 @@ impl Client {
     }
 }
 
-/// A request that ureq does not write, and never will. `build` and the checks of what is made for each request let
-/// none through.
+/// A request that ureq refuses to write. `build`, and the checks of what is made for each event, refuse it before.
 #[derive(Debug, thiserror::Error)]
 #[error("the client cannot write its request: {0}")]
 struct Unsendable(&'static str);
@@ -133,10 +130,10 @@ fn answer(endpoint: &Endpoint, status: u16, headers: &HeaderMap) -> Answer {
     }
 }
 
-/// The headers of a head that the client did not read.
-fn told(head: Head) -> HeaderMap {
+/// The kept headers of a head that did not pass through the client.
+fn headers_of(head: Head) -> HeaderMap {
     let header = |(name, value): (_, String)| Some((HeaderName::from_static(name), value.try_into().ok()?));
-    head.told.into_iter().filter_map(header).collect()
+    head.kept.into_iter().filter_map(header).collect()
 }
 
 fn drain(response: &mut Response<Body>) {
@@ -152,7 +149,7 @@ mod tests {
     use super::*;
     use crate::http::tls::{self, Trust};
 
-    /// What a client says that got past `build` with what `build` refuses. `HERE` is where somebody listens.
+    /// The error for a request that `build` would refuse. `HERE` in the URL stands for an address with a listener.
     fn refused(method: &str, url: &str, headers: &[(&'static str, &[u8])]) -> HttpError {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let here = listener.local_addr().unwrap().to_string();

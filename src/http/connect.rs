@@ -1,26 +1,26 @@
-//! How the client gets a connection: ureq's own parts, with a few between them that see what it does not tell.
+//! How the client makes a connection: ureq's connectors, and between them some that see what ureq does not report.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use ureq::unversioned::transport::time::Duration as Left;
+use ureq::unversioned::transport::time::Duration as Remaining;
 use ureq::unversioned::transport::{
     Buffers, ConnectProxyConnector, ConnectionDetails, Connector, LazyBuffers, NextTimeout, RustlsConnector,
     TcpConnector, Transport,
 };
 
-use super::failure::{Own, is_broken};
+use super::failure::{OwnError, is_broken};
 use super::head::{self, Beginning, Head, LONGEST_HEAD, LONGEST_REWRITTEN};
 
-/// Enough to take what has come already.
-const AT_ONCE: Left = Left::from_millis(10);
+/// Long enough to read what has already arrived.
+const AT_ONCE: Remaining = Remaining::from_millis(10);
 
 const NOT_HTTP: &str = "it is not HTTP/1.1";
 const LONG_HEAD: &str = "its head is longer than 16 KiB, interim answers (1xx) included";
 
-/// What ureq connects with by itself, and these parts between.
+/// The connectors of ureq's default, with those of this module between them.
 pub(super) fn connector(proxied: bool) -> impl Connector<(), Out = impl Transport> {
     ().chain(ByProxy(ConnectProxyConnector::default()))
         .chain(TcpConnector::default())
@@ -29,7 +29,7 @@ pub(super) fn connector(proxied: bool) -> impl Connector<(), Out = impl Transpor
         .chain(ReadsHeads { proxied, dead: Arc::default() })
 }
 
-/// Says of what goes wrong on the way through a proxy that it is the proxy's.
+/// Marks an error of connecting through a proxy as the proxy's.
 #[derive(Debug)]
 struct ByProxy(ConnectProxyConnector);
 
@@ -41,11 +41,11 @@ impl<In: Transport> Connector<In> for ByProxy {
         details: &ConnectionDetails<'_>,
         chained: Option<In>,
     ) -> Result<Option<Self::Out>, ureq::Error> {
-        self.0.connect(details, chained).map_err(|error| Own::Proxy(Box::new(error)).into())
+        self.0.connect(details, chained).map_err(|error| OwnError::Proxy(Box::new(error)).into())
     }
 }
 
-/// Makes [`ReadingOn`] of a socket, below the encryption.
+/// Wraps a socket in [`ReadingOn`], below the encryption.
 #[derive(Debug)]
 struct ReadsOn;
 
@@ -61,13 +61,13 @@ impl<In: Transport> Connector<In> for ReadsOn {
     }
 }
 
-/// A socket from which an answer can be read although a write to it failed. An endpoint that refuses a body before
-/// it has read it answers and hangs up; the client by itself reports the latter only, and that the event is too
-/// large is lost.
+/// A socket from which an answer can be read although a write to it failed. An endpoint that refuses a body before it has
+/// read all of it answers and closes the connection. ureq would report only the latter, and the answer, that the event is
+/// too large, would be lost.
 #[derive(Debug)]
 struct ReadingOn<T> {
     inner: T,
-    /// How a write failed, or that its time was over in the middle of it. What is written after that goes nowhere.
+    /// The error of the write that failed, or timed out in the middle. What is written afterwards is discarded.
     broken: Option<io::Error>,
 }
 
@@ -95,7 +95,7 @@ impl<T: Transport> Transport for ReadingOn<T> {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
         match (self.inner.await_input(timeout), &self.broken) {
-            // There was no answer. What went wrong first says most.
+            // There is no answer. The error of the write came first, and says most.
             (Ok(false) | Err(ureq::Error::Io(_)), Some(broken)) => Err(ureq::Error::Io(same(broken))),
             (answer, _) => answer,
         }
@@ -114,11 +114,11 @@ fn same(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
-/// Makes [`ReadingHeads`] of a connection, above the encryption.
+/// Wraps a connection in [`ReadingHeads`], above the encryption.
 #[derive(Debug)]
 struct ReadsHeads {
     proxied: bool,
-    /// How many connections were found dead when they were used again.
+    /// How many connections were found broken when they were used again.
     dead: Arc<AtomicU64>,
 }
 
@@ -130,8 +130,8 @@ impl<In: Transport> Connector<In> for ReadsHeads {
         details: &ConnectionDetails<'_>,
         chained: Option<In>,
     ) -> Result<Option<ReadingHeads<In>>, ureq::Error> {
-        // A tunnel is made of a connection to a proxy, and what goes through it need not be HTTP. ureq asks for
-        // that connection without naming the proxy again.
+        // This is the connection to a proxy, through which a tunnel is made, and what passes it need not be HTTP. ureq
+        // asks for that connection with a configuration that has no proxy.
         let tunnel = self.proxied && details.config.proxy().is_none();
         Ok(chained.map(|inner| ReadingHeads {
             inner,
@@ -140,34 +140,34 @@ impl<In: Transport> Connector<In> for ReadsHeads {
             tunnel,
             interim: 0,
             answers: 0,
-            // Relaxed: a count, which hands over nothing.
+            // Relaxed: no other memory depends on the count.
             made_at: self.dead.load(Ordering::Relaxed),
             dead: Arc::clone(&self.dead),
         }))
     }
 }
 
-/// A connection whose answers have heads that the client can read, whatever the endpoint sent.
+/// A connection that gives the client rewritten heads, which it can read whatever the endpoint sent.
 #[derive(Debug)]
 struct ReadingHeads<T> {
     inner: T,
-    /// The head of the answer as the client is to read it, until it has.
+    /// The rewritten head of the answer, until the client has read it.
     head: LazyBuffers,
     /// Whether a request was sent and the head of its answer has not come.
     awaits: bool,
-    /// Whether it leaves everything as it is.
+    /// Whether it is the connection to the proxy of a tunnel, and passes everything on as it is.
     tunnel: bool,
-    /// How many bytes of interim answers came to this request.
+    /// How many bytes of interim answers to this request have come.
     interim: usize,
-    /// How many answers came.
+    /// How many answers have come over this connection.
     answers: u64,
-    /// What `dead` was when the connection was made.
+    /// The value of `dead` when the connection was made.
     made_at: u64,
     dead: Arc<AtomicU64>,
 }
 
 impl<T: Transport> ReadingHeads<T> {
-    /// Reads until there is a head.
+    /// Reads until the head of an answer is complete.
     fn read_head(&mut self, timeout: NextTimeout) -> Result<Head, ureq::Error> {
         let begun = Instant::now();
         loop {
@@ -180,9 +180,9 @@ impl<T: Transport> ReadingHeads<T> {
                     self.interim += length;
                     continue;
                 }
-                Beginning::NotHttp => return Err(Own::Unreadable(NOT_HTTP).into()),
+                Beginning::NotHttp => return Err(OwnError::Unreadable(NOT_HTTP).into()),
                 Beginning::Part(Some(status)) if length > room => Some(Head::of_status(status, length)),
-                Beginning::Part(None) if length > room => return Err(Own::Unreadable(LONG_HEAD).into()),
+                Beginning::Part(None) if length > room => return Err(OwnError::Unreadable(LONG_HEAD).into()),
                 Beginning::Part(_) => None,
             };
             if let Some(head) = head {
@@ -191,32 +191,32 @@ impl<T: Transport> ReadingHeads<T> {
                 self.answers += 1;
                 return Ok(head);
             }
-            let left = timeout.after.saturating_sub(begun.elapsed());
-            if left.is_zero() {
+            let remaining = timeout.after.saturating_sub(begun.elapsed());
+            if remaining.is_zero() {
                 return Err(ureq::Error::Timeout(timeout.reason));
             }
-            if !self.inner.await_input(NextTimeout { after: Left::Exact(left), ..timeout })? {
+            if !self.inner.await_input(NextTimeout { after: Remaining::Exact(remaining), ..timeout })? {
                 return Err(ureq::Error::Io(io::ErrorKind::UnexpectedEof.into()));
             }
         }
     }
 
-    /// Tells a connection that was dead before it was used again from one that broke off: of the answer to a request
-    /// that is not its first, not a byte came. Then those that were kept beside it are not used either, as they
-    /// are likely to have gone the same way.
-    fn seen(&mut self, error: ureq::Error) -> ureq::Error {
+    /// Distinguishes a connection that was broken before it was used again from one that broke off now: its request is
+    /// not the first, and not a byte of the answer came. Then the other kept connections are not used again either, since
+    /// they are likely to be broken too.
+    fn classify(&mut self, error: ureq::Error) -> ureq::Error {
         let nothing_came = self.awaits && self.interim == 0 && self.inner.buffers().input().is_empty();
         if self.tunnel || self.answers == 0 || !nothing_came {
             return error;
         }
         self.dead.fetch_add(1, Ordering::Relaxed);
-        if is_broken(&error) { Own::Dead(Box::new(error)).into() } else { error }
+        if is_broken(&error) { OwnError::Dead(Box::new(error)).into() } else { error }
     }
 }
 
 impl<T: Transport> Transport for ReadingHeads<T> {
     fn buffers(&mut self) -> &mut dyn Buffers {
-        // First the head, then what follows it.
+        // The rewritten head first, then the body.
         if self.head.input().is_empty() { self.inner.buffers() } else { &mut self.head }
     }
 
@@ -226,25 +226,25 @@ impl<T: Transport> Transport for ReadingHeads<T> {
             self.interim = 0;
         }
         let begun = Instant::now();
-        // Encryption keeps it to itself that the time was over, until the next write.
+        // The encrypted connection reports that the time was over only at its next write, so this checks for it.
         let sent = self.inner.transmit_output(amount, timeout).and_then(|()| match timeout.after {
-            Left::Exact(after) if begun.elapsed() >= after => Err(ureq::Error::Timeout(timeout.reason)),
+            Remaining::Exact(after) if begun.elapsed() >= after => Err(ureq::Error::Timeout(timeout.reason)),
             _ => Ok(()),
         });
         if self.awaits && matches!(sent, Err(ureq::Error::Timeout(_))) {
-            // The endpoint read no further. It may have said why.
+            // The endpoint has stopped reading. It may have answered before that.
             if let Ok(head) = self.read_head(NextTimeout { after: AT_ONCE, ..timeout }) {
-                return Err(Own::Answered(head).into());
+                return Err(OwnError::Answered(head).into());
             }
         }
-        sent.map_err(|error| self.seen(error))
+        sent.map_err(|error| self.classify(error))
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
         if !self.awaits {
             return self.inner.await_input(timeout);
         }
-        let head = self.read_head(timeout).map_err(|error| self.seen(error))?;
+        let head = self.read_head(timeout).map_err(|error| self.classify(error))?;
         self.head.input_append_buf()[..head.rewritten.len()].copy_from_slice(&head.rewritten);
         self.head.input_appended(head.rewritten.len());
         Ok(true)

@@ -3,20 +3,22 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// An event as the body of a request, or why it cannot be one.
+/// The body of a request, or the encoder's error.
 pub(super) type Encoded = Result<Vec<u8>, Box<dyn Error + Send + Sync>>;
 
-/// Makes the body of a request out of an event: sealed, implemented by [`Json`] and by what
-/// [`encode`](super::HttpSinkBuilder::encode) makes of a closure.
+/// Encodes an event as the body of a request. Sealed; implemented by [`Json`], and by [`EncodeWith`] for the closure that
+/// [`encode`](super::HttpSinkBuilder::encode) is given.
 ///
 /// # Examples
+///
+/// Without an encoder, the event has to be `Serialize`:
 ///
 /// ```compile_fail,E0277
 /// use outflow::http::HttpSink;
 ///
 /// struct Push;
 ///
-/// let sink = HttpSink::<Push>::post("https://hooks.example/").build(); // error: how does it become a body?
+/// let sink = HttpSink::<Push>::post("https://hooks.example/").build(); // error: `Push` is not `Serialize`
 /// ```
 ///
 /// ```
@@ -46,16 +48,7 @@ pub(super) mod sealed {
     }
 }
 
-/// Events as JSON, by their `serde::Serialize`: the default.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::http::{HttpSinkBuilder, HttpSink, Json};
-///
-/// let builder: HttpSinkBuilder<u32, Json> = HttpSink::post("https://hooks.example/");
-/// assert!(builder.build().is_ok());
-/// ```
+/// Encodes events as JSON, with `serde::Serialize`: the default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json;
 
@@ -68,18 +61,7 @@ where
     }
 }
 
-/// Events as a closure encodes them. Made by [`encode`](super::HttpSinkBuilder::encode).
-///
-/// # Examples
-///
-/// ```
-/// use outflow::http::{EncodeWith, HttpSink, HttpSinkBuilder};
-///
-/// type Bytes = fn(&String) -> Result<Vec<u8>, &'static str>;
-/// let bytes: Bytes = |line| Ok(line.clone().into_bytes());
-/// let builder: HttpSinkBuilder<String, EncodeWith<Bytes>> = HttpSink::post("https://hooks.example/").encode(bytes);
-/// assert!(builder.build().is_ok());
-/// ```
+/// Encodes events with a closure. Made by [`encode`](super::HttpSinkBuilder::encode).
 #[derive(Clone, Copy)]
 pub struct EncodeWith<F>(pub(super) F);
 

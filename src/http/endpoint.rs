@@ -9,20 +9,20 @@ use ureq::http::{HeaderValue, Uri};
 
 use super::BuildError;
 
-/// The longest URL, in bytes. Method, target and version are one line of a request's head, and no line may be
-/// longer than the client's buffer, of 16 KiB.
+/// The longest URL, in bytes. Method, target and version are one line of a request's head, which must fit in the client's
+/// buffer of 16 KiB.
 const LONGEST_URL: usize = 16_000;
 
-/// The longest name that DNS knows, and the full stop that may end it.
+/// The longest name in DNS, and the full stop that may end it.
 const LONGEST_HOST: usize = 254;
 
-/// Where a sink posts to, and how much of that may be shown.
+/// Where a sink posts to, and the name to show for it.
 pub(super) struct Endpoint {
-    /// Without the user info, which goes into a header.
+    /// Without the user info, which is sent in a header.
     pub(super) url: Uri,
-    /// The user info as an `Authorization` header has it.
+    /// The user info as the value of an `Authorization` header.
     pub(super) credentials: Option<HeaderValue>,
-    /// The name that was given, else scheme, host and port: what it prints as.
+    /// The name that was set, else scheme, host and port. `Debug` shows only this.
     pub(super) name: Arc<str>,
 }
 
@@ -62,7 +62,7 @@ impl Endpoint {
         let credentials = user.map(basic).transpose().map_err(refuse)?;
 
         let target = url.path_and_query().map_or("/", |target| target.as_str());
-        // It becomes the `Host` header, in which the usual port does not stand.
+        // It becomes the `Host` header, which leaves out the default port.
         let authority = if port == default_port { host.to_string() } else { format!("{host}:{port}") };
         let stripped = Uri::builder()
             .scheme(scheme)
@@ -79,12 +79,12 @@ impl Endpoint {
     }
 
     pub(super) fn host(&self) -> &str {
-        // `parse` accepts none without.
+        // `parse` refuses a URL without a host.
         self.url.host().unwrap_or_default()
     }
 
-    /// Whether what is sent stays on this machine: `localhost`, 127.0.0.0/8 or ::1, as they are written.
-    /// Other spellings of them are not worth a mistake.
+    /// Whether what is sent stays on this machine: the host is `localhost`, in 127.0.0.0/8, or ::1. Other spellings of
+    /// these addresses do not count, to be on the safe side.
     pub(super) fn is_loopback(&self) -> bool {
         let host = bare(self.host());
         match host.parse::<IpAddr>() {
@@ -100,13 +100,13 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// An IPv6 address without the brackets that a URL has around it.
+/// The host without the brackets that a URL has around an IPv6 address.
 fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
-/// The port in what follows the host, as it was written: `Uri` answers `None` for one that is no number, and
-/// for one without a colon before it, as if there were none.
+/// The port in `rest`, the text after the host. `Uri::port` would return `None`, as for no port, also for one that is no
+/// number or has no colon before it.
 fn port(rest: &str, default: u16) -> Result<u16, &'static str> {
     let digits = match rest.strip_prefix(':') {
         None if rest.is_empty() => return Ok(default),
@@ -114,14 +114,14 @@ fn port(rest: &str, default: u16) -> Result<u16, &'static str> {
         Some("") => return Ok(default),
         Some(digits) => digits,
     };
-    // `parse` takes a sign, too.
+    // `u16::parse` accepts a sign too.
     match digits.parse() {
         Ok(port @ 1..) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Ok(port),
         _ => Err("its port is not between 1 and 65535"),
     }
 }
 
-/// What precedes `://`, which is no secret.
+/// The text before `://`, which is not secret.
 fn scheme_of(text: &str) -> Option<String> {
     let (scheme, _) = text.split_once("://")?;
     let short = (1..=8).contains(&scheme.len());

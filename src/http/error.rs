@@ -8,86 +8,70 @@ use crate::retry::RetryAfter;
 
 /// Why an event was not delivered.
 ///
-/// It prints the endpoint's name, and nothing of the rest of its URL, of the headers, of the signing keys or
-/// of the answer; an error of the encoder's own is shown as it is.
+/// The message shows the endpoint's name, and nothing else of its URL, of the headers, of the signing keys or of the
+/// answer. An error of the encoder is shown as it is.
 ///
 /// # Examples
 ///
 /// ```
-/// use outflow::http::{HttpError, HttpSink};
+/// use outflow::http::{HttpError, HttpSink, TransportFailure};
 /// use outflow::Sink;
 ///
-/// // Nobody listens there.
+/// // No server listens there.
 /// let sink = HttpSink::post("http://127.0.0.1:1/s3cr3t").name("audit").build()?;
 /// let refused = sink.write("push").unwrap_err();
 ///
 /// let error = refused.error().unwrap();
-/// assert!(matches!(error, HttpError::Transport { .. }));
+/// assert!(matches!(error, HttpError::Transport { failure: TransportFailure::Connect, .. }));
 /// assert!(error.is_transient());
-/// assert_eq!(error.endpoint(), "audit");
+/// assert_eq!((error.endpoint(), error.status()), ("audit", None));
 /// # Ok::<(), outflow::http::BuildError>(())
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum HttpError {
-    /// The event could not be made a request of: the encoder failed, or the webhook's id is none, or a header, a
-    /// bearer or a URL that was made for it. Nothing was delivered.
+    /// No request could be made of the event: the encoder failed, or the webhook id, a header, the bearer or the URL
+    /// that was made for it is not valid. Nothing was sent.
     #[non_exhaustive]
     Encode {
         /// The endpoint's name.
         endpoint: Arc<str>,
-        /// What the encoder said, or what is wrong with what was made for the event.
+        /// The encoder's error, or what is wrong with the value that was made for the event.
         source: Arc<dyn Error + Send + Sync>,
     },
-    /// The endpoint answered, and not with a status that is accepted: 2xx, unless told otherwise.
+    /// The endpoint answered with a status that is not accepted. By default 2xx is.
     #[non_exhaustive]
     Status {
         /// The endpoint's name.
         endpoint: Arc<str>,
         /// The status.
         code: u16,
-        /// When to come back, as the endpoint asks.
+        /// How long to wait before the next attempt, if the endpoint said so.
         retry_after: Option<Duration>,
-        /// The host that a 3xx points to, without the rest of where.
+        /// The host that a 3xx points to. The rest of the URL is left out.
         redirect: Option<Arc<str>>,
     },
-    /// The request took longer than it may.
+    /// The request took longer than its timeout.
     #[non_exhaustive]
     Timeout {
         /// The endpoint's name.
         endpoint: Arc<str>,
-        /// How long it may take.
+        /// The timeout.
         timeout: Duration,
     },
-    /// The request did not get through, or no answer came back that could be read.
+    /// The request could not be sent, or no answer came that could be read.
     #[non_exhaustive]
     Transport {
         /// The endpoint's name.
         endpoint: Arc<str>,
         /// Where it failed.
         failure: TransportFailure,
-        /// What is known of it beyond that; nothing that came from the endpoint.
+        /// More about the cause, and empty if nothing more is known. It has nothing in it that came from the endpoint.
         detail: Cow<'static, str>,
     },
 }
 
-/// Where a request failed that got no answer, or none that could be read.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::Sink;
-/// use outflow::http::{HttpError, HttpSink, TransportFailure};
-///
-/// // Nobody listens there.
-/// let sink = HttpSink::post("http://127.0.0.1:1/").build()?;
-/// let refused = sink.write("push").unwrap_err();
-/// assert!(matches!(
-///     refused.error(),
-///     Some(HttpError::Transport { failure: TransportFailure::Connect, .. })
-/// ));
-/// # Ok::<(), outflow::http::BuildError>(())
-/// ```
+/// The step at which a request failed that got no answer, or none that could be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransportFailure {
@@ -95,37 +79,22 @@ pub enum TransportFailure {
     Resolve,
     /// No connection could be made.
     Connect,
-    /// The proxy did not make one: it is dead, does not answer, or refused.
+    /// The proxy made no connection: it cannot be reached, does not answer, or refused.
     Proxy,
-    /// No encryption could be agreed on, or the certificate is not to be trusted.
+    /// The TLS handshake failed, or the certificate is not trusted.
     Tls,
     /// The connection broke off.
     Connection,
-    /// What came back cannot be read: it is not HTTP/1.1, or there was no status in its first 16 KiB, [interim
+    /// The answer cannot be read: it is not HTTP/1.1, or it has no status in its first 16 KiB, [interim
     /// answers](super#odd-endpoints) included. The endpoint may have taken the event.
     Protocol,
-    /// Something else, as where no thread can be started to look up the host's name.
+    /// Another cause: no thread could be started to look up the host's name, for example.
     Other,
 }
 
 impl HttpError {
-    /// Whether the same request may succeed later: timeouts, transport errors, and the statuses 408, 425, 429
-    /// and 5xx. The others will fail again, so that trying again blocks the queue behind the event for
-    /// nothing.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::Sink;
-    /// use outflow::http::HttpSink;
-    /// # let answering = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/http/answering.rs"));
-    /// # let url = answering(&["503 Service Unavailable"]);
-    ///
-    /// let sink = HttpSink::post(url).build()?; // An endpoint that answers 503 Service Unavailable.
-    /// let refused = sink.write("push").unwrap_err();
-    /// assert!(refused.error().unwrap().is_transient());
-    /// # Ok::<(), outflow::http::BuildError>(())
-    /// ```
+    /// Whether the same request may succeed later: after a timeout, a transport error, or one of the statuses 408, 425,
+    /// 429 and 5xx. After any other error it will fail again, and retrying it would only block the events behind it.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Encode { .. } => false,
@@ -134,40 +103,12 @@ impl HttpError {
         }
     }
 
-    /// Whether the endpoint said that it wants nothing any more: 410.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::Sink;
-    /// use outflow::http::HttpSink;
-    /// # let answering = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/http/answering.rs"));
-    /// # let url = answering(&["410 Gone"]);
-    ///
-    /// let sink = HttpSink::post(url).build()?; // An endpoint that answers 410 Gone.
-    /// let refused = sink.write("push").unwrap_err();
-    /// assert!(refused.error().unwrap().is_gone());
-    /// # Ok::<(), outflow::http::BuildError>(())
-    /// ```
+    /// Whether the status is 410, Gone: the endpoint wants no more events.
     pub fn is_gone(&self) -> bool {
         self.status() == Some(410)
     }
 
-    /// The status, if there was an answer.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::Sink;
-    /// use outflow::http::HttpSink;
-    /// # let answering = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/http/answering.rs"));
-    /// # let url = answering(&["404 Not Found"]);
-    ///
-    /// let sink = HttpSink::post(url).build()?; // An endpoint that answers 404 Not Found.
-    /// let refused = sink.write("push").unwrap_err();
-    /// assert_eq!(refused.error().unwrap().status(), Some(404));
-    /// # Ok::<(), outflow::http::BuildError>(())
-    /// ```
+    /// The status of the answer, if there was one.
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Status { code, .. } => Some(*code),
@@ -175,20 +116,7 @@ impl HttpError {
         }
     }
 
-    /// The endpoint's name: the one given, else scheme, host and port.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::Sink;
-    /// use outflow::http::HttpSink;
-    ///
-    /// // Nobody listens there.
-    /// let sink = HttpSink::post("http://127.0.0.1:1/").build()?;
-    /// let refused = sink.write("push").unwrap_err();
-    /// assert_eq!(refused.error().unwrap().endpoint(), "http://127.0.0.1:1");
-    /// # Ok::<(), outflow::http::BuildError>(())
-    /// ```
+    /// The endpoint's name: the one that was set, else scheme, host and port.
     pub fn endpoint(&self) -> &str {
         match self {
             Self::Encode { endpoint, .. }

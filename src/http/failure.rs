@@ -1,5 +1,5 @@
-//! What a failure of the client means, told by its type and without its text: some of ureq's texts have the URL in
-//! them, others what the endpoint sent, which may be what it was sent.
+//! Classifies a failure of the client by its type. The text of the failure is not used: some of ureq's texts contain the
+//! URL, others what the endpoint sent, which may be something secret that it got.
 
 use std::borrow::Cow;
 use std::io;
@@ -9,9 +9,9 @@ use rustls::{AlertDescription, CertificateError, OtherError, PeerIncompatible};
 use super::TransportFailure;
 use super::head::Head;
 
-/// What this crate's own parts of the client report, inside [`ureq::Error::Other`].
+/// What this crate's parts of the client report, inside [`ureq::Error::Other`].
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Own {
+pub(super) enum OwnError {
     #[error("no thread could be started to look up the host's name")]
     NoThread(io::Error),
     #[error("the proxy made no connection")]
@@ -20,22 +20,22 @@ pub(super) enum Own {
     Dead(Box<ureq::Error>),
     #[error("the answer cannot be read: {0}")]
     Unreadable(&'static str),
-    /// No failure to the sink: the endpoint answered before it had the whole request, and read no further.
+    /// For the sink this is an answer and no failure: the endpoint answered before it had read the whole request.
     #[error("the endpoint answered before it had the whole request")]
     Answered(Head),
 }
 
-impl From<Own> for ureq::Error {
-    fn from(own: Own) -> Self {
+impl From<OwnError> for ureq::Error {
+    fn from(own: OwnError) -> Self {
         Self::Other(Box::new(own))
     }
 }
 
-/// What went wrong.
+/// A failure, classified.
 pub(super) enum Fault {
-    /// It took longer than it may.
+    /// The timeout is over.
     Timeout,
-    /// The client cannot write the request, and never will.
+    /// The client cannot write this request, however often it is tried.
     Request(&'static str),
     /// Everything else.
     Transport(TransportFailure, Cow<'static, str>),
@@ -47,7 +47,7 @@ impl Fault {
     }
 }
 
-/// Whether the connection is gone.
+/// Whether the connection is broken.
 pub(super) fn is_broken(error: &ureq::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
 
@@ -60,20 +60,20 @@ pub(super) fn is_broken(error: &ureq::Error) -> bool {
     }
 }
 
-/// Whether the connection that the client used again was gone before.
+/// Whether the connection was broken before the client used it again.
 pub(super) fn was_dead(error: &ureq::Error) -> bool {
     match error {
-        ureq::Error::Other(other) => matches!(other.downcast_ref(), Some(Own::Dead(_))),
+        ureq::Error::Other(other) => matches!(other.downcast_ref(), Some(OwnError::Dead(_))),
         _ => false,
     }
 }
 
-/// The answer that came although the request could not be sent whole, or what else went wrong.
+/// The answer that came although the request could not be sent as a whole; any other error is passed on.
 pub(super) fn answered(error: ureq::Error) -> Result<Head, ureq::Error> {
     match error {
-        ureq::Error::Other(other) => match other.downcast::<Own>() {
+        ureq::Error::Other(other) => match other.downcast::<OwnError>() {
             Ok(own) => match *own {
-                Own::Answered(head) => Ok(head),
+                OwnError::Answered(head) => Ok(head),
                 own => Err(own.into()),
             },
             Err(other) => Err(ureq::Error::Other(other)),
@@ -91,13 +91,13 @@ impl From<ureq::Error> for Fault {
             ureq::Error::Tls(_) | ureq::Error::TlsRequired => Self::transport(TransportFailure::Tls, ""),
             ureq::Error::HostNotFound => Self::transport(TransportFailure::Resolve, ""),
             ureq::Error::ConnectionFailed => Self::transport(TransportFailure::Connect, ""),
-            // Every head of an answer was read before the client sees it, so that this is about the request.
+            // The client gets only heads of answers that `head` has rewritten, so that this is about the request.
             ureq::Error::Protocol(_) | ureq::Error::Http(_) => Self::Request(
                 "a line of its head does not fit in 16 KiB, a header has a character that is not visible ASCII, it \
                  has more than one Host, or its method carries no event",
             ),
             ureq::Error::BadUri(_) => Self::Request("its URL has no host, or no such scheme"),
-            ureq::Error::Other(other) => match other.downcast::<Own>() {
+            ureq::Error::Other(other) => match other.downcast::<OwnError>() {
                 Ok(own) => (*own).into(),
                 Err(_) => Self::transport(TransportFailure::Other, ""),
             },
@@ -106,19 +106,19 @@ impl From<ureq::Error> for Fault {
     }
 }
 
-impl From<Own> for Fault {
-    fn from(own: Own) -> Self {
+impl From<OwnError> for Fault {
+    fn from(own: OwnError) -> Self {
         match own {
-            Own::NoThread(error) => {
+            OwnError::NoThread(error) => {
                 let detail =
                     format!("no thread could be started to look up the host's name: {}", text_of(&error));
                 Self::Transport(TransportFailure::Other, detail.into())
             }
-            Own::Proxy(error) => Self::Transport(TransportFailure::Proxy, of_proxy(*error)),
-            Own::Dead(error) => (*error).into(),
-            Own::Unreadable(reason) => Self::transport(TransportFailure::Protocol, reason),
-            // `answered` takes it; over a tunnel's connection to its proxy there is none.
-            Own::Answered(_) => Self::transport(TransportFailure::Protocol, ""),
+            OwnError::Proxy(error) => Self::Transport(TransportFailure::Proxy, of_proxy(*error)),
+            OwnError::Dead(error) => (*error).into(),
+            OwnError::Unreadable(reason) => Self::transport(TransportFailure::Protocol, reason),
+            // Taken by `answered` before, and never made on a tunnel's connection to its proxy.
+            OwnError::Answered(_) => Self::transport(TransportFailure::Protocol, ""),
         }
     }
 }
@@ -150,7 +150,7 @@ fn of_io(error: &io::Error) -> Fault {
     Fault::Transport(failure, text_of(error).into())
 }
 
-/// The text of the operating system, else that of the kind: nothing that somebody put together.
+/// The text of the operating system, else that of the kind. Other texts of an `io::Error` may contain a secret.
 fn text_of(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code).to_string(),
@@ -225,7 +225,7 @@ fn of_certificate(error: &CertificateError) -> &'static str {
     }
 }
 
-/// What rustls has no name of its own for.
+/// Failures for which rustls has no variant of its own.
 fn of_verification(error: Option<&webpki::Error>) -> &'static str {
     match error {
         Some(webpki::Error::CaUsedAsEndEntity) => {
@@ -247,10 +247,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_certificate_that_rustls_has_no_error_for_is_told_by_what_is_wrong_with_it() {
-        let told = |error| of_certificate(&CertificateError::Other(OtherError(Arc::new(error))));
-        assert!(told(webpki::Error::CaUsedAsEndEntity).contains("`openssl req -x509`"));
-        assert!(told(webpki::Error::UnsupportedCertVersion).contains("X.509 version 1"));
-        assert_eq!(told(webpki::Error::PathLenConstraintViolated), "the certificate is not valid");
+    fn for_a_certificate_that_rustls_has_no_error_for_the_message_says_what_is_wrong_with_it() {
+        let message = |error| of_certificate(&CertificateError::Other(OtherError(Arc::new(error))));
+        assert!(message(webpki::Error::CaUsedAsEndEntity).contains("`openssl req -x509`"));
+        assert!(message(webpki::Error::UnsupportedCertVersion).contains("X.509 version 1"));
+        assert_eq!(message(webpki::Error::PathLenConstraintViolated), "the certificate is not valid");
     }
 }

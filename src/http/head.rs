@@ -1,51 +1,50 @@
-//! The head of an answer, read as leniently as its meaning allows: whoever has said 2xx has the event, and does
-//! not get it again for a space before a colon.
+//! Reads the head of an answer, leniently: an endpoint that answered 2xx has the event, and must not get it again
+//! because of a space before a colon.
 //!
-//! What the client reads in its place is written anew, and has only the lines that are of use here.
+//! The client gets a rewritten head in its place, with only the lines that are needed.
 
 use std::ops::Range;
 
-/// How many bytes a head may have, those of interim answers before it included.
+/// The longest head, in bytes, with the interim answers before it.
 pub(super) const LONGEST_HEAD: usize = 16 * 1024;
 
-/// How many bytes a head may have when it is written anew: two more for each line, and those that close a connection.
+/// The longest rewritten head, in bytes: two more for each line, and the lines that close the connection.
 pub(super) const LONGEST_REWRITTEN: usize = LONGEST_HEAD + 256;
 
 /// The headers that are read: those that frame the answer, and those that the sink itself looks at.
 const FRAMING: [&str; 3] = ["content-length", "transfer-encoding", "connection"];
-const TOLD: [&str; 3] = ["retry-after", "date", "location"];
+const KEPT: [&str; 3] = ["retry-after", "date", "location"];
 
-/// More lines than that with a name of these are not an answer's.
+/// The most lines with one of these names that a well-formed head may have.
 const MOST_LINES: usize = 32;
 
-/// What stands at the beginning of what came so far.
+/// What the bytes that have come so far begin with.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Beginning {
-    /// Part of a head. Its status, if that is in it and no interim answer's.
+    /// A part of a head. With the status, if that has come and is not an interim one.
     Part(Option<u16>),
-    /// An interim answer (1xx) of so many bytes.
+    /// An interim answer (1xx), with its length in bytes.
     Interim(usize),
     /// The head of the answer.
     Answer(Head),
-    /// Something else.
+    /// No head of HTTP/1.x.
     NotHttp,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    /// How many bytes it has.
+    /// Its length in bytes, before it was rewritten.
     pub(super) length: usize,
     pub(super) status: u16,
     /// The headers that the sink itself looks at, each once.
-    pub(super) told: Vec<(&'static str, String)>,
-    /// The same as every client can read it, without the lines that are of no use here. If a line of it is not as
-    /// HTTP/1.1 has it, where the answer ends cannot be relied on: then it says that the connection is closed, and
-    /// has no body.
+    pub(super) kept: Vec<(&'static str, String)>,
+    /// The same head in a form that every client can read, without the lines that are not needed. If a line is not valid
+    /// HTTP/1.1, the end of the answer is uncertain: then the rewritten head closes the connection, and has no body.
     pub(super) rewritten: Vec<u8>,
 }
 
 impl Head {
-    /// That of an answer of which only the status can be read, in the first `length` bytes.
+    /// The head of an answer of which only the status can be read, in its first `length` bytes.
     pub(super) fn of_status(status: u16, length: usize) -> Self {
         Self::new(length, 1, status, Vec::new(), false)
     }
@@ -54,13 +53,13 @@ impl Head {
 impl Head {
     fn new(length: usize, minor: u8, status: u16, fields: Vec<Field>, well_formed: bool) -> Self {
         let mut rewritten = format!("HTTP/1.{} {status} \r\n", minor.min(1));
-        let mut told: Vec<(&'static str, String)> = Vec::new();
+        let mut kept: Vec<(&'static str, String)> = Vec::new();
         for Field { name, value } in fields {
             match name {
-                // Of several the first counts.
-                Some(name) if TOLD.contains(&name) && told.iter().all(|(other, _)| *other != name) => {
+                // Of several with one name the first counts.
+                Some(name) if KEPT.contains(&name) && kept.iter().all(|(other, _)| *other != name) => {
                     rewritten += &format!("{name}: {value}\r\n");
-                    told.push((name, value));
+                    kept.push((name, value));
                 }
                 Some(name) if FRAMING.contains(&name) && well_formed => {
                     rewritten += &format!("{name}: {value}\r\n");
@@ -72,11 +71,11 @@ impl Head {
             rewritten += "connection: close\r\ncontent-length: 0\r\n";
         }
         rewritten += "\r\n";
-        Self { length, status, told, rewritten: rewritten.into_bytes() }
+        Self { length, status, kept, rewritten: rewritten.into_bytes() }
     }
 }
 
-/// Looks at what has come of an answer.
+/// Reads what has come of an answer.
 pub(super) fn read(input: &[u8]) -> Beginning {
     let status_line = match status_line(input) {
         Ok(Some(line)) => line,
@@ -90,7 +89,7 @@ pub(super) fn read(input: &[u8]) -> Beginning {
     let mut rest = range.end;
     let is_interim = (100..200).contains(&status) && status != 101;
     let part = Beginning::Part((!is_interim).then_some(status));
-    // The line after the status line begins after its line feed.
+    // The rest of the status line is skipped.
     match line(input, rest) {
         Some((_, next)) => rest = next,
         None => return part,
@@ -115,14 +114,14 @@ struct NotHttp;
 struct StatusLine {
     minor: u8,
     status: u16,
-    /// From where it begins to behind the status.
+    /// From its first byte to the last of the status.
     range: Range<usize>,
 }
 
-/// `HTTP/1.x`, in whatever case, and a status of three digits. `None` if more has to come.
+/// Reads `HTTP/1.x`, in upper or lower case, and a status of three digits. `None` if more bytes are needed.
 fn status_line(input: &[u8]) -> Result<Option<StatusLine>, NotHttp> {
     const VERSION: &[u8] = b"HTTP/1.";
-    // Empty lines before it are what is left of a body that somebody ended with one too many.
+    // Empty lines before it may be the rest of a body that ended with one line break too many.
     let start = input.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(input.len());
     let text = &input[start..];
     let common = text.len().min(VERSION.len());
@@ -148,7 +147,7 @@ fn status_line(input: &[u8]) -> Result<Option<StatusLine>, NotHttp> {
     Ok(Some(StatusLine { minor: minor - b'0', status, range: start..end }))
 }
 
-/// The line that begins at `start`, without its end, and where the next one begins. `None` if it has no end yet.
+/// The line that begins at `start`, without its line break, and the start of the next one. `None` if it is not complete.
 fn line(input: &[u8], start: usize) -> Option<(&[u8], usize)> {
     let rest = &input[start..];
     let end = rest.iter().position(|byte| *byte == b'\n')?;
@@ -157,15 +156,15 @@ fn line(input: &[u8], start: usize) -> Option<(&[u8], usize)> {
 }
 
 struct Field {
-    /// `None` for one that is of no use, which a folded line may follow.
+    /// `None` for a header that is not needed, but that a folded line may continue.
     name: Option<&'static str>,
     value: String,
 }
 
-/// Adds a line of the head. Whether it is as HTTP/1.1 has it.
+/// Adds a line of the head. Returns whether it is valid HTTP/1.1.
 fn add(fields: &mut Vec<Field>, text: &[u8]) -> bool {
     if text.starts_with(b" ") || text.starts_with(b"\t") {
-        // A folded line goes on with the value before it (RFC 9112, 5.2).
+        // A folded line continues the value before it (RFC 9112, 5.2).
         if let (Some(Field { name: Some(_), value }), true) = (fields.last_mut(), is_readable(text)) {
             value.push(' ');
             value.push_str(String::from_utf8_lossy(text).trim());
@@ -175,14 +174,14 @@ fn add(fields: &mut Vec<Field>, text: &[u8]) -> bool {
     let Some(colon) = text.iter().position(|byte| *byte == b':') else { return false };
     let (written, value) = (&text[..colon], &text[colon + 1..]);
     let name = written.trim_ascii();
-    let known = FRAMING.into_iter().chain(TOLD).find(|known| name.eq_ignore_ascii_case(known.as_bytes()));
+    let known = FRAMING.into_iter().chain(KEPT).find(|known| name.eq_ignore_ascii_case(known.as_bytes()));
     let readable = is_readable(value);
     if known.is_some() || fields.is_empty() || fields.last().is_some_and(|field| field.name.is_some()) {
         let value = if readable { String::from_utf8_lossy(value).trim().to_string() } else { String::new() };
         fields.push(Field { name: known, value });
     }
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    // What a line says that is of no use does not matter, as long as it cannot be taken for several.
+    // The value of a header that is not needed may be anything that cannot be taken for several lines.
     let harmless = readable || (known.is_none() && !value.contains(&0) && !value.contains(&b'\r'));
     !written.is_empty() && written.iter().all(is_token) && harmless
 }
@@ -220,7 +219,7 @@ mod tests {
     const CLOSED: &str = "connection: close\r\ncontent-length: 0\r\n\r\n";
 
     #[test]
-    fn a_head_as_it_should_be_keeps_what_frames_it_and_what_is_told() {
+    fn a_well_formed_head_keeps_its_framing_and_the_headers_that_the_sink_reads() {
         let said = "HTTP/1.1 503 Service Unavailable\r\nServer: a\r\nContent-Length: 5\r\nX-A: \u{e4}\r\n\
                     Connection:keep-alive\r\nRETRY-AFTER: 7 \r\nlocation: /a\r\nlocation: /b\r\n\r\n";
         let (length, rewritten) = head(&format!("{said}hello"));
@@ -236,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_sloppy_head_is_understood_and_ends_its_connection() {
-        for (sloppy, told) in [
+        for (sloppy, kept) in [
             ("http/1.1 200 OK\r\n\r\n", ""),
             ("\r\nHTTP/1.1 200 OK\r\n\r\n", ""),
             ("HTTP/1.1 200 OK\r\nx-a : b\r\ncontent-length: 7\r\n\r\n", ""),
@@ -256,7 +255,7 @@ mod tests {
             ("HTTP/1.1 200 OK\r\ncontent-length:\r\n\r\n", ""),
         ] {
             let (length, rewritten) = head(sloppy);
-            assert_eq!((length, rewritten), (sloppy.len(), format!("HTTP/1.1 200 \r\n{told}{CLOSED}")));
+            assert_eq!((length, rewritten), (sloppy.len(), format!("HTTP/1.1 200 \r\n{kept}{CLOSED}")));
         }
         let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "connection: close\r\n".repeat(33));
         assert_eq!(head(&many).1, format!("HTTP/1.1 200 \r\n{CLOSED}"));

@@ -4,15 +4,15 @@ use ureq::http::{HeaderMap, HeaderName, HeaderValue};
 use super::BuildError;
 use super::client::WRITE_BUFFER;
 
-/// Many servers stop at 100. Far from where a `HeaderMap` panics, with those that are added later.
+/// The most headers that may be set. Many servers accept only 100. A `HeaderMap` panics at far more.
 const MOST_HEADERS: usize = 1_000;
 
-/// How much of a name is shown.
+/// How many bytes of a name are shown.
 const SHOWN: usize = 64;
 
 const TOO_LONG: &str = "its line does not fit in 16 KiB";
 
-/// Those that say how a request is framed, which is the client's business, and those that have a method.
+/// Headers that frame a request, which the client sets, and headers that a method of the builder sets.
 const RESERVED: [(&str, &str); 11] = [
     ("content-length", "the client sets it"),
     ("transfer-encoding", "the client sets it"),
@@ -78,7 +78,7 @@ impl Given<'_> {
         let per_event =
             self.per_event.iter().map(|name| named(name, &mut count)).collect::<Result<Vec<_>, _>>()?;
 
-        // As many of each name as a request will have.
+        // With as many values for each name as a request will have.
         let mut all = collected.clone();
         let bearer = self.bearer_per_event.then_some(AUTHORIZATION);
         for name in per_event.iter().cloned().chain(bearer) {
@@ -102,7 +102,7 @@ fn named(name: &str, count: &mut usize) -> Result<HeaderName, HeaderFault> {
     Ok(parsed)
 }
 
-/// The value of a header that is nobody else's business.
+/// The value of a header, marked as secret.
 pub(super) fn secret(name: &str, text: &str) -> Result<HeaderValue, HeaderFault> {
     let mut value = value(name, text)?;
     value.set_sensitive(true);
@@ -117,7 +117,7 @@ pub(super) fn bearer(token: &str) -> Result<HeaderValue, HeaderFault> {
     secret("authorization", &format!("Bearer {token}"))
 }
 
-/// Some headers stand in a request once.
+/// Refuses several values of a header that a request has only once.
 pub(super) fn check_once(headers: &HeaderMap) -> Result<(), HeaderFault> {
     for (name, reason) in [
         (AUTHORIZATION, "it is given more than once: as a header, a bearer or in the URL"),
@@ -130,7 +130,7 @@ pub(super) fn check_once(headers: &HeaderMap) -> Result<(), HeaderFault> {
     Ok(())
 }
 
-/// Whether the line of a header is one that can be written, with the empty one that may follow.
+/// Whether the line of a header, and the empty line that may follow it, fit in the buffer.
 pub(super) fn fits(name: &str, value: usize) -> bool {
     name.len() + ": ".len() + value + "\r\n\r\n".len() <= WRITE_BUFFER
 }
@@ -144,11 +144,11 @@ fn value(name: &str, text: &str) -> Result<HeaderValue, HeaderFault> {
 }
 
 fn refuse(name: &str, reason: &'static str) -> HeaderFault {
-    // Names are ASCII, and so is what `shown` leaves.
+    // Names, and what `shown` returns, are ASCII, so that any byte is a boundary.
     HeaderFault { name: name[..name.len().min(SHOWN)].to_string(), reason }
 }
 
-/// A name as far as it could be one: somebody may have put name and value into one.
+/// The part of a name that is valid in one. A caller may have put name and value together.
 fn shown(name: &str) -> &str {
     let end = name.find(|c: char| !(c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)));
     &name[..end.unwrap_or(name.len())]

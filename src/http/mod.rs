@@ -2,8 +2,8 @@
 //!
 //! # A sink
 //!
-//! An [`HttpSink`] writes an event as one request, JSON by default, and an answer of 2xx is the delivery.
-//! Everything else is an [`HttpError`], with the event handed back.
+//! A write to an [`HttpSink`] makes one request, with the event as JSON by default. If the endpoint answers with a status
+//! of 2xx, the event is delivered. Everything else is an [`HttpError`], which hands the event back.
 //!
 //! ```
 //! use outflow::http::HttpSink;
@@ -22,9 +22,9 @@
 //!
 //! # What to do when it fails
 //!
-//! Some failures pass: the endpoint is down, or overloaded. Others do not: it does not want this event, ever,
-//! and one such event must not block the queue behind it. [`is_transient`](HttpError::is_transient) tells
-//! them apart. So this is the chain to build:
+//! Some failures are transient: the endpoint is down, or overloaded. Others are permanent: the endpoint will never accept
+//! this event, and the event must not block those behind it in a queue. [`is_transient`](HttpError::is_transient)
+//! returns which it is. So this is the chain to build:
 //!
 //! ```
 //! use std::time::Duration;
@@ -37,15 +37,15 @@
 //! let dead = sink::collector();
 //! let hooks = HttpSink::post(url)
 //!     .build()?
-//!     // Five failures in a row, and the endpoint is left alone for a second,
+//!     // After five failures in a row, waits a second between requests,
 //!     .retry(Breaker::new(5, Duration::from_secs(1)))
-//!     // or for as long as it asks itself, up to five minutes.
+//!     // or as long as the endpoint asks, up to five minutes.
 //!     .honor_retry_after()
-//!     // What will fail again is given up at once,
+//!     // Gives an event up at once at a permanent failure,
 //!     .give_up_when(|failure| !failure.error.is_transient())
-//!     // what fails for a quarter of an hour then,
+//!     // and after about a quarter of an hour of transient ones.
 //!     .max_attempts(1_000)
-//!     // and is kept elsewhere, with the reason.
+//!     // Keeps events that were given up, with their errors.
 //!     .dead_letter(dead.clone())
 //!     .queued_with(Buffer::bounded(10_000));
 //!
@@ -60,37 +60,37 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A failure that `give_up_when` gives up says something of the event, and not of the endpoint, which answered: the
-//! breaker neither counts it nor takes it for a success. A thousand malformed events hold up none of the good ones.
+//! A failure at which `give_up_when` gives up is due to the event and not to the endpoint, which answered. The breaker
+//! counts it neither as a failure nor as a success, so that a thousand malformed events do not delay the good ones.
 //!
-//! The bound on attempts is there because not every refusal can be heard. An endpoint that finds an event too large
-//! may hang up without an answer, or so hard that its answer is lost on the way. That looks as if the endpoint were
-//! down, and is transient: without a bound such an event would be sent for ever, and nothing behind it. With the
-//! bound, an outage that is longer than a quarter of an hour sends one event after the other into the dead letter.
-//! Set it by how long your endpoint may be down.
+//! `max_attempts` is there because not every refusal arrives. An endpoint that finds an event too large may close the
+//! connection without an answer, or so that its answer is lost on the way. That looks as if the endpoint were down, and
+//! is transient: without a limit the event would be sent forever, and none behind it. With the limit, an outage that
+//! lasts longer than a quarter of an hour moves one event after the other into the dead letter. Choose it by how long
+//! your endpoint may be down.
 //!
-//! A request whose answer was lost is made again, so that an endpoint may get an event twice:
-//! [`webhook_id`](HttpSinkBuilder::webhook_id) lets it tell. A single write may do so, too: see
-//! [connections](#connections).
+//! If the answer to a request is lost, the request is made again, and the endpoint may get the event twice.
+//! [`webhook_id`](HttpSinkBuilder::webhook_id) lets the endpoint recognize that. A single write may also make its
+//! request twice: see [connections](#connections).
 //!
-//! | answer | |
+//! | answer | outcome of the write |
 //! | --- | --- |
-//! | 2xx | delivered, as soon as the head is there: what follows may stall or break off |
-//! | 3xx | permanent, and not followed; the error names the host that it points to |
+//! | 2xx | delivered, as soon as the head of the answer is there: its body may stall or break off |
+//! | 3xx | permanent; not followed, and the error names the host of the redirect |
 //! | 408, 425, 429, 5xx | transient, with [`retry_after`](crate::retry::RetryAfter) if the answer has one |
-//! | 410 | permanent, and [`is_gone`](HttpError::is_gone): the endpoint wants nothing any more |
+//! | 410 | permanent, and [`is_gone`](HttpError::is_gone): the endpoint wants no more events |
 //! | any other | permanent |
 //! | none in time, none that can be read, or none at all | transient |
 //!
-//! [`accept`](HttpSinkBuilder::accept) and [`accept_when`](HttpSinkBuilder::accept_when) say which statuses are the
-//! delivery, if not 2xx. [`on_answer`](HttpSinkBuilder::on_answer) sees each answer with its event.
+//! [`accept`](HttpSinkBuilder::accept) and [`accept_when`](HttpSinkBuilder::accept_when) make other statuses than 2xx the
+//! delivery. [`on_answer`](HttpSinkBuilder::on_answer) is called with each event and the status of its answer.
 //!
-//! A redirect is not followed, since a client that makes a GET of a POST answered 302, as most do, and takes
-//! that page's 200 for the delivery, loses the event.
+//! A redirect is not followed because that loses events. Most clients follow a 302 with a GET in place of the POST,
+//! and the status 200 of the page there would be taken for the delivery.
 //!
 //! # Many events, one request
 //!
-//! A sink of `Vec<E>` goes behind [`batched`](crate::SinkExt::batched). This is what Docker Registry posts:
+//! A sink of `Vec<E>` is filled by [`batched`](crate::SinkExt::batched). This posts what Docker Registry does:
 //!
 //! ```
 //! use std::time::Duration;
@@ -128,18 +128,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Signed
+//! # Signatures
 //!
-//! [`sign_with`](HttpSinkBuilder::sign_with) signs as the Standard Webhooks specification says, so that an
-//! endpoint knows who sent it, when, and that it has not been sent before. The id is the event's and the body
-//! is the encoder's, both the same on every attempt; the timestamp and the signature are those of the
-//! attempt.
+//! [`sign_with`](HttpSinkBuilder::sign_with) signs requests as the Standard Webhooks specification defines, so that an
+//! endpoint can check the sender and the time of a request, and that it is no replay. The id and the body are the same
+//! on every attempt for an event; each attempt has its own timestamp and signature.
 //!
-//! # Made for each event
+//! # URLs, headers and tokens made for each event
 //!
-//! [`header_with`](HttpSinkBuilder::header_with), [`bearer_with`](HttpSinkBuilder::bearer_with) and
-//! [`url_with`](HttpSinkBuilder::url_with) take a closure, which is called with the event at each attempt: for a URL
-//! that is a template, and for a token that is renewed now and then.
+//! [`url_with`](HttpSinkBuilder::url_with), [`header_with`](HttpSinkBuilder::header_with) and
+//! [`bearer_with`](HttpSinkBuilder::bearer_with) take a closure, which is called with the event at each attempt: for a URL
+//! that depends on the event, say, or for a token that is renewed from time to time.
 //!
 //! ```
 //! use outflow::http::HttpSink;
@@ -163,30 +162,30 @@
 //!
 //! # Trusted authorities
 //!
-//! The authorities that Mozilla trusts; those of the operating system with
-//! [`system_roots`](HttpSinkBuilder::system_roots); your own with
-//! [`root_certificate`](HttpSinkBuilder::root_certificate), which then is the only one, or stands beside Mozilla's
-//! with [`public_roots`](HttpSinkBuilder::public_roots).
+//! By default a sink trusts the certificate authorities that Mozilla trusts. Once you name others, it trusts only these:
+//! those of the operating system with [`system_roots`](HttpSinkBuilder::system_roots), and your own with
+//! [`root_certificate`](HttpSinkBuilder::root_certificate). [`public_roots`](HttpSinkBuilder::public_roots) adds Mozilla's
+//! to them.
 //!
 //! # Connections
 //!
-//! A connection is kept for the next request, for 15 seconds at most, and
-//! [as many](HttpSinkBuilder::idle_connections) as were asked for. Before one is used again it is looked at, and one
-//! that was closed is not used. What closes in that very moment, or was forgotten by something between, shows only
-//! when the request is written. Then
+//! After a request its connection is kept for the next one, for at most 15 seconds. How many are kept,
+//! [`idle_connections`](HttpSinkBuilder::idle_connections) says. A connection that the endpoint has closed is not used
+//! again. If it closes just then, or if a firewall has dropped it without notice, that shows only when the next request
+//! is written:
 //!
-//! - if it breaks off before a byte of the answer came, the request is made once more, over a new connection and
-//!   within the same time. The endpoint may have got the first one, and gets the event twice. That is chosen, as it
-//!   is in curl: a delivery is made at least once anyway, mostly nothing had arrived, and otherwise a healthy
-//!   endpoint would be counted as failing;
-//! - if it stays silent until the time is over, that is a failure, and of those that were kept beside it none is
-//!   used again: the next attempt makes a new one.
+//! - If the connection breaks before any byte of the answer came, the request is made once more, over a new connection
+//!   and within the same timeout. The endpoint may have got the first request, and then gets the event twice. curl
+//!   does the same. Delivery is at least once in any case, mostly nothing had arrived, and otherwise a healthy endpoint
+//!   would be counted as failing.
+//! - If nothing comes until the timeout, the write fails. The other kept connections are not used again either, so that
+//!   the next attempt makes a new one.
 //!
 //! # In a logger
 //!
-//! The client logs, and so does a retry. A logger that writes to this sink would be fed by its own lines without
-//! end. [`is_delivering`](crate::is_delivering) tells it what to keep out, on the worker of a queue and in a write
-//! of this sink alike:
+//! The HTTP client logs, and so does a retry. A logger that writes its lines to this sink would thus cause new lines
+//! without end. [`is_delivering`](crate::is_delivering) returns `true` in a write of this sink and on the worker of a
+//! queue, so that the logger can leave out what it causes itself:
 //!
 //! ```
 //! use outflow::{Queue, Sink, is_delivering};
@@ -217,35 +216,35 @@
 //!
 //! # Secrets
 //!
-//! Header values, the bearer, the signing secrets, keys, user info, path and query of the URL, and what closures
-//! make of any of them, are secret: no `Debug`, no error and none of an error's sources shows them. An endpoint is
-//! called by its [name](HttpSinkBuilder::name), or by scheme, host and port. Nor does an error show what the
-//! endpoint sent, which may be what it was sent.
+//! Header values, the bearer token, signing secrets, keys, and the user info, path and query of the URL are secret, also
+//! where a closure makes them: no `Debug` output, no error and no source of an error shows them. An endpoint is shown by
+//! its [name](HttpSinkBuilder::name), or by scheme, host and port. Nor does an error show what the endpoint sent, since
+//! an endpoint may send back what it got.
 //!
-//! The client, ureq, writes to the `log` facade. At `debug` it shows the host, and some headers of the
-//! answer. At `trace` it shows paths and every byte of a head, secrets among them: keep the targets `ureq`
-//! and `ureq_proto` above that.
+//! The client, ureq, logs through the `log` facade. At level `debug` it shows the host and some headers of the
+//! answer. At level `trace` it shows paths and every byte of a head, secrets included: keep the targets `ureq`
+//! and `ureq_proto` at `debug` or above.
 //!
 //! # Odd endpoints
 //!
-//! Of an answer at most 64 KiB are read: 16 KiB of head, 24 KiB of body, and what a buffer took beyond. The
-//! [timeout](HttpSinkBuilder::timeout) holds over all of it, however slowly it drips in; the body gets a
-//! second of it, since it is read only to use the connection again. No redirect is followed, no cookie kept,
-//! no proxy used that was not [asked for](HttpSinkBuilder::proxy_from_env).
+//! At most 64 KiB of an answer are read: 16 KiB of head, 24 KiB of body, and what is left in a buffer. The
+//! [timeout](HttpSinkBuilder::timeout) bounds all of it, however slowly it arrives. The body is read for at most a
+//! second of that time, and only so that the connection can be used again. No redirect is followed, no cookie is kept,
+//! and no proxy is used unless you [ask for it](HttpSinkBuilder::proxy_from_env).
 //!
-//! No event is posted again because of how an answer is written. What counts is `HTTP/1.x` and a status: with a
-//! space before a header's colon, a folded header, `http/1.1`, a bad `Content-Length`, or more of a head than is
-//! read, an answer is what its status says. Only its connection is not used again then. Interim answers (1xx) are
-//! passed over. An answer that has no status, or none within the first 16 KiB, interim answers included, cannot be
-//! read, [`TransportFailure::Protocol`], and is transient; so is one whose head breaks off.
+//! Errors in the form of an answer do not make a delivered event fail. All that counts is `HTTP/1.x` and a status: with a
+//! space before a header's colon, a folded header, `http/1.1`, a bad `Content-Length`, or a head longer than what is
+//! read, the status still decides. Only the connection is not used again then. Interim answers (1xx) are
+//! skipped. An answer without a status in its first 16 KiB, interim answers included, cannot be read: it is a
+//! [`TransportFailure::Protocol`], and transient. So is an answer whose head breaks off.
 //!
-//! An endpoint that answers before it has read the body is heard: when it hangs up, if the operating system keeps
-//! what came before a connection broke off, as Linux does, and if it reads no further, when the time is over. One
-//! that hangs up without an answer looks like a broken connection, which is transient:
-//! [`max_attempts`](crate::retry::Retry::max_attempts) ends that.
+//! An endpoint may answer before it has read the whole body. If it then closes the connection, its answer is read where
+//! the operating system keeps what had arrived, as Linux does. If it stops reading instead, its answer is read when the
+//! timeout is over. If it closes the connection without an answer, that looks like a broken connection and is
+//! transient; [`max_attempts`](crate::retry::Retry::max_attempts) limits the attempts.
 //!
-//! It does not keep a URL from naming a host of the inner network. Who posts to URLs that strangers gave
-//! checks them, or goes through a proxy that does.
+//! A sink does not check whether a URL leads into the internal network. If you post to URLs that strangers provide, check
+//! them yourself, or use a proxy that does.
 
 mod answer;
 mod build_error;

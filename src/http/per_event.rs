@@ -8,16 +8,16 @@ use super::headers::{self, HeaderFault};
 
 pub(super) type TextOf<E> = Box<dyn Fn(&E) -> String + Send + Sync>;
 
-/// What of a request closures make for each event: templates in a URL, tokens that change.
+/// The parts of a request that closures make for each event.
 pub(super) struct PerEvent<E> {
     pub(super) url: Option<TextOf<E>>,
     pub(super) bearer: Option<TextOf<E>>,
     pub(super) headers: Vec<(HeaderName, TextOf<E>)>,
-    /// What a URL has to keep to.
+    /// The rules for the URL of an event.
     pub(super) rules: Rules,
 }
 
-/// What the sink's own URL was held to when it was built, for those of events.
+/// The rules by which the sink's own URL was checked when it was built, for the URLs of events.
 pub(super) struct Rules {
     pub(super) name: Option<String>,
     pub(super) encrypted: bool,
@@ -25,7 +25,7 @@ pub(super) struct Rules {
     pub(super) proxy: Option<Proxy>,
 }
 
-/// Why what was made for an event cannot be sent.
+/// Why a value that was made for an event cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unfit {
     #[error(transparent)]
@@ -37,7 +37,7 @@ pub(super) enum Unfit {
 }
 
 impl<E> PerEvent<E> {
-    /// Where an event goes, if that is not where all go.
+    /// The endpoint of an event; `None` for the sink's own.
     pub(super) fn endpoint(&self, event: &E) -> Result<Option<Endpoint>, Unfit> {
         let Some(url_of) = &self.url else { return Ok(None) };
         let endpoint = Endpoint::parse(&url_of(event), self.rules.name.as_deref())?;
@@ -71,11 +71,11 @@ impl<E> PerEvent<E> {
 }
 
 impl Rules {
-    /// Credentials do not go over the network in the open, unless that was asked for.
+    /// Refuses credentials that would be sent unencrypted, unless that is allowed.
     pub(super) fn check(&self, endpoint: &Endpoint, credentials: bool) -> Result<(), BuildError> {
         let proxied = self.proxy.as_ref().is_some_and(|proxy| !proxy.is_no_proxy(&endpoint.url));
-        let in_the_open = !endpoint.is_encrypted() && (proxied || !endpoint.is_loopback());
-        if in_the_open && credentials && !self.allow_plaintext {
+        let can_be_read = !endpoint.is_encrypted() && (proxied || !endpoint.is_loopback());
+        if can_be_read && credentials && !self.allow_plaintext {
             return Err(BuildError::Plaintext { endpoint: endpoint.name.to_string() });
         }
         Ok(())

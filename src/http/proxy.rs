@@ -4,12 +4,11 @@ use ureq::{Proxy, ProxyProtocol};
 
 use super::BuildError;
 
-/// Where ureq looks, in this order.
+/// The variables that ureq reads, in this order.
 const VARIABLES: [&str; 6] =
     ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
 
-/// The proxy that the environment asks for, if it does. One that cannot be used is an error: ureq would go
-/// without.
+/// The proxy that the environment names, if any. One that cannot be used is an error; ureq would use none instead.
 pub(super) fn from_env() -> Result<Option<Proxy>, BuildError> {
     let asked_for = VARIABLES.iter().any(|name| env::var_os(name).is_some_and(|value| !value.is_empty()));
     match Proxy::try_from_env() {

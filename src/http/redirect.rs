@@ -3,8 +3,8 @@ use std::sync::Arc;
 use ureq::http::Uri;
 use ureq::http::{HeaderMap, header::LOCATION};
 
-/// The host that an answer points to, and nothing else of where. `own` is the host that answered: a
-/// `Location` without a host stays there. `None` if there is none that can be read.
+/// The host of the `Location` of an answer, without the rest of the URL. `own` is the host that answered, to which a
+/// `Location` without a host refers. `None` if there is no `Location` that can be read.
 pub(super) fn host(headers: &HeaderMap, own: &str) -> Option<Arc<str>> {
     let location = headers.get(LOCATION)?.to_str().ok()?;
     if let Some(rest) = location.strip_prefix("//") {
@@ -12,7 +12,7 @@ pub(super) fn host(headers: &HeaderMap, own: &str) -> Option<Arc<str>> {
     }
     match location.split_once(':') {
         Some((scheme, rest)) if is_scheme(scheme) && rest.starts_with("//") => host_of(location),
-        // Absolute, and without a host.
+        // An absolute URL without a host.
         Some((scheme, _)) if is_scheme(scheme) => None,
         _ => Some(own.into()),
     }
@@ -26,7 +26,7 @@ fn is_scheme(text: &str) -> bool {
 
 fn host_of(url: &str) -> Option<Arc<str>> {
     let url: Uri = url.parse().ok()?;
-    // The longest name that DNS knows: whoever answers does not get to fill a log.
+    // No longer than a name in DNS, so that an endpoint cannot fill a log.
     url.host().filter(|host| !host.is_empty() && host.len() <= 253).map(Arc::from)
 }
 

@@ -19,10 +19,10 @@ pub(super) type IdOf<E> = Box<dyn Fn(&E) -> String + Send + Sync>;
 pub(super) type Accepts = Box<dyn Fn(u16) -> bool + Send + Sync>;
 pub(super) type OnAnswer<E> = Box<dyn Fn(&E, u16) + Send + Sync>;
 
-/// What a sink makes of an event, and of the answer to it. It sends nothing.
+/// Makes the request of an event, and judges the answer. It sends nothing.
 pub(super) struct Requests<E> {
     pub(super) endpoint: Endpoint,
-    /// Of every request.
+    /// The headers of every request.
     pub(super) headers: HeaderMap,
     pub(super) per_event: PerEvent<E>,
     pub(super) encode: Encoder<E>,
@@ -34,14 +34,14 @@ pub(super) struct Requests<E> {
 
 /// A request that can be sent.
 pub(super) struct Request {
-    /// Where it goes, if not to the sink's own endpoint.
+    /// Where it goes; `None` for the sink's own endpoint.
     pub(super) endpoint: Option<Endpoint>,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
 }
 
 impl<E> Requests<E> {
-    /// Made anew for each attempt.
+    /// Makes the request of an event, anew for each attempt.
     pub(super) fn make(&self, event: &E) -> Result<Request, HttpError> {
         let unfit = |source: Arc<dyn Error + Send + Sync>| HttpError::Encode {
             endpoint: Arc::clone(&self.endpoint.name),
@@ -57,7 +57,7 @@ impl<E> Requests<E> {
         Ok(Request { endpoint, headers, body })
     }
 
-    /// What makes a webhook of a request. The id is the event's, and stays the same.
+    /// Adds the headers of a webhook. The id is the event's, the same for every attempt.
     fn add_webhook_headers(&self, event: &E, body: &[u8], headers: &mut HeaderMap) -> Result<(), BadId> {
         let Some(id_of) = &self.id_of else { return Ok(()) };
         let id = id_of(event);
@@ -70,7 +70,7 @@ impl<E> Requests<E> {
         Ok(())
     }
 
-    /// What an answer says of the event's delivery.
+    /// Whether an answer means that the event was delivered.
     pub(super) fn judge(&self, event: &E, endpoint: &Endpoint, answer: Answer) -> Result<(), HttpError> {
         if let Some(on_answer) = &self.on_answer {
             on_answer(event, answer.status);

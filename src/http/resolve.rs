@@ -7,13 +7,13 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
-use super::failure::Own;
+use super::failure::OwnError;
 
 /// How many addresses of a name are tried.
 const MOST_ADDRESSES: usize = 16;
 
-/// Looks up the host of a URL: an address at once, and a name on a thread of its own, since the operating system
-/// takes as long as it likes. ureq's own takes the thread for an address, too, and panics if there is none.
+/// Looks up the host of a URL: an address at once, and a name on a new thread, since the operating system has no timeout
+/// for that. ureq's resolver would use a thread for an address too, and panics if none can be started.
 #[derive(Debug)]
 pub(super) struct Lookup;
 
@@ -36,9 +36,9 @@ impl Resolver for Lookup {
         let (sender, answer) = mpsc::sync_channel(1);
         thread::Builder::new()
             .name("outflow-resolve".to_string())
-            // Nobody waits for an answer that comes too late.
+            // The receiver is gone if the result comes too late.
             .spawn(move || _ = sender.send(target.to_socket_addrs()))
-            .map_err(Own::NoThread)?;
+            .map_err(OwnError::NoThread)?;
         match answer.recv_timeout(*timeout.after) {
             Ok(Ok(found)) => found.take(MOST_ADDRESSES).for_each(|address| addresses.push(address)),
             Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => {}

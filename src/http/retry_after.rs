@@ -5,15 +5,13 @@ use ureq::http::header::{DATE, RETRY_AFTER};
 
 use super::wall_clock;
 
-/// What an answer says of when to come back: seconds, or a date (RFC 9110, 10.2.3). `None` if it says
-/// nothing, or nothing that can be read.
+/// The `Retry-After` of an answer: seconds, or a date (RFC 9110, 10.2.3). `None` if there is none that can be read.
 ///
-/// A date is counted from the answer's own `Date`, if it has one, so that it does not matter whose clock is
-/// wrong.
+/// A date is counted from the `Date` of the answer, if it has one, so that a wrong clock on either side does not matter.
 pub(super) fn read(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More than fits is for ever; it is for the one who waits to cap that.
+        // A number that does not fit saturates. The caller limits the wait.
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let date = headers.get(DATE).and_then(|date| date.to_str().ok());

@@ -1,4 +1,4 @@
-//! Signatures as the Standard Webhooks specification 1.0.0 has them.
+//! Signatures as the Standard Webhooks specification 1.0.0 defines them.
 
 use std::fmt;
 
@@ -11,23 +11,23 @@ use ureq::http::HeaderValue;
 
 use super::{BuildError, headers};
 
-/// What a secret begins with, to be known as one.
+/// The prefix by which a secret is recognized.
 const PREFIX: &str = "whsec_";
 
-/// Secrets are handed out with padding and without.
+/// The base64 of secrets, which come with padding and without.
 const BASE64_OF_SECRETS: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The longest id, in bytes. Ids are kept by those who compare them; and no line of a head may be longer than
-/// the client's buffer, or the event could never be sent.
+/// The longest id, in bytes. Endpoints store ids to compare them; and a line of a head that is longer than the client's
+/// buffer could never be sent.
 const LONGEST_ID: usize = 256;
 
 /// The length of a signature, with the space before the next.
 const SIGNATURE_LENGTH: usize = "v1,".len() + 44 + " ".len();
 
-/// The keys that a webhook is signed with, one or, while they are being changed, several.
+/// The keys that a webhook is signed with: one, or several while a key is being replaced.
 pub(super) struct Signer {
     keys: Vec<hmac::Key>,
 }
@@ -81,7 +81,7 @@ fn key(secret: &str) -> Result<hmac::Key, &'static str> {
 pub(super) enum BadId {
     #[error("its webhook id is empty")]
     Empty,
-    #[error("its webhook id has a full stop in it, which a signature cannot tell from the one after the id")]
+    #[error("its webhook id has a full stop in it, which cannot be distinguished from the one after the id")]
     FullStop,
     #[error("its webhook id has a character in it that is not visible ASCII")]
     Character,

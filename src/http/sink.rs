@@ -8,18 +8,20 @@ use crate::contract::{Sink, WriteError};
 use crate::lifecycle::{Closing, Flushing};
 use crate::sync::scope::Scope;
 
-/// Posts each event to one endpoint. Made by [`post`](HttpSink::post); the [module](super) tells how it goes.
+/// Posts each event to one endpoint. Made by [`post`](HttpSink::post). The [module page](super) says what counts as
+/// delivered, and what to do when a write fails.
 ///
-/// A write is one request on the writer's thread, which waits for the answer, at most for the
-/// [timeout](super::HttpSinkBuilder::timeout), name resolution and handshake included. Several writers make requests
-/// at the same time, over connections that are kept for the next. It looks at the event and clones nothing;
-/// the encoder's bytes are held until the answer is there. A host's name is looked up on a thread of its own, which
-/// is left to itself if that outlasts the timeout; a write for which none can be started fails, and may be tried
-/// again. For an address there is no thread.
+/// A write makes one request on the writer's thread and waits for the answer, at most for the
+/// [timeout](super::HttpSinkBuilder::timeout), which includes name resolution and handshake. Several writers make
+/// requests concurrently, each over a connection of its own, which is kept for the next request. The event is encoded by
+/// reference and never cloned; the encoded bytes are held until the answer is there.
 ///
-/// `close` refuses what comes after and returns at once. A request under way is not cut by it: the endpoint
-/// may have the event already, and what was cut would be sent twice. Its timeout bounds it. An abort of a
-/// queue above does not cut it either, and counts it as in flight.
+/// A host name is looked up on a new thread, which runs on by itself if that takes longer than the timeout. If no thread
+/// can be started, the write fails, transiently. An IP address needs no thread.
+///
+/// `close` makes later writes fail and returns at once. A request under way continues, bounded by its timeout: the
+/// endpoint may have the event already, and would get it again. An abort of a queue above does not end it either, and
+/// counts its event as in flight.
 ///
 /// # Errors
 ///
@@ -27,7 +29,7 @@ use crate::sync::scope::Scope;
 ///
 /// # Panics
 ///
-/// A panic of the encoder, or of another of its closures, goes on to the writer.
+/// A panic of the encoder, or of another closure that the sink was given, unwinds to the writer.
 ///
 /// # Examples
 ///
@@ -54,7 +56,7 @@ use crate::sync::scope::Scope;
 pub struct HttpSink<E> {
     client: Client,
     requests: Requests<E>,
-    /// In which a write is, so that [`is_delivering`](crate::is_delivering) knows of it.
+    /// Entered for each write, so that [`is_delivering`](crate::is_delivering) is true in it.
     scope: Scope,
     closed: AtomicBool,
 }
@@ -64,18 +66,8 @@ impl<E> HttpSink<E> {
         Self { client, requests, scope: Scope::new(), closed: AtomicBool::new(false) }
     }
 
-    /// What the endpoint is called in errors: the [name](super::HttpSinkBuilder::name) given, else scheme, host and
-    /// port.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::http::HttpSink;
-    ///
-    /// let sink: HttpSink<String> = HttpSink::post("https://hooks.example/s3cr3t").build()?;
-    /// assert_eq!(sink.endpoint(), "https://hooks.example:443");
-    /// # Ok::<(), outflow::http::BuildError>(())
-    /// ```
+    /// The endpoint's name as errors show it: the [name](super::HttpSinkBuilder::name) that was set, else scheme, host
+    /// and port.
     pub fn endpoint(&self) -> &str {
         &self.requests.endpoint.name
     }

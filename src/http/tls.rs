@@ -8,19 +8,19 @@ use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use super::BuildError;
 
-/// Which authorities a sink trusts. If it names none, those that Mozilla trusts.
+/// The certificate authorities that a sink trusts. If none is named, those that Mozilla trusts.
 #[derive(Default)]
 pub(super) struct Trust {
     /// In PEM.
     pub(super) own: Vec<Vec<u8>>,
     /// Those that the operating system trusts.
     pub(super) system: bool,
-    /// Those that Mozilla trusts, beside the others.
+    /// Those that Mozilla trusts, in addition to the others.
     pub(super) public: bool,
 }
 
 impl Trust {
-    /// Whether anything was said of it.
+    /// Whether any authority was named.
     pub(super) fn is_given(&self) -> bool {
         self.system || self.public || !self.own.is_empty()
     }
@@ -33,7 +33,7 @@ impl Trust {
         }
         if self.system {
             let system = rustls_native_certs::load_native_certs().certs;
-            // Some of them are often of no use; ureq passes over those.
+            // Often some of them cannot be read; ureq skips those.
             if RootCertStore::empty().add_parsable_certificates(system.iter().cloned()).0 == 0 {
                 return Err(BuildError::SystemRoots("it has none that can be read"));
             }
@@ -46,9 +46,8 @@ impl Trust {
     }
 }
 
-/// What a sink trusts, and who it says it is. Looked at here, since ureq passes over a root certificate that
-/// it cannot read, and panics on a client certificate that it cannot use, both when the first event is
-/// written.
+/// The TLS configuration of a sink. Certificates are checked here, since ureq skips a root certificate that it cannot
+/// read, and panics on a client certificate that it cannot use, both when the first event is written.
 pub(super) fn config(trust: &Trust, client: Option<&(Vec<u8>, Vec<u8>)>) -> Result<TlsConfig, BuildError> {
     let mut config = TlsConfig::builder();
     if trust.is_given() {
@@ -81,7 +80,7 @@ fn readable(certificates: Vec<CertificateDer<'static>>) -> Result<Vec<Certificat
 fn client_certificate(chain: &[u8], key: &[u8]) -> Result<ClientCert, &'static str> {
     let chain = certificates(chain)?;
     let checked = PrivateKeyDer::from_pem_slice(key).map_err(|_| "there is no private key in the PEM")?;
-    // As ureq chooses it.
+    // Chosen as ureq does.
     let provider =
         CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(ring::default_provider()));
     ClientConfig::builder_with_provider(provider)

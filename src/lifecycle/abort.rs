@@ -24,12 +24,12 @@ pub(super) fn abort(completion: &Arc<Completion>, deadline: Instant) {
 
     completion.begin_abort();
     let mut begun = Seen::default();
-    let mut rest = completion.awaited();
-    while let Some(edge) = rest.pop() {
+    let mut unseen = completion.awaited();
+    while let Some(edge) = unseen.pop() {
         if edge.aborts && begun.add(&edge.to) {
             edge.to.begin_abort();
             // Looked up after that, which may add to it.
-            rest.append(&mut edge.to.awaited());
+            unseen.append(&mut edge.to.awaited());
         }
     }
 

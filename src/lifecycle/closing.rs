@@ -10,16 +10,19 @@ use super::error::CloseError;
 use super::graph;
 use super::slow_close::SlowClose;
 use super::task::Task;
+use super::trail::Trail;
 use super::wait::{Waited, deadline};
 use crate::sync::caught::panic_message;
 
-/// The answer of [`Sink::close`](crate::Sink::close): the close has begun, and this waits for it.
+/// What [`Sink::close`](crate::Sink::close) returns: the close has begun, and this waits for it.
 ///
 /// Cheap to clone; clones, and those of other callers, wait for the same drain and get the same outcome.
 /// Dropped without waiting, the drain goes on by itself, on the threads of the queues that it drains; the
 /// events that are left when the process ends die with it.
 ///
-/// With the `futures` feature it can be awaited.
+/// With the `futures` feature it can be awaited. A task does not keep the thread that it is polled on, so
+/// [`CloseError::WouldDeadlock`] is never what awaiting it yields. `block_on` does keep its thread: inside a sink, over
+/// the close of something that waits for that sink, it waits for ever, where [`wait`](Closing::wait) says so.
 ///
 /// # Examples
 ///
@@ -40,26 +43,20 @@ use crate::sync::caught::panic_message;
 pub struct Closing(pub(crate) MaybeDone, Task);
 
 impl Closing {
-    pub(crate) fn of(answer: MaybeDone) -> Self {
-        Self(answer, Task::default())
+    pub(crate) fn of(done: MaybeDone) -> Self {
+        Self(done, Task::default())
     }
 
     pub(crate) fn pending_on(completion: &Arc<Completion>) -> Self {
         Self::of(MaybeDone::Pending(Arc::clone(completion)))
     }
 
-    /// A close that is through.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// assert!(outflow::Closing::done().is_done());
-    /// ```
+    /// A close that is done.
     pub fn done() -> Self {
         Self::of(MaybeDone::Done(Ok(())))
     }
 
-    /// A close that is through, but did not deliver everything.
+    /// A close that is done, but did not deliver everything.
     ///
     /// # Examples
     ///
@@ -73,7 +70,7 @@ impl Closing {
         Self::of(MaybeDone::Done(Err(error)))
     }
 
-    /// One that is through when all of `closings` are. Their errors are put together.
+    /// One that is done when all of `closings` are. Their errors are put together.
     ///
     /// # Examples
     ///
@@ -164,16 +161,16 @@ impl Closing {
     }
 
     /// Ends the drain: closes what is downstream at once, so that a retry that sleeps wakes; wakes writes
-    /// that are blocked; and spills, or drops and counts, what is left, on this thread. It reaches through
-    /// every queue and broadcaster downstream, but not into a spill, and releases whoever waits.
+    /// that are blocked; and spills, or drops and counts, what is left, on this thread. It reaches every
+    /// queue and broadcaster downstream, but no spill, and releases every thread that waits.
     ///
     /// A user's write that is under way gets 100 ms to come back, as one woken from a backoff does at once.
-    /// After that it is told as in flight; if it does come back later, its event is accounted for then.
+    /// After that it counts as in flight; if it does come back later, its event is accounted for then.
     /// What blocks is the spill, if it does: an abort takes 100 ms and what the spills of the events take.
     ///
     /// # Errors
     ///
-    /// What was not delivered. `Ok` if the drain was through before anything had to be given up.
+    /// What was not delivered. `Ok` if the drain was done before anything had to be shed.
     ///
     /// # Examples
     ///
@@ -196,16 +193,7 @@ impl Closing {
         self.0.abort()
     }
 
-    /// Whether the close is through. Does not wait.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (closing, pending) = outflow::Closing::pending();
-    /// assert!(!closing.is_done());
-    /// pending.finish(Ok(()));
-    /// assert!(closing.is_done());
-    /// ```
+    /// Whether the close is done. Does not wait.
     pub fn is_done(&self) -> bool {
         self.0.is_done()
     }
@@ -223,7 +211,7 @@ impl Closing {
         }
     }
 
-    /// What there still is to deliver, in every queue that the drain goes through.
+    /// What there still is to deliver, in every queue on the way of the drain.
     fn remaining(&self) -> Remaining {
         match &self.0 {
             MaybeDone::Pending(completion) => graph::remaining(completion),
@@ -248,8 +236,8 @@ impl std::future::Future for Closing {
         self: std::pin::Pin<&mut Self>,
         context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Self::Output> {
-        let Self(answer, task) = self.get_mut();
-        match answer {
+        let Self(done, task) = self.get_mut();
+        match done {
             MaybeDone::Done(outcome) => std::task::Poll::Ready(outcome.clone()),
             MaybeDone::Pending(completion) => completion.poll(task, context),
         }
@@ -269,7 +257,7 @@ impl fmt::Debug for Closing {
 
 /// Ends a [`Closing`] that [`Closing::pending`] made.
 ///
-/// Dropped before it has, it ends the close with [`CloseError::Abandoned`], so that nobody waits for ever.
+/// Dropped before it has, it ends the close with [`CloseError::Abandoned`], so that nothing waits for ever.
 ///
 /// # Examples
 ///
@@ -286,7 +274,7 @@ pub struct PendingClose {
 }
 
 impl PendingClose {
-    /// Ends the close and wakes whoever waits for it. Only the first outcome counts.
+    /// Ends the close and wakes every thread and task that waits for it. Only the first outcome counts.
     ///
     /// # Examples
     ///
@@ -359,7 +347,7 @@ impl Abort for HookAbort {
 
 /// Begins to close a sink of a user's, whose `close` may panic.
 pub(crate) fn close_caught(close: impl FnOnce() -> Closing) -> Closing {
-    catch_unwind(AssertUnwindSafe(close)).unwrap_or_else(|panic| {
+    catch_unwind(AssertUnwindSafe(|| Trail::leave(close))).unwrap_or_else(|panic| {
         Closing::failed(CloseError::Panicked { message: panic_message(panic), events: 0 })
     })
 }

@@ -1,8 +1,7 @@
 //! What `Closing` and `Flushing` are made of: an outcome that is set once and that every waiter gets.
 //!
 //! Completions form a graph: a queue's close awaits its downstream's, a broadcaster's those of all its sinks. A
-//! completion holds what it awaits; what it awaits knows it by a `Weak` and so keeps nothing alive that nobody looks
-//! at any more. The walks through the graph are in [`graph`](super::graph).
+//! completion holds what it awaits; what it awaits knows it by a `Weak` and so keeps nothing alive that is looked at no more. The walks through the graph are in [`graph`](super::graph).
 //!
 //! # Why no wake-up is lost
 //!
@@ -326,22 +325,33 @@ impl Completion {
     }
 }
 
-impl Drop for Completion {
-    /// Lets go of a long chain of completions without recursion.
-    fn drop(&mut self) {
-        let state = self.state.get_mut();
-        let mut rest = std::mem::take(&mut state.awaits);
-        let parts = state.gather.take().map(|gather| gather.parts);
-        while let Some(edge) = rest.pop() {
-            if let Some(mut completion) = Arc::into_inner(edge.to) {
-                rest.append(&mut completion.state.get_mut().awaits);
-            }
+impl State {
+    /// Takes out the completions that this one keeps alive.
+    fn take_kept(&mut self, kept: &mut Vec<Arc<Completion>>) {
+        kept.extend(self.awaits.drain(..).map(|edge| edge.to));
+        if let Some(gather) = &mut self.gather {
+            kept.extend(gather.parts.drain(..).filter_map(|part| match part {
+                MaybeDone::Pending(completion) => Some(completion),
+                MaybeDone::Done(_) => None,
+            }));
         }
-        drop(parts);
     }
 }
 
-/// What a drain still has to deliver, in all the queues that it goes through.
+impl Drop for Completion {
+    /// Releases a long chain of completions without recursion.
+    fn drop(&mut self) {
+        let mut kept = Vec::new();
+        self.state.get_mut().take_kept(&mut kept);
+        while let Some(completion) = kept.pop() {
+            if let Some(mut completion) = Arc::into_inner(completion) {
+                completion.state.get_mut().take_kept(&mut kept);
+            }
+        }
+    }
+}
+
+/// What a drain still has to deliver, in all the queues on its way.
 #[derive(Default)]
 pub(crate) struct Remaining {
     pub(crate) pending: u64,

@@ -7,6 +7,8 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
+use crate::sync::caught::run_caught;
+
 type Call = Box<dyn FnOnce() + Send>;
 
 thread_local! {
@@ -19,19 +21,19 @@ pub(super) fn run(f: impl FnOnce() + Send + 'static) {
     // Of a thread that is being torn down nothing can be put off.
     if RUNNING.try_with(Cell::get) != Ok(true) {
         let _ = RUNNING.try_with(|running| running.set(true));
-        f();
+        run_caught(f);
         run_all();
         let _ = RUNNING.try_with(|running| running.set(false));
         return;
     }
     let mut call: Option<Call> = Some(Box::new(f));
     let _ = DEFERRED.try_with(|deferred| deferred.borrow_mut().extend(call.take()));
-    call.into_iter().for_each(|call| call());
+    call.into_iter().for_each(run_caught);
 }
 
 /// Makes the calls that this thread has put off, for which it must not wait.
 pub(super) fn run_all() {
     while let Some(call) = DEFERRED.try_with(|deferred| deferred.borrow_mut().pop_front()).ok().flatten() {
-        call();
+        run_caught(call);
     }
 }

@@ -23,7 +23,7 @@ const KEPT: usize = 64;
 /// let broadcaster = Broadcaster::new();
 /// let log = sink::collector();
 /// let id = broadcaster.add(log.clone())?;
-/// log.close();
+/// log.close().wait().unwrap();
 /// broadcaster.write("refused").unwrap();
 ///
 /// let ended = &broadcaster.ended().recent[0];
@@ -52,7 +52,7 @@ pub struct EndedSink {
 /// let broadcaster = Broadcaster::new();
 /// let log = sink::collector();
 /// broadcaster.add(log.clone())?;
-/// log.close();
+/// log.close().wait().unwrap();
 /// broadcaster.write("refused").unwrap();
 ///
 /// let ended = broadcaster.ended();

@@ -97,7 +97,7 @@ impl CloseError {
     }
 
     /// How many events were not delivered: what was left, what was in flight and what was lost to a panic,
-    /// added up over all sinks that the close went through.
+    /// added up over all sinks on the way of the close.
     ///
     /// # Examples
     ///

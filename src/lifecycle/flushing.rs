@@ -10,12 +10,13 @@ use super::task::Task;
 use super::wait::{Waited, deadline};
 use crate::sync::caught::panic_message;
 
-/// The answer of [`Sink::flush`](crate::Sink::flush): the flush has begun, and this waits for it.
+/// What [`Sink::flush`](crate::Sink::flush) returns: the flush has begun, and this waits for it.
 ///
-/// It is through when every event that was accepted before it is delivered or accounted for, downstream
+/// It is done when every event that was accepted before it is delivered or accounted for, downstream
 /// sinks included. Cheap to clone. Dropped, the flush goes on by itself.
 ///
-/// With the `futures` feature it can be awaited.
+/// With the `futures` feature it can be awaited. As of a [`Closing`], [`FlushError::WouldDeadlock`] is never what that
+/// yields, and `block_on` inside a sink that the flush waits for waits for ever.
 ///
 /// # Examples
 ///
@@ -35,17 +36,11 @@ use crate::sync::caught::panic_message;
 pub struct Flushing(pub(crate) MaybeDone, Task);
 
 impl Flushing {
-    pub(crate) fn of(answer: MaybeDone) -> Self {
-        Self(answer, Task::default())
+    pub(crate) fn of(done: MaybeDone) -> Self {
+        Self(done, Task::default())
     }
 
-    /// A flush that is through.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// assert!(outflow::Flushing::done().is_done());
-    /// ```
+    /// A flush that is done.
     pub fn done() -> Self {
         Self::of(MaybeDone::Done(Ok(())))
     }
@@ -63,7 +58,7 @@ impl Flushing {
         Self::of(MaybeDone::Done(Err(error.into())))
     }
 
-    /// One that is through when all of `flushings` are. Their errors are put together.
+    /// One that is done when all of `flushings` are. Their errors are put together.
     ///
     /// # Examples
     ///
@@ -96,7 +91,7 @@ impl Flushing {
         (Self::of(MaybeDone::Pending(Arc::clone(&completion))), PendingFlush { completion })
     }
 
-    /// Waits until the flush is through, for as long as that takes.
+    /// Waits until the flush is done, for as long as that takes.
     ///
     /// # Errors
     ///
@@ -139,16 +134,7 @@ impl Flushing {
         self.wait_until(deadline(timeout))
     }
 
-    /// Whether the flush is through. Does not wait.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (flushing, pending) = outflow::Flushing::pending();
-    /// assert!(!flushing.is_done());
-    /// pending.finish(Ok(()));
-    /// assert!(flushing.is_done());
-    /// ```
+    /// Whether the flush is done. Does not wait.
     pub fn is_done(&self) -> bool {
         self.0.is_done()
     }
@@ -175,8 +161,8 @@ impl std::future::Future for Flushing {
         self: std::pin::Pin<&mut Self>,
         context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Self::Output> {
-        let Self(answer, task) = self.get_mut();
-        match answer {
+        let Self(done, task) = self.get_mut();
+        match done {
             MaybeDone::Done(outcome) => std::task::Poll::Ready(outcome.clone().map_err(FlushError::from)),
             MaybeDone::Pending(completion) => completion.poll(task, context).map_err(FlushError::from),
         }

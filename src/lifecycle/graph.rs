@@ -72,10 +72,10 @@ fn visit_awaited(
     mut visit: impl FnMut(&Edge) -> ControlFlow<(), bool>,
 ) -> ControlFlow<()> {
     let mut seen = Seen::default();
-    let mut rest = completion.awaited();
-    while let Some(edge) = rest.pop() {
+    let mut unseen = completion.awaited();
+    while let Some(edge) = unseen.pop() {
         if seen.add(&edge.to) && visit(&edge)? {
-            rest.append(&mut edge.to.awaited());
+            unseen.append(&mut edge.to.awaited());
         }
     }
     ControlFlow::Continue(())
@@ -101,16 +101,16 @@ pub(super) fn would_deadlock(completion: &Completion) -> bool {
 
 fn notify_upwards(completion: &Arc<Completion>) {
     let mut seen = Seen::default();
-    let mut rest = vec![Arc::clone(completion)];
-    while let Some(completion) = rest.pop() {
+    let mut unseen = vec![Arc::clone(completion)];
+    while let Some(completion) = unseen.pop() {
         if seen.add(&completion) {
             completion.notify();
-            rest.append(&mut completion.dependents());
+            unseen.append(&mut completion.dependents());
         }
     }
 }
 
-/// What there still is to deliver, in every queue that the drain goes through.
+/// What there still is to deliver, in every queue on its way.
 pub(super) fn remaining(completion: &Completion) -> Remaining {
     let mut remaining = Remaining::default();
     completion.count_remaining(&mut remaining);

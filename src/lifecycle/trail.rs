@@ -1,4 +1,4 @@
-//! Which queues, broadcasters and logs a flush has come through, so that it ends in a ring of them.
+//! Which queues, broadcasters and logs a flush has visited, so that it ends in a ring of them.
 //!
 //! A flush goes on from a queue when everything before it is delivered, on the queue's worker, and may come back to
 //! where it began. There it ends: what was accepted before it is delivered by then, and what the ring makes of that
@@ -19,13 +19,13 @@ thread_local! {
 pub(crate) struct Trail {
     /// Which flush it is.
     flush: u64,
-    /// The nodes that it has come through, named by their scopes, in order of their names.
+    /// The nodes that it has visited, named by their scopes, in order of their names.
     nodes: Vec<Scope>,
 }
 
 impl Trail {
-    /// The trail of a flush that this thread begins, or passes on, at `node`; `None` if it has come through there: it
-    /// is in a ring.
+    /// The trail of a flush that this thread begins, or passes on, at `node`; `None` if it has been there: it is
+    /// in a ring.
     pub(crate) fn at(node: Scope) -> Option<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
 
@@ -38,12 +38,20 @@ impl Trail {
         Some(trail)
     }
 
-    /// Makes this the trail of both, if one request can stand for them at a node: they are the same flush, or have come
-    /// the same way. Where that is not through a ring the node is behind all that is on either.
+    /// Whether this thread is passing a flush on, and not beginning one.
+    pub(crate) fn is_passing() -> bool {
+        CURRENT.try_with(|current| current.borrow().is_some()).unwrap_or(false)
+    }
+
+    /// Whether both have come the same way, so that one request at a node can stand for both.
+    pub(crate) fn is_same_way(&self, other: &Self) -> bool {
+        self.nodes == other.nodes
+    }
+
+    /// Makes this the trail of both, if they are the same flush, so that one request stands for both. In a ring what
+    /// goes on from here is cut short where either has been, so that this is for a node at which a flush arrives in so
+    /// many ways that it would not end: in a web of rings there are more of them than there are nodes.
     pub(crate) fn merge(&mut self, other: &Self) -> bool {
-        if self.nodes == other.nodes {
-            return true;
-        }
         if self.flush != other.flush {
             return false;
         }
@@ -55,6 +63,16 @@ impl Trail {
 
     /// Runs `f`, whose flushes are passed on from here.
     pub(crate) fn pass_on<T>(self, f: impl FnOnce() -> T) -> T {
+        Self::within(Some(self), f)
+    }
+
+    /// Runs `f`, which is no part of the flush that this thread may be passing on: a close that happens to begin now,
+    /// and may be a flush of what is kept open.
+    pub(super) fn leave<T>(f: impl FnOnce() -> T) -> T {
+        Self::within(None, f)
+    }
+
+    fn within<T>(trail: Option<Self>, f: impl FnOnce() -> T) -> T {
         struct Restore(Option<Trail>);
         impl Drop for Restore {
             fn drop(&mut self) {
@@ -63,7 +81,7 @@ impl Trail {
             }
         }
 
-        let before = CURRENT.try_with(|current| current.replace(Some(self))).ok().flatten();
+        let before = CURRENT.try_with(|current| current.replace(trail)).ok().flatten();
         let _restore = Restore(before);
         f()
     }

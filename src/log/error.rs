@@ -1,60 +1,8 @@
+//! Why a reader cannot begin.
+
 use std::io;
 
-use super::Seq;
-
-/// How many events a reader missed because it was further behind than its `max_lag`.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::log::{Lag, Log, RecvError, SubscribeOptions};
-///
-/// let log = Log::new();
-/// let mut cursor = log.subscribe_with(SubscribeOptions::new().max_lag(1, Lag::Close))?;
-/// for event in 0..5 {
-///     log.append(event)?;
-/// }
-/// let Err(RecvError::Closed(lagged)) = cursor.recv() else { panic!("it is too far behind") };
-/// assert_eq!(lagged.to_string(), "the reader fell behind and missed 5 events");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the reader fell behind and missed {missed} events")]
-#[non_exhaustive]
-pub struct Lagged {
-    /// How many events.
-    pub missed: u64,
-}
-
-/// Why there is no next event.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::{Sink, log::{Log, RecvError}};
-///
-/// let log = Log::new();
-/// let mut cursor = log.subscribe();
-/// log.append(1)?;
-/// log.close().wait()?;
-/// assert_eq!(cursor.recv(), Ok(1));
-/// assert_eq!(cursor.recv(), Err(RecvError::Ended));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RecvError {
-    /// The log is closed and everything is read.
-    #[error("the log is closed and everything is read")]
-    Ended,
-    /// The cursor skipped ahead, as [`Lag::Skip`](super::Lag::Skip) says; the next call reads on from there.
-    #[error("skipped ahead: {0}")]
-    Lagged(Lagged),
-    /// The cursor is closed, as [`Lag::Close`](super::Lag::Close) says. Its
-    /// [`position`](super::Cursor::position) is the event that it would have read next.
-    #[error("the cursor is closed: {0}")]
-    Closed(Lagged),
-}
+use super::seq::Seq;
 
 /// A reader cannot begin where it was to.
 ///

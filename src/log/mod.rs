@@ -1,16 +1,15 @@
-//! A log in memory: written once, and followed by every reader at its own pace, by reference.
+//! A log in memory: written once, and read by every reader at its own pace, by reference.
 //!
-//! [`Log`] is the sink. A [`Cursor`] reads it on whatever thread calls it; a [`Follower`] is a thread that
-//! writes it to a sink. When to take a log and when a [`Broadcaster`](crate::Broadcaster), and what each
-//! costs: [`docs::fan_out`](crate::docs::fan_out).
+//! [`Log`] is the sink. A [`Cursor`] reads it on whatever thread calls it; a [follower](FollowerHandle) is a
+//! thread that writes it to a sink. When to take a log and when a [`Broadcaster`](crate::Broadcaster), and what
+//! each costs: [`docs::fan_out`](crate::docs::fan_out).
 //!
 //! # How it works
 //!
 //! Writers push into an open segment, a vector under a lock. A reader that runs out of events seals the open
-//! segment: it swaps the vector out and links it to the end of a chain, from where it and all others read it
-//! by reference and without a lock. So batches form by themselves: the busier the readers, the larger the
-//! segments. A segment lives while a reader can still reach it, and ten readers that are stuck hold one
-//! backlog and not ten.
+//! segment: it swaps the vector out and links it to the end of a chain, where it and all other readers read it by
+//! reference and without a lock. So the busier the readers are, the larger the segments become. A segment lives as
+//! long as a reader can still reach it, and ten readers that are stuck hold one backlog and not ten.
 //!
 //! # Where to begin
 //!
@@ -36,53 +35,63 @@
 //! # A reader that falls behind
 //!
 //! Without a bound, everything from its position on is kept: [`Log::held`] says how much that is. With
-//! `max_lag(n, ..)`, per reader, [writers wait](Lag::Block), [it skips ahead](Lag::Skip), or
+//! `max_lag(n, ..)`, for each reader, [writers wait](Lag::Block), [it skips ahead](Lag::Skip), or
 //! [it is closed](Lag::Close).
+//!
+//! # Destructors that panic
+//!
+//! An event is dropped when its segment is, on whatever thread is the last to use that: a writer's, a reader's, a
+//! follower's. If its destructor panics, the panic hook runs, the other events of the segment are dropped all the
+//! same, and the panic goes no further.
 
+mod abort;
+mod bound;
+mod chunk;
+mod claims;
 mod cursor;
+mod cursor_handle;
 mod error;
+mod flushes;
 mod follower;
 mod follower_state;
+mod iter;
 mod options;
 mod reader;
+mod register;
+mod remote;
 mod segment;
+mod seq;
 mod shared;
+mod snapshot;
+mod state;
+mod stats;
 #[cfg(feature = "futures")]
 mod stream;
 mod wake;
 mod worker;
 
-pub use self::cursor::{Batch, Cursor, IntoIter, Iter};
-pub use self::error::{FollowError, Lagged, RecvError, StartError};
-pub use self::follower::{Follower, FollowerStats};
+pub use self::chunk::Chunk;
+pub use self::cursor::Cursor;
+pub use self::cursor_handle::CursorHandle;
+pub use self::error::{FollowError, StartError};
+pub use self::follower::FollowerHandle;
+pub use self::iter::{IntoIter, Iter, Numbered};
 pub use self::options::{FollowOptions, Lag, LogOptions, Start, SubscribeOptions};
+pub use self::seq::Seq;
+pub use self::stats::{FollowerStats, Held};
+pub use crate::contract::{Lagged, RecvError, TryRecvError};
 
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use self::follower_state::{AbortFollower, Following};
-use self::options::Bound;
+use self::abort::AbortLog;
+use self::bound::Bound;
 use self::reader::Reader;
 use self::shared::Shared;
-use self::worker::Worker;
-use crate::contract::{Never, erase};
+use crate::contract::Never;
 use crate::contract::{Sink, WriteError};
-use crate::lifecycle::completion::Abort;
-use crate::lifecycle::{CloseError, Closing, Ended, Flushing, MaybeDone, close_caught, join};
-
-/// The number of an event in its log, from 0.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::log::{Log, Seq};
-///
-/// let seq: Seq = Log::new().append("first")?;
-/// assert_eq!(seq, 0);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub type Seq = u64;
+use crate::lifecycle::{Closing, Ended, Flushing};
 
 /// A log in memory, and the sink to write it. See the [module](self).
 ///
@@ -91,12 +100,13 @@ pub type Seq = u64;
 /// [snapshot](Log::subscribe_with_snapshot) is taken, and for a reader with [`Lag::Block`]; otherwise never.
 /// It clones nothing; `write_ref` clones once, whatever the number of readers.
 ///
-/// - What is appended while nobody reads and nothing is [retained](LogOptions::retain) is dropped, and
+/// - What is appended while there is no reader and nothing is [retained](LogOptions::retain) is dropped, and
 ///   counted as [`unheard`](Log::unheard).
-/// - A follower whose sink closes or panics ends alone. It is told in [`ended`](Log::ended) and in the outcome
-///   of the close, by its name.
+/// - A follower whose sink closes or panics ends alone. [`ended`](Log::ended) and the outcome of the close name it.
+/// - [`flush`](Sink::flush) waits until what was appended before is delivered, also by followers that were closed
+///   and are still draining. It says what those did not deliver.
 /// - [`close`](Sink::close) refuses writes; every follower delivers what is left and closes its sink. Cursors
-///   read what is left and then end; nobody waits for them.
+///   read what is left and then end; the close does not wait for them.
 ///
 /// Events are read by reference on many threads, so they must be `Sync`.
 ///
@@ -123,35 +133,9 @@ pub struct Log<E> {
     handle: Arc<Handle<E>>,
 }
 
-/// Begins a close when the last log lets go of it.
+/// Begins a close when it is dropped, with the last log.
 struct Handle<E> {
     shared: Arc<Shared<E>>,
-}
-
-/// What of a log is alive: appended, and not yet read by everybody who can, or retained.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::log::Log;
-///
-/// let log = Log::new();
-/// let cursor = log.subscribe();
-/// for event in 0..3 {
-///     log.append(event)?;
-/// }
-/// assert_eq!(log.held().events, 3);
-/// drop(cursor);
-/// assert_eq!(log.held().events, 0);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Held {
-    /// How many events. They are freed by the segment, up to 1024 at once.
-    pub events: u64,
-    /// In how many segments.
-    pub segments: u64,
 }
 
 impl<E> Log<E>
@@ -159,14 +143,6 @@ where
     E: 'static,
 {
     /// A log that keeps what its readers have not read, and nothing else.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::Log;
-    ///
-    /// assert_eq!(Log::<u32>::new().head(), 0);
-    /// ```
     pub fn new() -> Self
     where
         E: Send + Sync,
@@ -175,17 +151,6 @@ where
     }
 
     /// A log as `options` say.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::log::{Log, LogOptions};
-    ///
-    /// let log = Log::with(LogOptions::new().retain(10));
-    /// log.append("kept")?;
-    /// assert_eq!(log.held().events, 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn with(options: LogOptions) -> Self
     where
         E: Send + Sync,
@@ -198,7 +163,7 @@ where
 }
 
 impl<E> Log<E> {
-    /// Appends an event and answers its number. What [`write`](Sink::write) does.
+    /// Appends an event and returns its number. What [`write`](Sink::write) does.
     ///
     /// # Errors
     ///
@@ -223,34 +188,11 @@ impl<E> Log<E> {
     }
 
     /// The number that the next event gets: how many were appended so far.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::Log;
-    ///
-    /// let log = Log::new();
-    /// log.append("pushed")?;
-    /// assert_eq!(log.head(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn head(&self) -> Seq {
         self.shared.head()
     }
 
     /// The number of the oldest event that a reader can begin with; that of the next one, if there is none.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::log::{Log, LogOptions};
-    ///
-    /// let (forgets, retains) = (Log::new(), Log::with(LogOptions::new().retain(10)));
-    /// forgets.append("pushed")?;
-    /// retains.append("pushed")?;
-    /// assert_eq!((forgets.oldest(), retains.oldest()), (1, 0));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn oldest(&self) -> Seq {
         self.shared.oldest()
     }
@@ -275,23 +217,12 @@ impl<E> Log<E> {
         self.shared.held()
     }
 
-    /// How many events were appended while nobody could ever read them.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::Log;
-    ///
-    /// let log = Log::new();
-    /// log.append("into the void")?;
-    /// assert_eq!(log.unheard(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// How many events were appended while there was no reader that could ever read them.
     pub fn unheard(&self) -> u64 {
         self.shared.unheard()
     }
 
-    /// A cursor that reads what is appended from now on. Of a closed log it has ended.
+    /// A cursor that reads what is appended from now on. If the log is closed, it has ended.
     ///
     /// # Examples
     ///
@@ -340,13 +271,14 @@ impl<E> Log<E> {
         Ok(Cursor::new(Arc::clone(&self.shared), Reader::new(node, position, bound)))
     }
 
-    /// Calls `snapshot` while no write can intervene, and answers what it does with a cursor for all that is
+    /// Calls `snapshot` while no write can intervene, and returns its value with a cursor for all that is
     /// appended after: no event is missing between the two, and none is in both.
     ///
-    /// Writers wait meanwhile; readers do not. Several snapshots may be taken at once.
-    /// The closure must not take a lock that a writer holds while it writes: each would wait for the other.
-    /// (Where state and log change under one lock, subscribe under that lock, and there is no need for this.)
-    /// It may call the log in every way but to write to it, which panics. If it panics, writes go on.
+    /// Writers wait meanwhile; readers do not. Several snapshots may be taken at once, but one begins only after
+    /// the writes that others have made wait, so that no write waits for ever. The closure must not take a
+    /// lock that a writer holds while it writes, nor wait for another thread that takes a snapshot: each would wait
+    /// for the other. (Where state and log change under one lock, subscribe under that lock, and there is no need for
+    /// this.) It may call the log in every way but to write to it, which panics. If it panics, writes go on.
     ///
     /// # Examples
     ///
@@ -368,26 +300,13 @@ impl<E> Log<E> {
     where
         F: FnOnce() -> T,
     {
-        let (answer, node, position) = self.shared.with_snapshot(snapshot);
-        (answer, Cursor::new(Arc::clone(&self.shared), Reader::new(node, position, Bound::None)))
+        let (state, node, position) = snapshot::take(&self.shared, snapshot);
+        (state, Cursor::new(Arc::clone(&self.shared), Reader::new(node, position, Bound::None)))
     }
 
     /// How many followers there are that have not ended.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Log, sink};
-    ///
-    /// let log = Log::<u32>::new();
-    /// let follower = log.follow(sink::discard());
-    /// assert_eq!(log.followers(), 1);
-    /// follower.close().wait()?;
-    /// assert_eq!(log.followers(), 0);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn followers(&self) -> usize {
-        self.shared.lock().followers.len()
+        self.shared.register.followers()
     }
 
     /// The followers that did not deliver everything, and have ended before the log: the last 64 with their
@@ -401,7 +320,7 @@ impl<E> Log<E> {
     /// let log = Log::new();
     /// let sink = sink::collector();
     /// let follower = log.follow(sink.clone());
-    /// sink.close();
+    /// sink.close().wait()?;
     /// log.append("refused")?;
     /// follower.flush().wait().unwrap_err();
     /// follower.close().wait().unwrap_err();
@@ -411,7 +330,7 @@ impl<E> Log<E> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn ended(&self) -> Ended {
-        self.shared.lock().ended.list()
+        self.shared.register.ended()
     }
 
     /// A handle that does not keep the log open, for a sink that follows the log it writes to.
@@ -439,11 +358,11 @@ where
     /// Starts a thread that writes every event from now on to `sink`, by reference: an event is cloned only
     /// if something in the sink must own it. The sink is the log's from now on, and is closed with it.
     ///
-    /// Of a closed log, the sink is closed at once.
+    /// If the log is closed, the sink is closed at once.
     ///
     /// # Panics
     ///
-    /// If the system has no thread; [`follow_with`](Log::follow_with) answers that.
+    /// If the system has no thread; [`follow_with`](Log::follow_with) returns that as an error.
     ///
     /// # Examples
     ///
@@ -461,7 +380,7 @@ where
     /// Log::new().follow(sink::from_fn(|_: &u32| Err("no route to host")).lossy());
     /// ```
     #[track_caller]
-    pub fn follow<S>(&self, sink: S) -> Follower<E>
+    pub fn follow<S>(&self, sink: S) -> FollowerHandle<E>
     where
         S: Sink<E> + Send + Sync + 'static,
         S::Error: Never,
@@ -497,7 +416,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
-    pub fn follow_with<O, S>(&self, options: O, sink: S) -> Result<Follower<E>, FollowError>
+    pub fn follow_with<O, S>(&self, options: O, sink: S) -> Result<FollowerHandle<E>, FollowError>
     where
         O: Into<FollowOptions<E>>,
         S: Sink<E> + Send + Sync + 'static,
@@ -505,76 +424,9 @@ where
     {
         let options = options.into();
         let has_nul = options.name.as_ref().is_some_and(|name| name.contains('\0'));
-        // Before it is registered: nothing would take it off.
+        // Before it is registered: nothing would unregister it.
         assert!(!has_nul, "the name of a thread must not have a NUL byte in it");
-        let sink = Arc::new(sink);
-        let bound = options.bound();
-        let (node, position) = match self.shared.join(options.start, &bound) {
-            Ok(begin) => begin,
-            Err(error) => {
-                drop(close_caught(|| sink.close()));
-                if let Some(spill) = options.spill {
-                    drop(close_caught(|| spill.close()));
-                }
-                return Err(error.into());
-            }
-        };
-        let reader = Reader::new(node, position, bound);
-        let erased = erase::<E, _>(Arc::clone(&sink));
-        let following = Following::new(&self.shared, reader, options.spill, erased);
-        following.completion.set_aborter(Arc::new(AbortFollower(Arc::downgrade(&following))));
-        let mut state = self.shared.lock();
-        if !state.closed {
-            state.followers.push(Arc::clone(&following));
-        }
-        drop(state);
-
-        let mut thread = std::thread::Builder::new();
-        if let Some(name) = options.name {
-            thread = thread.name(name);
-        }
-        if let Some(stack_size) = options.stack_size {
-            thread = thread.stack_size(stack_size);
-        }
-        let worker = Worker::new(Arc::clone(&following), sink);
-        match thread.spawn(move || worker.run()) {
-            Ok(_) => Ok(Follower { following }),
-            Err(error) => {
-                following.stop(None);
-                following.give_up_rest();
-                following.set_through();
-                following.leave();
-                Err(FollowError::Spawn(error))
-            }
-        }
-    }
-}
-
-impl<E> Shared<E> {
-    fn closing(&self) -> Closing {
-        Closing::pending_on(&self.completion)
-    }
-
-    fn close(&self) -> Closing {
-        let mut gathered = None;
-        self.shut(|state| gathered = Some((state.followers.clone(), state.ended.all())));
-        if let Some((followers, (ended, older))) = gathered {
-            // All of them have begun: they see that the log is closed.
-            let followers = followers.iter().map(|following| (following.label(), following.closing()));
-            let ended = ended.into_iter().map(|entry| (entry.label, entry.closing));
-            let (labels, parts): (Vec<_>, Vec<_>) =
-                followers.chain(ended).map(|(label, closing)| (label, (closing.0, true))).unzip();
-            MaybeDone::gather(&self.completion, parts, move |outcomes| {
-                let named = outcomes.into_iter().zip(labels);
-                let named = named.map(|(outcome, label)| outcome.map_err(|error| error.of_sink(&label)));
-                let older = match older {
-                    0 => Ok(()),
-                    events => Err(CloseError::DownstreamClosed { events }),
-                };
-                join(named.chain([older]))
-            });
-        }
-        self.closing()
+        worker::start(&self.shared, options, sink).map(|state| FollowerHandle { state })
     }
 }
 
@@ -596,22 +448,14 @@ impl<E> Sink<E> for Log<E> {
         self.write(event.clone()).map_err(|refused| refused.map_event(drop))
     }
 
-    /// Has every follower write what is in the log up to now, and flush its sink.
+    /// Has every follower write what is in the log up to now, and flush its sink. Waits, too, for followers that
+    /// were closed before and are still draining.
     fn flush(&self) -> Flushing {
-        let state = self.shared.lock();
-        let (closed, followers) = (state.closed, state.followers.clone());
-        drop(state);
-        if closed {
-            return Flushing::of_close(&self.shared.closing());
-        }
-        let flush = |following: &Arc<Following<E>>| (following.label(), following.request_flush().0);
-        let (labels, parts): (Vec<_>, Vec<_>) = followers.iter().map(flush).unzip();
-        Flushing::of(MaybeDone::gathered(parts, move |outcomes| {
-            let named = outcomes.into_iter().zip(labels);
-            join(named.map(|(outcome, label)| outcome.map_err(|error| error.of_sink(&label))))
-        }))
+        self.shared.register.flush(|| self.shared.head(), &self.shared.closing())
     }
 
+    /// Refuses writes and wakes the ones that wait. Every follower delivers what is left and closes its sink;
+    /// what this returns waits for them, not for cursors.
     fn close(&self) -> Closing {
         self.shared.close()
     }
@@ -624,6 +468,7 @@ impl<E> Sink<E> for Log<E> {
 impl<E> Drop for Handle<E> {
     fn drop(&mut self) {
         drop(self.shared.close());
+        self.shared.retain_nothing();
     }
 }
 
@@ -672,17 +517,6 @@ pub struct WeakLog<E> {
 
 impl<E> WeakLog<E> {
     /// The log, unless its last handle was dropped.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::Log;
-    ///
-    /// let log = Log::<u32>::new();
-    /// let weak = log.downgrade();
-    /// drop(log);
-    /// assert!(weak.upgrade().is_none());
-    /// ```
     pub fn upgrade(&self) -> Option<Log<E>> {
         let handle = self.handle.upgrade()?;
         Some(Log { shared: Arc::clone(&handle.shared), handle })
@@ -699,20 +533,4 @@ impl<E> fmt::Debug for WeakLog<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WeakLog").finish_non_exhaustive()
     }
-}
-
-struct AbortLog<E>(Weak<Shared<E>>);
-
-impl<E> Abort for AbortLog<E>
-where
-    E: Send + Sync,
-{
-    /// The followers are aborted along the edges that the close has made to them.
-    fn begin(&self) {
-        if let Some(shared) = self.0.upgrade() {
-            drop(shared.close());
-        }
-    }
-
-    fn settle(&self, _deadline: std::time::Instant) {}
 }

@@ -1,8 +1,9 @@
-use std::fmt;
-use std::sync::Arc;
+//! How a log, a cursor and a follower are to be.
 
-use super::Seq;
-use super::shared::Pace;
+use std::fmt;
+
+use super::bound::{Bound, LagGate};
+use super::seq::Seq;
 use crate::contract::{Never, erase};
 use crate::contract::{SharedSink, Sink};
 
@@ -11,16 +12,16 @@ use crate::contract::{SharedSink, Sink};
 /// # Examples
 ///
 /// ```
-/// use outflow::log::{Log, LogOptions, Start};
+/// use outflow::log::{Log, LogOptions, Start, TryRecvError};
 ///
 /// let log = Log::with(LogOptions::new().retain(10));
 /// for event in 0..5 {
 ///     log.append(event)?;
 /// }
 /// let first = |start| log.subscribe_with(start).map(|mut cursor| cursor.try_recv());
-/// assert_eq!(first(Start::Oldest)?, Ok(Some(0)));
-/// assert_eq!(first(Start::At(3))?, Ok(Some(3)));
-/// assert_eq!(first(Start::Now)?, Ok(None));
+/// assert_eq!(first(Start::Oldest)?, Ok(0));
+/// assert_eq!(first(Start::At(3))?, Ok(3));
+/// assert_eq!(first(Start::Now)?, Err(TryRecvError::Empty));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub enum Start {
     /// With the next event that is appended.
     #[default]
     Now,
-    /// With the oldest event that the log still holds for those who come later: see
+    /// With the oldest event that the log still holds for readers that come later: see
     /// [`LogOptions::retain`].
     Oldest,
     /// With this event. If it is no longer held, that is an error which names the oldest one that is.
@@ -55,41 +56,21 @@ pub enum Start {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lag {
-    /// Writers wait for it, on their own threads. A write from a follower's thread does not: it would be
+    /// Writers wait for it, on their own threads. A write from a follower's thread does not wait: it could be
     /// waiting for itself.
     Block,
-    /// It skips ahead, until it is only `max_lag` behind, and is told how many events it missed.
+    /// It skips ahead, until it is only `max_lag` behind, and learns how many events it missed.
     Skip,
-    /// It ends, and is told why: so that it can begin again [`At`](Start::At) where it was.
+    /// It ends, and learns why, so that it can begin again [`At`](Start::At) where it was.
     Close,
 }
 
-/// A `max_lag`, as a reader has it.
-#[derive(Clone)]
-pub(super) enum Bound {
-    None,
-    Block(Arc<Pace>),
-    Skip(u64),
-    Close(u64),
-}
-
-impl Bound {
-    fn new(max_lag: Option<(u64, Lag)>) -> Self {
-        match max_lag {
-            None => Self::None,
-            Some((events, Lag::Block)) => Self::Block(Pace::new(events)),
-            Some((events, Lag::Skip)) => Self::Skip(events),
-            Some((events, Lag::Close)) => Self::Close(events),
-        }
-    }
-
-    /// How far behind it may be before it is left there.
-    #[inline]
-    pub(super) fn window(&self) -> Option<u64> {
-        match self {
-            Self::Skip(window) | Self::Close(window) => Some(*window),
-            Self::None | Self::Block(_) => None,
-        }
+fn bound(max_lag: Option<(u64, Lag)>) -> Bound {
+    match max_lag {
+        None => Bound::None,
+        Some((events, Lag::Block)) => Bound::Block(LagGate::new(events)),
+        Some((events, Lag::Skip)) => Bound::Skip(events),
+        Some((events, Lag::Close)) => Bound::Close(events),
     }
 }
 
@@ -119,37 +100,13 @@ pub struct LogOptions {
 }
 
 impl LogOptions {
-    /// Keeps no event for those who come later.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::log::{Log, LogOptions};
-    ///
-    /// let log = Log::with(LogOptions::new());
-    /// log.append("nobody can read this")?;
-    /// assert_eq!(log.held().events, 0);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// Keeps no event for readers that come later.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Keeps at least the last `events` for those who come later, read or not, and after the close too. They
-    /// are freed by the segment: of many events the log holds up to twice as many, of few up to 64 more.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::log::{Log, LogOptions};
-    ///
-    /// let log = Log::with(LogOptions::new().retain(100));
-    /// for event in 0..10_000 {
-    ///     log.append(event)?;
-    /// }
-    /// assert!((100..=200).contains(&log.held().events));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// Keeps at least the last `events` for readers that come later, read or not, and after the close too, as long
+    /// as there is a handle of the log. They are freed by the segment: of many events the log holds up to twice as many, of few up to 64 more.
     pub fn retain(mut self, events: u64) -> Self {
         self.retain = events;
         self
@@ -181,33 +138,11 @@ pub struct SubscribeOptions {
 
 impl SubscribeOptions {
     /// From now on, and any number of events behind.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::log::{Log, SubscribeOptions};
-    ///
-    /// let cursor = Log::<u32>::new().subscribe_with(SubscribeOptions::new())?;
-    /// assert_eq!(cursor.position(), 0);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Where to begin.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::log::{Log, LogOptions, Start, SubscribeOptions};
-    ///
-    /// let log = Log::with(LogOptions::new().retain(10));
-    /// log.append("before")?;
-    /// let mut cursor = log.subscribe_with(SubscribeOptions::new().start(Start::At(0)))?;
-    /// assert_eq!(cursor.recv()?, "before");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn start(mut self, start: Start) -> Self {
         self.start = start;
         self
@@ -216,9 +151,8 @@ impl SubscribeOptions {
     /// How many events the cursor may be behind, and what happens then. Without it, a cursor that does not
     /// read keeps alive whatever comes after it: see [`Log::held`](super::Log::held).
     ///
-    /// With `Skip` and `Close` it is the cursor that finds out, when it reads, and it keeps nothing alive in
-    /// the meantime; the log itself holds the last `events` for it, read or not, as it does for
-    /// [`retain`](LogOptions::retain).
+    /// With `Skip` and `Close` the cursor finds out when it reads, and keeps nothing alive in the meantime; the
+    /// log itself holds the last `events` for it, read or not, as it does for [`retain`](LogOptions::retain).
     ///
     /// # Panics
     ///
@@ -243,7 +177,7 @@ impl SubscribeOptions {
     }
 
     pub(super) fn bound(&self) -> Bound {
-        Bound::new(self.max_lag)
+        bound(self.max_lag)
     }
 }
 
@@ -253,7 +187,7 @@ impl From<Start> for SubscribeOptions {
     }
 }
 
-/// How a follower reads, where what it gives up goes, and what its thread is to be like. A [`Start`] is
+/// How a follower reads, where the events go that it sheds, and what its thread is to be like. A [`Start`] is
 /// enough where that is all there is to say.
 ///
 /// # Examples
@@ -281,45 +215,19 @@ pub struct FollowOptions<E> {
 
 impl<E> FollowOptions<E> {
     /// From now on, any number of events behind, and a thread as [`std::thread::spawn`] makes it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::log::{FollowOptions, Log};
-    /// use outflow::sink;
-    ///
-    /// let follower = Log::<u32>::new().follow_with(FollowOptions::new(), sink::discard())?;
-    /// assert_eq!(follower.position(), 0);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn new() -> Self {
         Self { start: Start::Now, max_lag: None, spill: None, name: None, stack_size: None }
     }
 
     /// Where to begin.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::log::{FollowOptions, Log, LogOptions, Start};
-    /// use outflow::{Sink, sink};
-    ///
-    /// let log = Log::with(LogOptions::new().retain(10));
-    /// log.append("before")?;
-    /// let delivered = sink::collector();
-    /// log.follow_with(FollowOptions::new().start(Start::At(0)), delivered.clone())?;
-    /// log.close().wait()?;
-    /// assert_eq!(delivered.events(), ["before"]);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn start(mut self, start: Start) -> Self {
         self.start = start;
         self
     }
 
     /// How many events the follower may be behind, and what happens then. What it skips is counted in its
-    /// [`stats`](super::Follower::stats); one that is closed for it closes its sink, and the close of the log
-    /// tells [`CloseError::Lagged`](crate::CloseError::Lagged). What the log holds for it is as
+    /// [`stats`](super::FollowerHandle::stats); one that is closed for it closes its sink, and the close of the log
+    /// fails with [`CloseError::Lagged`](crate::CloseError::Lagged). What the log holds for it is as
     /// [`SubscribeOptions::max_lag`] says.
     ///
     /// # Panics
@@ -349,9 +257,9 @@ impl<E> FollowOptions<E> {
         self
     }
 
-    /// Sends what the follower gives up to `sink`: what is left after an abort, when its sink has closed or
-    /// panicked, or when it has ended since it lagged; as far as the log still holds that. Without it that
-    /// is dropped. Either way it is counted.
+    /// Sends the events that the follower sheds to `sink`: what is left after an abort, when its sink has closed
+    /// or panicked, or when it has ended because it lagged; as far as the log still holds that. Without a spill
+    /// they are dropped. Either way they are counted.
     ///
     /// `sink` is closed with the follower, after the last write to it. It is written to by reference, on the
     /// thread that aborts or on the follower's own. What it refuses or panics on is counted as dropped.
@@ -389,20 +297,6 @@ impl<E> FollowOptions<E> {
     /// # Panics
     ///
     /// Starting the follower panics if the name has a NUL byte in it, as [`std::thread::Builder::name`] says.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::log::{FollowOptions, Log};
-    /// use outflow::{Sink, sink};
-    ///
-    /// let log = Log::new();
-    /// let named = sink::for_each(|_: u32| assert_eq!(std::thread::current().name(), Some("webhooks")));
-    /// log.follow_with(FollowOptions::new().name("webhooks"), named)?;
-    /// log.append(1)?;
-    /// log.close().wait()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn name<N>(mut self, name: N) -> Self
     where
         N: Into<String>,
@@ -412,25 +306,27 @@ impl<E> FollowOptions<E> {
     }
 
     /// The size of the follower's stack, in bytes: see [`std::thread::Builder::stack_size`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::log::{FollowOptions, Log};
-    /// use outflow::{Sink, sink};
-    ///
-    /// let log = Log::<u32>::new();
-    /// log.follow_with(FollowOptions::new().stack_size(256 * 1024), sink::discard())?;
-    /// log.close().wait()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self
     }
 
     pub(super) fn bound(&self) -> Bound {
-        Bound::new(self.max_lag)
+        bound(self.max_lag)
+    }
+}
+
+/// Clones share the spill, which is closed with the first of the followers that is: give each its own, or hand it over
+/// as [`keep_open`](crate::SinkExt::keep_open).
+impl<E> Clone for FollowOptions<E> {
+    fn clone(&self) -> Self {
+        Self {
+            start: self.start,
+            max_lag: self.max_lag,
+            spill: self.spill.clone(),
+            name: self.name.clone(),
+            stack_size: self.stack_size,
+        }
     }
 }
 

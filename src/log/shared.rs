@@ -1,43 +1,41 @@
-//! The log itself: the open segment, and what its writers and readers know of each other.
+//! The log itself: how events go in, how readers wait for them, and how it closes.
 //!
 //! # Why nothing is lost, read twice or read too late
 //!
-//! Events are appended under one lock, in the order of their numbers, to the open segment. Sealing, under
-//! the same lock, moves that vector into the chain whole. A reader walks the chain and nothing else, so it
-//! sees each event once, in order; it looks at the lock only when it stands at the open end.
+//! Events are appended under one lock, in the order of their numbers, to the open segment. Sealing, under the
+//! same lock, moves that vector into the chain as a whole. A reader walks the chain and nothing else, so it sees
+//! each event once and in order; it takes the lock only at the open end.
 //!
-//! `head`, the number that the next event gets, is stored under the lock and may be read without: who finds
-//! that it has reached `head` has read everything that was appended before it looked. `closed` is set under
-//! the lock too. Who finds it set and then finds itself at `head` is at the end, for `head` moves no more.
-//! And a close that has returned held the lock after every write that was accepted: the next one sees it.
+//! `head`, the number of the next event, is stored under the lock and may be read without it: a reader that finds
+//! itself at `head` has read everything that was appended before it looked. `closed` is set under the lock too. A
+//! reader that finds it set, and after that finds itself at `head`, is at the end, since `head` moves no more. And
+//! `close` takes the lock after every write that was accepted: when it has returned, every later write sees it.
 //!
 //! # Why no code of a user's runs under the lock
 //!
-//! Places that are let go of are dropped after the lock is, and the closure of a snapshot runs without it:
-//! while one runs, `limit` is 0, and writes wait for it on `room`.
+//! What is released under the lock is dropped after it is released, and the closure of a snapshot runs without
+//! it: while one runs, `limit` is 0 and writes wait on `room`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::follower_state::Following;
-use super::options::{Bound, Start};
-use super::segment::{Alive, Node, Passed, Segment};
-use super::wake::{Sleepers, Wake};
-use super::{Held, Seq, StartError};
+use super::bound::{Bound, LagGate};
+use super::error::StartError;
+use super::options::Start;
+use super::register::{Register, outcome_of_log};
+#[cfg(feature = "futures")]
+use super::remote::Remote;
+use super::segment::{Alive, DropLater, Events, Node, Segment};
+use super::seq::Seq;
+use super::state::State;
+use super::stats::Held;
+use super::wake::Wake;
 use crate::lifecycle::completion::Completion;
-use crate::lifecycle::ended::EndedSinks;
+use crate::lifecycle::{Closing, MaybeDone};
 use crate::sync::scope::Scope;
-
-/// How many events a segment has at most, and how many bytes, as far as they are in the vector itself.
-const SEGMENT_EVENTS: usize = 1024;
-const SEGMENT_BYTES: usize = 64 * 1024;
-
-/// How many events a segment has at least before a writer seals it.
-const SEGMENT_LEAST: usize = 64;
 
 /// How often a reader that has nothing to read yields before it sleeps: see the page on fan-out for what
 /// was measured.
@@ -50,89 +48,44 @@ const SPINS: usize = 16;
 const TRIES: usize = 16;
 
 pub(super) struct Shared<E> {
-    state: Mutex<State<E>>,
-    /// The number of the next event. Stored under the lock; release, so that who acquires it finds the event.
+    pub(super) state: Mutex<State<E>>,
+    /// The number of the next event. Stored under the lock, with release, so that a thread that acquires it finds
+    /// the event before.
     head: AtomicU64,
     closed: AtomicBool,
-    /// Writers that wait for a reader to come closer.
+    /// How many writes wait on `room`, or are about to.
     waiting: AtomicUsize,
-    room: Condvar,
+    /// Where writes wait for a reader to come closer, or for a snapshot to end.
+    pub(super) room: Condvar,
+    /// Where snapshots wait for the writes that others have held back.
+    pub(super) turn: Condvar,
     wake: Wake,
     alive: Arc<Alive>,
-    /// How large the last sealed segment was: the next is likely to be alike. Relaxed, a guess.
+    /// The length of the last segment that a reader sealed: the next is likely to be alike. Relaxed, a guess.
     last_len: AtomicUsize,
-    /// A thread is in the closure of a snapshot.
+    /// Entered by a thread while it is in the closure of a snapshot.
     pub(super) snapshot: Scope,
-    /// A thread is a follower's.
+    /// Entered by the followers' threads.
     pub(super) workers: Scope,
+    pub(super) register: Register,
     pub(super) completion: Arc<Completion>,
-}
-
-pub(super) struct State<E> {
-    open: Vec<E>,
-    head: u64,
-    /// A write whose number is below goes straight in. 0 when closed or while a snapshot is taken.
-    limit: u64,
-    /// How many events the open segment takes before it is sealed; 0 while nobody could ever read them.
-    capacity: usize,
-    pub(super) sleepers: Sleepers,
-    /// The open end of the chain.
-    tail: Arc<Node<E>>,
-    /// Where the events begin that the log itself holds.
-    oldest: Arc<Node<E>>,
-    readers: usize,
-    retain: u64,
-    /// The windows of the readers that may be left behind, and how many want each.
-    windows: BTreeMap<u64, usize>,
-    /// Where the readers are that writers wait for.
-    paces: Vec<Arc<Pace>>,
-    snapshots: usize,
-    pub(super) closed: bool,
-    unheard: u64,
-    pub(super) followers: Vec<Arc<Following<E>>>,
-    pub(super) ended: EndedSinks,
-}
-
-/// Where a reader is that writers wait for.
-pub(super) struct Pace {
-    position: AtomicU64,
-    max_lag: u64,
 }
 
 impl<E> Shared<E> {
     pub(super) fn new(retain: u64) -> Arc<Self> {
-        let tail = Node::open(0);
-        let mut state = State {
-            open: Vec::new(),
-            head: 0,
-            limit: u64::MAX,
-            capacity: 0,
-            sleepers: Sleepers::default(),
-            oldest: Arc::clone(&tail),
-            tail,
-            readers: 0,
-            retain,
-            windows: BTreeMap::new(),
-            paces: Vec::new(),
-            snapshots: 0,
-            closed: false,
-            unheard: 0,
-            followers: Vec::new(),
-            ended: EndedSinks::default(),
-        };
-        state.set_capacity();
-        let snapshot = Scope::new();
         Arc::new(Self {
-            state: Mutex::new(state),
+            state: Mutex::new(State::new(retain)),
             head: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             room: Condvar::new(),
+            turn: Condvar::new(),
             wake: Wake::default(),
             alive: Arc::default(),
             last_len: AtomicUsize::new(0),
-            snapshot,
+            snapshot: Scope::new(),
             workers: Scope::new(),
+            register: Register::default(),
             completion: Completion::new(),
         })
     }
@@ -147,16 +100,12 @@ impl<E> Shared<E> {
         self.closed.load(Ordering::Acquire)
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State<E>> {
-        self.state.lock()
-    }
-
     pub(super) fn held(&self) -> Held {
         let state = self.state.lock();
-        let (open, segments) = (state.open.len() as u64, u64::from(!state.open.is_empty()));
+        let open = state.open.0.len() as u64;
         Held {
             events: self.alive.events.load(Ordering::Relaxed) + open,
-            segments: self.alive.segments.load(Ordering::Relaxed) + segments,
+            segments: self.alive.segments.load(Ordering::Relaxed) + u64::from(open > 0),
         }
     }
 
@@ -180,19 +129,19 @@ impl<E> Shared<E> {
         let seq = state.head;
         state.head += 1;
         self.head.store(state.head, Ordering::Release);
-        if state.open.len() >= state.capacity {
+        if state.open.0.len() >= state.capacity {
             return self.append_to_another(state, event, seq);
         }
-        state.open.push(event);
-        let over = state.sleepers.end();
+        state.open.0.push(event);
+        let ended = state.sleepers.end();
         drop(state);
-        if let Some(over) = over {
-            self.wake.raise(over);
+        if let Some(ended) = ended {
+            self.wake.publish(ended);
         }
         Ok(seq)
     }
 
-    /// The open segment is full, or nobody is there to read it.
+    /// The open segment is full, or there is no reader that could read it.
     #[cold]
     fn append_to_another(&self, mut state: MutexGuard<'_, State<E>>, event: E, seq: Seq) -> Result<Seq, E> {
         if state.capacity == 0 {
@@ -203,12 +152,11 @@ impl<E> Shared<E> {
         }
         let spare = Vec::with_capacity(state.capacity);
         let passed = state.seal(spare, seq, &self.alive);
-        state.open.push(event);
-        let over = state.sleepers.end();
+        state.open.0.push(event);
+        let ended = state.sleepers.end();
         drop(state);
-        // Before what is let go of is dropped, whose destructors may panic: nobody else raises it.
-        if let Some(over) = over {
-            self.wake.raise(over);
+        if let Some(ended) = ended {
+            self.wake.publish(ended);
         }
         drop(passed);
         Ok(seq)
@@ -217,17 +165,21 @@ impl<E> Shared<E> {
     /// Waits until a write may go in; `false` if the log is closed.
     #[cold]
     fn wait_for_room(&self, state: &mut MutexGuard<'_, State<E>>) -> bool {
-        // Counted before the readers' positions are looked at, both sequentially consistent, as is a reader
-        // that stores its position and then looks whether anybody waits: one of the two sees the other. The
-        // reader takes the lock before it notifies, and so cannot do so before this one sleeps.
+        // A reader stores its position and then looks whether a write waits; a write counts itself and then looks
+        // at the positions; all of it sequentially consistent. So one of the two sees the other. The reader takes
+        // the lock before it notifies, and so cannot notify before this thread sleeps.
         self.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut held_back = false;
         let admitted = loop {
             if state.closed {
                 break false;
             }
             if state.snapshots == 0 {
+                if std::mem::take(&mut held_back) {
+                    self.go_on(state);
+                }
                 state.set_limit();
-                // A follower's own writes do not wait: it would be waiting for itself.
+                // A follower's own writes do not wait for a reader: it could be the follower itself.
                 if state.head < state.limit || self.workers.is_current() {
                     break true;
                 }
@@ -238,89 +190,54 @@ impl<E> Shared<E> {
                     "a write to a log from within a snapshot of it, which holds writes back: \
                      write before `subscribe_with_snapshot` or after it"
                 );
+            } else if !held_back {
+                held_back = true;
+                state.held_back += 1;
             }
             self.room.wait(state);
         };
+        if held_back {
+            self.go_on(state);
+        }
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         admitted
     }
 
-    /// A reader for whom writers wait has moved on.
+    /// A write that a snapshot has held back goes on. The next snapshots wait for the last of them.
+    fn go_on(&self, state: &mut State<E>) {
+        state.held_back -= 1;
+        if state.held_back == 0 {
+            self.turn.notify_all();
+        }
+    }
+
+    /// A reader for which writers wait has come to `position`.
     #[inline]
-    pub(super) fn moved(&self, pace: &Pace, position: u64) {
-        // It only grows: a write that comes back after the reader was stopped does not undo `Pace::GONE`.
-        pace.position.fetch_max(position, Ordering::SeqCst);
+    pub(super) fn moved(&self, gate: &LagGate, position: u64) {
+        gate.move_to(position);
         if self.waiting.load(Ordering::SeqCst) > 0 {
-            self.let_in();
+            self.notify_writers();
+        }
+    }
+
+    /// Writers wait no longer for the reader that has this bound.
+    pub(super) fn open_gate(&self, bound: &Bound) {
+        if let Bound::Block(gate) = bound {
+            gate.open();
+            self.notify_writers();
         }
     }
 
     #[cold]
-    fn let_in(&self) {
+    fn notify_writers(&self) {
         drop(self.state.lock());
         self.room.notify_all();
-    }
-
-    /// Refuses writes from now on; `false` if that was so before.
-    pub(super) fn shut(&self, with: impl FnOnce(&mut State<E>)) -> bool {
-        let mut state = self.state.lock();
-        if state.closed {
-            return false;
-        }
-        state.closed = true;
-        state.set_limit();
-        self.closed.store(true, Ordering::Release);
-        with(&mut state);
-        let over = state.sleepers.end();
-        drop(state);
-        self.room.notify_all();
-        if let Some(over) = over {
-            self.wake.raise(over);
-        }
-        true
-    }
-
-    /// Runs `f` while no write can go in, and registers a reader that begins where it began.
-    pub(super) fn with_snapshot<T>(&self, f: impl FnOnce() -> T) -> (T, Arc<Node<E>>, u64) {
-        struct Ends<'a, E>(&'a Shared<E>);
-        impl<E> Drop for Ends<'_, E> {
-            fn drop(&mut self) {
-                let mut state = self.0.state.lock();
-                state.snapshots -= 1;
-                state.set_limit();
-                drop(state);
-                self.0.room.notify_all();
-            }
-        }
-
-        struct Leaves<'a, E>(Option<&'a Shared<E>>);
-        impl<E> Drop for Leaves<'_, E> {
-            fn drop(&mut self) {
-                if let Some(shared) = self.0 {
-                    shared.leave(&Bound::None);
-                }
-            }
-        }
-
-        let mut state = self.state.lock();
-        state.snapshots += 1;
-        state.set_limit();
-        let (node, position) = state.join_at_head();
-        drop(state);
-        let ends = Ends(self);
-        let mut leaves = Leaves(Some(self));
-        let inside = self.snapshot.enter();
-        let answer = f();
-        drop(inside);
-        drop(ends);
-        leaves.0 = None;
-        (answer, node, position)
     }
 }
 
 /// Reading.
 impl<E> Shared<E> {
-    /// Registers a reader; answers where it begins.
+    /// Registers a reader and returns where it begins.
     pub(super) fn join(&self, start: Start, bound: &Bound) -> Result<(Arc<Node<E>>, u64), StartError> {
         let mut state = self.state.lock();
         let oldest = state.oldest_held();
@@ -331,54 +248,52 @@ impl<E> Shared<E> {
             Start::At(seq) if seq > state.head => return Err(StartError::Ahead { seq, next: state.head }),
             Start::At(seq) => seq,
         };
-        let (tail, _) = state.join_at_head();
-        let node = if position == state.head { tail } else { state.find(position).unwrap_or(tail) };
-        match bound {
-            Bound::None => {}
-            Bound::Block(pace) => {
-                pace.position.store(position, Ordering::SeqCst);
-                state.paces.push(Arc::clone(pace));
-                state.set_limit();
-            }
-            Bound::Skip(window) | Bound::Close(window) => {
-                *state.windows.entry(*window).or_default() += 1;
-                state.set_capacity();
-            }
-        }
+        let from = state.join_at(position, bound);
+        drop(state);
+        let node = from.find(position).unwrap_or(from);
         Ok((node, position))
     }
 
-    /// Takes a reader off the register. When the last one goes, the events that it alone kept go too.
+    /// Unregisters a reader. When the last one goes, the events that it alone kept go too.
     pub(super) fn leave(&self, bound: &Bound) {
         let mut state = self.state.lock();
-        state.readers -= 1;
-        match bound {
-            Bound::None => {}
-            Bound::Block(pace) => {
-                state.paces.retain(|other| !Arc::ptr_eq(other, pace));
-                state.set_limit();
-            }
-            Bound::Skip(window) | Bound::Close(window) => {
-                if let Some(count) = state.windows.get_mut(window) {
-                    *count -= 1;
-                    if *count == 0 {
-                        state.windows.remove(window);
-                    }
-                }
-            }
-        }
-        state.set_capacity();
-        let passed = state.let_go();
-        let unread = if state.capacity == 0 { std::mem::take(&mut state.open) } else { Vec::new() };
-        drop(state);
+        state.leave(bound);
         if let Bound::Block(_) = bound {
             self.room.notify_all();
         }
-        drop((passed, unread));
+        self.trim(state);
     }
 
-    /// Seals `node`, at which a reader stands that knows of an event behind it, unless somebody else has.
-    pub(super) fn seal(&self, node: &Node<E>, passed: &mut Passed<E>) {
+    /// Of a closed log that has no handle any more: keeps nothing for readers that are yet to come, since there are none.
+    pub(super) fn retain_nothing(&self) {
+        let mut state = self.state.lock();
+        state.retain = 0;
+        state.set_capacity();
+        // So that the readers that are left release it when they have read it.
+        let head = state.head;
+        let passed = (!state.open.0.is_empty()).then(|| state.seal(Vec::new(), head, &self.alive));
+        self.trim(state);
+        drop(passed);
+    }
+
+    /// Drops what the log need not hold, without the lock, and takes that for a moment at a time.
+    fn trim<'a>(&'a self, mut state: MutexGuard<'a, State<E>>) {
+        let unread = (state.capacity == 0 && !state.open.0.is_empty())
+            .then(|| Segment::new(std::mem::replace(&mut state.open, Events(Vec::new())), &self.alive));
+        loop {
+            let (passed, more) = state.let_go();
+            drop(state);
+            drop(passed);
+            if !more {
+                break;
+            }
+            state = self.state.lock();
+        }
+        drop(unread);
+    }
+
+    /// Seals `node`, at which a reader stands that knows of an event behind it, unless another has.
+    pub(super) fn seal(&self, node: &Node<E>, later: &mut DropLater<E>) {
         // Made without the lock.
         let spare = Vec::with_capacity(self.last_len.load(Ordering::Relaxed));
         let mut tries = 0;
@@ -390,25 +305,28 @@ impl<E> Shared<E> {
             if tries > TRIES {
                 break self.state.lock();
             }
-            // Whoever has it is a writer, or a reader that is about to seal. To sleep for that is not worth it.
+            // A writer has it, or a reader that is about to seal. To sleep for that is not worth it.
             match self.state.try_lock() {
                 Some(state) => break state,
                 None => spin(SPINS),
             }
         };
-        if node.sealed().is_none() && !state.open.is_empty() {
+        if node.sealed().is_none() && !state.open.0.is_empty() {
             let head = state.head;
-            self.last_len.store(state.open.len(), Ordering::Relaxed);
+            self.last_len.store(state.open.0.len(), Ordering::Relaxed);
             let old = state.seal(spare, head, &self.alive);
             drop(state);
-            passed.push(old.0);
-            passed.push(old.1);
+            later.push(old.0);
+            later.push(old.1);
         }
     }
 
-    /// The place at which `position` stands, if the log itself holds it.
-    pub(super) fn find(&self, position: u64) -> Option<Arc<Node<E>>> {
-        self.state.lock().find(position)
+    /// The node in which `position` is, if the log itself holds it.
+    pub(super) fn find(&self, position: u64, later: &mut DropLater<E>) -> Option<Arc<Node<E>>> {
+        let oldest = Arc::clone(&self.state.lock().oldest);
+        let found = oldest.find(position);
+        later.push(oldest);
+        found
     }
 
     /// The number of the next event, exactly.
@@ -416,9 +334,9 @@ impl<E> Shared<E> {
         self.state.lock().head
     }
 
-    /// Waits until there is something behind `position`, the log is closed or `interrupted` says so; `false`
-    /// if `deadline` was before. May come back early.
-    pub(super) fn rest(
+    /// Waits until there is something behind `position`, the log is closed or `interrupted` returns `true`; `false`
+    /// if `deadline` came first. May return early.
+    pub(super) fn park(
         &self,
         position: u64,
         deadline: Option<Instant>,
@@ -433,7 +351,7 @@ impl<E> Shared<E> {
             }
         }
         let mut state = self.state.lock();
-        // Whoever interrupts does so before it takes the lock to wake, or under it: see `interrupt`.
+        // What interrupts has done so before it takes the lock to wake, or does so under it: see `interrupt`.
         if !idle() {
             return true;
         }
@@ -446,123 +364,59 @@ impl<E> Shared<E> {
         false
     }
 
-    /// Has `task`, which has left its waker, woken when there is something behind `position` or the log is closed;
-    /// `false` if that is so already.
+    /// Has a task, which has left its waker there, woken when there is something behind `position`, the log is closed
+    /// or the cursor is cancelled; `false` if that is so already.
     #[cfg(feature = "futures")]
-    pub(super) fn sleep_as(&self, task: &Arc<super::stream::Task>, position: u64) -> bool {
+    pub(super) fn park_task(&self, task: &Arc<Remote>, position: u64) -> bool {
         let mut state = self.state.lock();
-        if state.head != position || state.closed {
+        if state.head != position || state.closed || task.is_cancelled() {
             return false;
         }
         state.sleepers.add_task(task);
         true
     }
 
-    /// Wakes all readers, for one of which there is news: what `f` sets, which knows the number of the next
-    /// event and that none is appended meanwhile.
+    /// Wakes all readers, for one of which there is news: what `f` sets, which gets the number of the next event and
+    /// runs while none is appended.
     pub(super) fn interrupt(&self, f: impl FnOnce(u64)) {
         let mut state = self.state.lock();
         f(state.head);
-        let over = state.sleepers.end();
+        let ended = state.sleepers.end();
         drop(state);
-        if let Some(over) = over {
-            self.wake.raise(over);
+        if let Some(ended) = ended {
+            self.wake.publish(ended);
         }
     }
 }
 
-impl<E> State<E> {
-    fn window(&self) -> u64 {
-        self.windows.last_key_value().map_or(0, |(window, _)| *window).max(self.retain)
+/// Closing.
+impl<E> Shared<E> {
+    pub(super) fn closing(&self) -> Closing {
+        Closing::pending_on(&self.completion)
     }
 
-    fn set_capacity(&mut self) {
-        let most = (SEGMENT_BYTES / size_of::<E>().max(1)).clamp(SEGMENT_LEAST, SEGMENT_EVENTS);
-        self.capacity = match (self.window(), self.readers) {
-            (0, 0) => 0,
-            (0, _) => most,
-            // So that the log holds at most twice what it was asked to, or a few more.
-            (window, _) => usize::try_from(window).unwrap_or(usize::MAX).clamp(SEGMENT_LEAST, most),
-        };
-    }
-
-    fn set_limit(&mut self) {
-        self.limit = if self.closed || self.snapshots > 0 {
-            0
-        } else {
-            let limits = self.paces.iter().map(|pace| pace.limit());
-            limits.min().unwrap_or(u64::MAX)
-        };
-    }
-
-    fn oldest_held(&self) -> Seq {
-        if self.capacity == 0 { self.head } else { self.oldest.first }
-    }
-
-    /// Registers a reader of what comes from now on.
-    fn join_at_head(&mut self) -> (Arc<Node<E>>, u64) {
-        if self.capacity == 0 {
-            // What was appended while nobody was there is in no segment.
-            self.tail = Node::open(self.head);
-            self.oldest = Arc::clone(&self.tail);
+    /// Refuses writes, wakes everything that waits, and completes when every follower has ended.
+    pub(super) fn close(&self) -> Closing {
+        let mut state = self.state.lock();
+        if state.closed {
+            return self.closing();
         }
-        self.readers += 1;
-        self.set_capacity();
-        (Arc::clone(&self.tail), self.head)
-    }
-
-    fn find(&self, position: u64) -> Option<Arc<Node<E>>> {
-        let mut node = &self.oldest;
-        if position < node.first {
-            return None;
+        state.closed = true;
+        state.set_limit();
+        self.closed.store(true, Ordering::Release);
+        let ended = state.sleepers.end();
+        drop(state);
+        self.room.notify_all();
+        self.turn.notify_all();
+        if let Some(ended) = ended {
+            self.wake.publish(ended);
         }
-        while let Some(sealed) = node.sealed() {
-            if position < sealed.next.first {
-                break;
-            }
-            node = &sealed.next;
-        }
-        Some(Arc::clone(node))
-    }
-
-    /// Moves the open segment, which ends before `end`, into the chain. What is let go of is to be dropped
-    /// without the lock.
-    fn seal(&mut self, spare: Vec<E>, end: u64, alive: &Arc<Alive>) -> (Arc<Node<E>>, Arc<Node<E>>) {
-        let mut events = std::mem::replace(&mut self.open, spare);
-        if events.len() < events.capacity() / 4 {
-            events.shrink_to_fit();
-        }
-        let next = Node::open(end);
-        let node = std::mem::replace(&mut self.tail, Arc::clone(&next));
-        node.seal(Segment::new(events, alive), next);
-        (node, self.let_go())
-    }
-
-    /// Lets go of what the log need not hold. The answer holds all of it.
-    fn let_go(&mut self) -> Arc<Node<E>> {
-        let window = self.window();
-        let mut oldest = Arc::clone(&self.oldest);
-        while let Some(sealed) = oldest.sealed() {
-            if self.head - sealed.next.first < window {
-                break;
-            }
-            let next = Arc::clone(&sealed.next);
-            oldest = next;
-        }
-        std::mem::replace(&mut self.oldest, oldest)
-    }
-}
-
-impl Pace {
-    pub(super) fn new(max_lag: u64) -> Arc<Self> {
-        Arc::new(Self { position: AtomicU64::new(0), max_lag })
-    }
-
-    /// The position of one that nobody waits for any more.
-    pub(super) const GONE: u64 = u64::MAX;
-
-    fn limit(&self) -> u64 {
-        self.position.load(Ordering::SeqCst).saturating_add(self.max_lag)
+        // The followers have all begun to close: they see that the log is closed.
+        let (followers, older) = self.register.close();
+        let (labels, parts): (Vec<_>, Vec<_>) =
+            followers.into_iter().map(|(label, closing)| (label, (closing.0, true))).unzip();
+        MaybeDone::gather(&self.completion, parts, move |outcomes| outcome_of_log(outcomes, &labels, older));
+        self.closing()
     }
 }
 

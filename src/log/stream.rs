@@ -1,61 +1,18 @@
-//! A cursor as a `Stream`.
+//! Cursors as `Stream`s.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use futures_core::{FusedStream, Stream};
-use parking_lot::Mutex;
 
-use super::{Cursor, RecvError};
-use crate::sync::caught::wake_caught;
-
-/// Where a cursor that is polled leaves its waker: see `wake` for why none is missed.
-#[derive(Default)]
-pub(super) struct Task(Mutex<Sleep>);
-
-#[derive(Default)]
-struct Sleep {
-    waker: Option<Waker>,
-    /// The generation of sleepers that it last registered in.
-    generation: Option<u64>,
-}
-
-impl Task {
-    /// Leaves the waker, in the place of the one before.
-    fn leave(&self, waker: &Waker) {
-        let waker = waker.clone();
-        let before = self.0.lock().waker.replace(waker);
-        // Without the lock: it may be the last that keeps a task.
-        drop(before);
-    }
-
-    /// Whether it is new in this generation.
-    pub(super) fn enter(&self, generation: u64) -> bool {
-        self.0.lock().generation.replace(generation) != Some(generation)
-    }
-
-    /// Whether it registered in this one.
-    pub(super) fn is_in(&self, generation: u64) -> bool {
-        self.0.lock().generation == Some(generation)
-    }
-
-    pub(super) fn wake(&self) {
-        let waker = self.0.lock().waker.take();
-        if let Some(waker) = waker {
-            wake_caught(waker);
-        }
-    }
-
-    /// Nobody is to be woken any more.
-    pub(super) fn forget(&self) {
-        let waker = self.0.lock().waker.take();
-        drop(waker);
-    }
-}
+use super::cursor::Cursor;
+use super::iter::Numbered;
+use super::seq::Seq;
+use crate::contract::TryRecvError;
 
 /// Yields clones of the events, and ends when the log is closed and everything is read, or when the cursor is
-/// [closed](super::Lag::Close). With the feature `futures`.
+/// [closed](super::Lag::Close) or [cancelled](super::CursorHandle::cancel); [`end_reason`](Cursor::end_reason)
+/// says which. With the feature `futures`.
 ///
 /// A task that finds nothing is woken by the next write, on the writer's thread. A poll never waits. A cursor that
 /// [skips](super::Lag::Skip) goes on behind what it missed, which [`missed`](Cursor::missed) counts. Nothing is lost
@@ -85,23 +42,10 @@ where
     type Item = E;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<E>> {
-        let cursor = self.get_mut();
-        loop {
-            match cursor.try_recv() {
-                Ok(Some(event)) => return Poll::Ready(Some(event)),
-                Ok(None) => {}
-                Err(RecvError::Lagged(_)) => continue,
-                Err(RecvError::Ended | RecvError::Closed(_)) => return Poll::Ready(None),
-            }
-            let task = cursor.task.get_or_insert_with(Arc::default);
-            task.leave(context.waker());
-            if cursor.shared.sleep_as(task, cursor.reader.position) {
-                return Poll::Pending;
-            }
-        }
+        self.get_mut().poll_recv(context)
     }
 
-    /// Nothing is promised but what is there, and of that nothing to a cursor that may skip it.
+    /// Promises nothing, but that one that has ended has no more.
     fn size_hint(&self) -> (usize, Option<usize>) {
         (0, self.is_terminated().then_some(0))
     }
@@ -112,6 +56,54 @@ where
     E: Clone,
 {
     fn is_terminated(&self) -> bool {
-        self.has_ended()
+        self.end_reason().is_some()
+    }
+}
+
+impl<E> Cursor<E>
+where
+    E: Clone,
+{
+    fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<E>> {
+        loop {
+            match self.try_recv() {
+                Ok(event) => return Poll::Ready(Some(event)),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Lagged(_)) => continue,
+                Err(_) => return Poll::Ready(None),
+            }
+            let remote = self.remote();
+            remote.set_waker(context.waker());
+            if self.shared.park_task(&remote, self.position()) {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+/// As the [cursor's](Cursor), with the number of each event. With the feature `futures`.
+impl<E> Stream for Numbered<E>
+where
+    E: Clone,
+{
+    type Item = (Seq, E);
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<(Seq, E)>> {
+        let cursor = &mut self.get_mut().cursor;
+        // The position is that of the event behind.
+        cursor.poll_recv(context).map(|event| event.map(|event| (cursor.position() - 1, event)))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.cursor.size_hint()
+    }
+}
+
+impl<E> FusedStream for Numbered<E>
+where
+    E: Clone,
+{
+    fn is_terminated(&self) -> bool {
+        self.cursor.is_terminated()
     }
 }

@@ -1,74 +1,74 @@
 //! Readers that sleep, and how they are woken.
 //!
-//! # Why no wake-up is lost, and why a write pays nothing when nobody sleeps
+//! # Why no wake-up is lost, and why a write pays nothing when no reader sleeps
 //!
-//! A reader that found nothing registers under the log's lock, where it looks once more: `sleepers` counts
-//! up, and it takes the number of the current generation. A write, which holds that lock to append, sees the
-//! count, begins a new generation and sets the count back; a plain number under a lock that it holds anyway.
-//! It raises the generation when it has let go of the lock. So a reader either sees the event or is seen by
-//! the write. It sleeps until its generation is over, wherever between registering and sleeping that happens.
+//! A reader that has found nothing takes the log's lock, looks once more, and registers: `Sleepers` counts it
+//! and gives it the number of the current generation. A write holds the same lock to append; if the count is
+//! not zero it ends the generation, which is a plain number under a lock that it holds anyway, and after it has
+//! released the lock it publishes the end in `Wake`. So a reader either sees the event or is seen by the write.
+//! It sleeps until its generation is over, whether that happens before or after it falls asleep.
 //!
-//! One write wakes everybody who sleeps, once; the next ones find nobody asleep. The lock that sleepers wait
-//! with is not the log's: `parking_lot` lets them pass it one after the other, and no writer waits for them.
+//! One write wakes every reader that sleeps, once; the next writes find none asleep. The lock that sleepers wait
+//! on is not the log's, so no writer waits for them while they wake up one after the other.
 //!
-//! A task that reads sleeps no otherwise: it leaves its waker, then registers, once a generation, and looks once
-//! more under the lock. Who ends the generation has the tasks that registered in it, and wakes them.
+//! A task is woken in the same way: it leaves its waker in its `Remote`, registers that once a generation, and
+//! looks once more under the lock. Whatever ends the generation takes the list and wakes its tasks.
 
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
 #[cfg(feature = "futures")]
-use super::stream::Task;
+use super::remote::Remote;
 
 #[derive(Default)]
 pub(super) struct Wake {
-    /// Those who went to sleep in a generation up to this one may go on.
+    /// Readers that registered in a generation before this one may go on.
     over: Mutex<u64>,
     changed: Condvar,
 }
 
-/// Who sleeps: kept under the log's lock.
+/// The readers that sleep. Kept under the log's lock.
 #[derive(Default)]
 pub(super) struct Sleepers {
     count: usize,
     generation: u64,
-    /// Those of them that are no threads.
+    /// Those of them that are tasks.
     #[cfg(feature = "futures")]
-    tasks: Vec<std::sync::Arc<Task>>,
-    /// How many of these nobody reads for any more.
+    tasks: Vec<std::sync::Arc<Remote>>,
+    /// How many of these belong to cursors that were dropped.
     #[cfg(feature = "futures")]
     gone: usize,
 }
 
-/// A generation that is over, to be [raised](Wake::raise) without the lock.
+/// A generation that is over, to be [published](Wake::publish) without the log's lock.
 #[must_use]
-pub(super) struct Over {
+pub(super) struct EndedGeneration {
     generation: u64,
     #[cfg(feature = "futures")]
-    tasks: Vec<std::sync::Arc<Task>>,
+    tasks: Vec<std::sync::Arc<Remote>>,
 }
 
 impl Sleepers {
-    /// Registers one; answers its generation.
+    /// Registers a thread and returns its generation.
     pub(super) fn add(&mut self) -> u64 {
         self.count += 1;
         self.generation
     }
 
-    /// Registers a task, unless it is in this generation.
+    /// Registers a task, unless it is registered in this generation.
     #[cfg(feature = "futures")]
-    pub(super) fn add_task(&mut self, task: &std::sync::Arc<Task>) {
+    pub(super) fn add_task(&mut self, task: &std::sync::Arc<Remote>) {
         if task.enter(self.generation) {
             self.count += 1;
             self.tasks.push(std::sync::Arc::clone(task));
         }
     }
 
-    /// Takes back one whose cursor is gone. Half of the tasks are gone before they are looked through, so that cursors
-    /// that come and go while nobody writes leave little behind, and each pays for one.
+    /// Unregisters a task whose cursor is dropped. The list is looked through only when half of it is of no use, so
+    /// that cursors that come and go while nothing is written leave little behind, and each pays for one.
     #[cfg(feature = "futures")]
-    pub(super) fn remove_task(&mut self, task: std::sync::Arc<Task>) {
+    pub(super) fn remove_task(&mut self, task: std::sync::Arc<Remote>) {
         if !task.is_in(self.generation) {
             return;
         }
@@ -76,23 +76,23 @@ impl Sleepers {
         self.gone += 1;
         if 2 * self.gone > self.tasks.len() {
             let before = self.tasks.len();
-            // Only the cursor has another.
+            // The cursor has the other reference; handles have weak ones.
             self.tasks.retain(|task| std::sync::Arc::strong_count(task) > 1);
             self.count -= before - self.tasks.len();
             self.gone = 0;
         }
     }
 
-    /// Takes back one whose time was up, unless it was woken meanwhile.
+    /// Unregisters a thread whose deadline has passed, unless it was woken meanwhile.
     pub(super) fn remove(&mut self, generation: u64) {
         if self.generation == generation {
             self.count -= 1;
         }
     }
 
-    /// Ends the generation, if anybody sleeps in it.
+    /// Ends the generation, if a reader sleeps in it.
     #[inline]
-    pub(super) fn end(&mut self) -> Option<Over> {
+    pub(super) fn end(&mut self) -> Option<EndedGeneration> {
         if self.count == 0 {
             return None;
         }
@@ -102,7 +102,7 @@ impl Sleepers {
         {
             self.gone = 0;
         }
-        Some(Over {
+        Some(EndedGeneration {
             generation: self.generation,
             #[cfg(feature = "futures")]
             tasks: std::mem::take(&mut self.tasks),
@@ -112,7 +112,7 @@ impl Sleepers {
 
 impl Wake {
     #[cold]
-    pub(super) fn raise(&self, ended: Over) {
+    pub(super) fn publish(&self, ended: EndedGeneration) {
         let mut over = self.over.lock();
         *over = ended.generation.max(*over);
         drop(over);
@@ -121,7 +121,7 @@ impl Wake {
         ended.tasks.iter().for_each(|task| task.wake());
     }
 
-    /// Sleeps until `generation` is over; `false` if `deadline` was before.
+    /// Sleeps until `generation` is over; `false` if `deadline` came first.
     pub(super) fn sleep(&self, generation: u64, deadline: Option<Instant>) -> bool {
         let mut over = self.over.lock();
         while *over <= generation {
@@ -145,9 +145,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tasks_that_come_and_go_while_nobody_writes_leave_little_behind() {
+    fn tasks_that_come_and_go_while_nothing_is_written_leave_little_behind() {
         let mut sleepers = Sleepers::default();
-        let stays: Vec<Arc<Task>> = (0..10).map(|_| Arc::default()).collect();
+        let stays: Vec<Arc<Remote>> = (0..10).map(|_| Arc::default()).collect();
         stays.iter().for_each(|task| sleepers.add_task(task));
         for _ in 0..1000 {
             let goes = Arc::default();
@@ -159,7 +159,7 @@ mod tests {
         }
         let over = sleepers.end().expect("some sleep");
         assert!(stays.iter().all(|task| over.tasks.iter().any(|other| Arc::ptr_eq(task, other))));
-        // Of a generation that is over there is nothing to take back.
+        // A generation that is over has nothing to unregister.
         stays.into_iter().for_each(|task| sleepers.remove_task(task));
         assert!(sleepers.end().is_none());
     }

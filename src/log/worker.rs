@@ -4,26 +4,81 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::follower_state::{Cause, Claim, Following};
-use super::options::Bound;
-use super::reader::Look;
-use super::segment::Passed;
-use crate::contract::Never;
+use super::abort::AbortFollower;
+use super::bound::Bound;
+use super::claims::Claim;
+use super::error::FollowError;
+use super::flushes::Flush;
+use super::follower_state::{Cause, FollowerState};
+use super::options::FollowOptions;
+use super::reader::{ReadResult, Reader};
+use super::segment::DropLater;
+use super::shared::Shared;
 use crate::contract::Sink;
-use crate::lifecycle::{CloseError, MaybeDone, flush_caught, join};
-use crate::sync::caught::{drop_caught, panic_message};
+use crate::contract::{Never, erase};
+use crate::lifecycle::{CloseError, MaybeDone, close_caught, flush_caught, join};
+use crate::sync::caught::{Payload, drop_caught, panic_message, run_caught};
 use crate::trace;
 
-pub(super) struct Worker<E, S> {
-    following: Arc<Following<E>>,
+/// Registers a follower and starts its worker.
+pub(super) fn start<E, S>(
+    shared: &Arc<Shared<E>>,
+    options: FollowOptions<E>,
+    sink: S,
+) -> Result<Arc<FollowerState<E>>, FollowError>
+where
+    E: Clone + Send + Sync + 'static,
+    S: Sink<E> + Send + Sync + 'static,
+    S::Error: Never,
+{
+    let sink = Arc::new(sink);
+    let bound = options.bound();
+    let (node, position) = match shared.join(options.start, &bound) {
+        Ok(begin) => begin,
+        Err(error) => {
+            drop(close_caught(|| sink.close()));
+            if let Some(spill) = options.spill {
+                drop(close_caught(|| spill.close()));
+            }
+            return Err(error.into());
+        }
+    };
+    let reader = Reader::new(node, position, bound);
+    let name = options.name.as_deref().map(Arc::from);
+    let state = FollowerState::new(shared, reader, options.spill, erase::<E, _>(Arc::clone(&sink)), name);
+    state.completion.set_aborter(Arc::new(AbortFollower(Arc::downgrade(&state))));
+    shared.register.add(state.clone());
+
+    let mut thread = std::thread::Builder::new();
+    if let Some(name) = options.name {
+        thread = thread.name(name);
+    }
+    if let Some(stack_size) = options.stack_size {
+        thread = thread.stack_size(stack_size);
+    }
+    let worker = Worker { state: Arc::clone(&state), sink, position, flush: u64::MAX };
+    match thread.spawn(move || worker.run()) {
+        Ok(_) => Ok(state),
+        Err(error) => {
+            state.stop(None);
+            state.shed_rest();
+            state.set_finished();
+            state.leave();
+            Err(FollowError::Spawn(error))
+        }
+    }
+}
+
+struct Worker<E, S> {
+    state: Arc<FollowerState<E>>,
     sink: Arc<S>,
-    /// The next event to write: what the claim says, without its flags.
+    /// The next event to write: the position in `claims`, which only this thread moves.
     position: u64,
-    /// Up to where the first flush has to see everything delivered.
+    /// The mark of the first flush that waits.
     flush: u64,
 }
 
-/// Why a worker stops.
+/// Why the worker stops.
 enum End {
     Drained,
     /// By an abort or a detach.
@@ -38,141 +93,85 @@ where
     S: Sink<E>,
     S::Error: Never,
 {
-    pub(super) fn new(following: Arc<Following<E>>, sink: Arc<S>) -> Self {
-        let position = following.start;
-        Self { following, sink, position, flush: u64::MAX }
-    }
-
-    /// Writes every event to the sink and sees to what is left when that ends, however it does.
-    pub(super) fn run(mut self) {
-        let following = Arc::clone(&self.following);
-        let _among_workers = following.shared.workers.enter();
-        let _inside = following.scope.enter();
+    /// Writes every event to the sink, and sees to what is left when that ends, however it does.
+    fn run(mut self) {
+        let state = Arc::clone(&self.state);
+        let _among_workers = state.shared.workers.enter();
+        let _inside = state.scope.enter();
         let end = catch_unwind(AssertUnwindSafe(|| self.pump()));
-        let drained = match end {
-            // Somebody else may have stopped it meanwhile: then there is nothing left to give up.
-            Ok(End::Drained) => {
-                if following.stop(None) {
-                    // Dropped before the close is told, with the events that it may hold. Of a follower that
-                    // somebody else stopped, the reader is that one's.
-                    let reader = following.reader.lock().take();
-                    drop_caught(reader);
-                }
-                !following.is_detached()
-            }
-            Ok(End::Stopped) => false,
-            Ok(End::DownstreamClosed) => self.end_by_itself(Cause::DownstreamClosed),
-            Ok(End::Lagged) => self.end_by_itself(Cause::Lagged),
-            Err(panic) => {
-                // What was claimed is lost.
-                following.counts.lost.store(following.in_flight(), Ordering::Release);
-                let message = panic_message(panic);
-                // Whoever stopped it: an event is lost.
-                following.set_cause(Cause::Panicked(Arc::clone(&message)));
-                self.end_by_itself(Cause::Panicked(message))
-            }
-        };
-        self.answer_last(drained);
-        if !following.is_detached() {
-            drop(following.close_sink());
-        }
-        // The sink is dropped before the close is told, as far as this thread holds it.
-        drop_caught(self);
-        following.set_through();
-        following.leave();
-    }
-
-    /// Unless it was stopped before, gives up what is left.
-    fn end_by_itself(&self, cause: Cause) -> bool {
-        let following = &*self.following;
-        let first = following.stop(Some(cause.clone()));
-        if first {
-            following.give_up_rest();
-        }
-        match cause {
-            Cause::Panicked(_) => {
-                let lost = following.counts.lost.load(Ordering::Acquire);
-                trace::follower_panicked(following.id, lost, following.left());
-            }
-            // Else it is what an abort has done.
-            Cause::DownstreamClosed if first => trace::follower_ended(following.id, following.left()),
-            Cause::Lagged if first => trace::follower_lagged(following.id, following.left()),
-            _ => {}
-        }
-        false
+        // Whatever happens in here, the follower ends.
+        run_caught(|| self.wind_up(end));
+        state.set_finished();
+        state.leave();
+        drop_caught(state);
     }
 
     fn pump(&mut self) -> End {
-        let following = Arc::clone(&self.following);
+        let state = Arc::clone(&self.state);
         loop {
-            if following.has_news() {
-                if following.is_stopped() {
+            if state.claims.has_news() {
+                if state.claims.is_stopped() {
                     return End::Stopped;
                 }
-                self.flush = following.see();
+                state.claims.take_ask();
+                self.flush = state.flushes.first_mark();
             }
             if self.flush <= self.position {
-                self.answer_flushes();
+                self.flush_sink();
             }
-            let end = following.end();
+            let end = state.end();
             if self.position >= end {
                 return End::Drained;
             }
-            let mut passed = Passed::default();
-            let look = {
-                let mut reader = following.reader.lock();
+            let mut later = DropLater::default();
+            let result = {
+                let mut reader = state.reader.lock();
                 let Some(reader) = &mut *reader else {
                     return End::Stopped;
                 };
                 reader.position = self.position;
-                reader.look(&following.shared, &mut passed)
+                reader.read(&state.shared, &mut later)
             };
-            drop(passed);
-            match look {
-                Look::Events(segment, at) => {
-                    let events = segment.events.get(at..).unwrap_or_default();
+            drop(later);
+            match result {
+                ReadResult::Events(segment, at) => {
+                    let events = segment.from(at);
                     let events = events.get(..(end - self.position) as usize).unwrap_or(events);
                     if let Some(end) = self.write(events) {
                         return end;
                     }
                 }
-                Look::Empty => {
-                    following.shared.rest(self.position, None, || following.has_news());
+                ReadResult::Empty => {
+                    state.shared.park(self.position, None, || state.claims.has_news());
                 }
-                Look::Ended => return End::Drained,
-                Look::Behind => {
-                    let Bound::Skip(window) = following.bound else {
+                ReadResult::Ended => return End::Drained,
+                ReadResult::Behind => {
+                    let Bound::Skip(window) = state.bound else {
                         return End::Lagged;
                     };
-                    let to = following.shared.exact_head().saturating_sub(window).min(end);
-                    if to > self.position && matches!(following.claim(self.position, to), Claim::Claimed) {
-                        count(&following.counts.skipped, to - self.position);
-                        following.shed.log_skipped(to - self.position);
-                        self.position = to;
-                    }
+                    self.skip_to(state.shared.exact_head().saturating_sub(window).min(end));
                 }
             }
         }
     }
 
-    /// Writes them, as far as nobody asks for something else.
+    /// Writes them, until something else is asked for.
     #[inline]
     fn write(&mut self, events: &[E]) -> Option<End> {
-        let following = &*self.following;
+        let state = &*self.state;
         for event in events {
-            match following.claim(self.position, self.position + 1) {
+            match state.claims.claim(self.position, self.position + 1) {
                 Claim::Claimed => self.position += 1,
                 Claim::Stopped => return Some(End::Stopped),
                 Claim::Asked => return None,
             }
             if self.sink.write_ref(event).is_err() {
-                count(&following.counts.returned, 1);
-                following.shed.shed_ref(event);
+                self.refused(event);
                 return Some(End::DownstreamClosed);
             }
-            count(&following.counts.delivered, 1);
-            if let Bound::Block(pace) = &following.bound {
-                following.shared.moved(pace, self.position);
+            count(&state.counts.delivered, 1);
+            if let Bound::Block(gate) = &state.bound {
+                state.shared.moved(gate, self.position);
             }
             if self.flush <= self.position {
                 return None;
@@ -181,34 +180,131 @@ where
         None
     }
 
-    /// MaybeDones the flushes whose events are all delivered.
+    /// The sink answered `Closed` to an event that was claimed: it is shed. One that the sink did not want, as a filter
+    /// does not, counts as delivered, as it does while the sink is open.
     #[cold]
-    fn answer_flushes(&mut self) {
-        let (due, next) = self.following.take_due(self.position);
-        self.flush = next;
-        for (flush, trail) in due {
-            let downstream = trail.pass_on(|| flush_caught(|| self.sink.flush()));
-            MaybeDone::gather(&flush, [(downstream.0, true)], join);
+    fn refused(&self, event: &E) {
+        let wanted = catch_unwind(AssertUnwindSafe(|| self.sink.wants(event)));
+        if wanted.map_err(drop_caught).unwrap_or(true) {
+            count(&self.state.counts.refused, 1);
+            self.state.shed.shed_ref(event);
+        } else {
+            count(&self.state.counts.delivered, 1);
         }
     }
 
-    fn answer_last(&mut self, drained: bool) {
-        for (flush, trail) in self.following.end_requests() {
-            if drained {
-                let downstream = trail.pass_on(|| flush_caught(|| self.sink.flush()));
-                MaybeDone::gather(&flush, [(downstream.0, true)], join);
-            } else if self.following.is_detached() {
-                // What is not delivered is not this follower's any more.
-                flush.complete(Ok(()));
-            } else {
-                let left = CloseError::Undelivered { events: self.following.left(), in_flight: 0 };
-                flush.complete(Err(left));
+    /// Leaves out the events before `to`.
+    fn skip_to(&mut self, to: u64) {
+        let state = &*self.state;
+        if to > self.position && matches!(state.claims.claim(self.position, to), Claim::Claimed) {
+            let skipped = to - self.position;
+            count(&state.counts.skipped, skipped);
+            state.shed.log_skipped(skipped);
+            self.position = to;
+        }
+    }
+
+    /// Flushes the sink, for the flushes whose events are all delivered.
+    #[cold]
+    fn flush_sink(&mut self) {
+        let (due, next) = self.state.flushes.take_due(self.position);
+        self.flush = next;
+        self.pass_on(due);
+    }
+}
+
+impl<E, S> Worker<E, S>
+where
+    S: Sink<E>,
+{
+    fn pass_on(&self, flushes: Vec<Flush>) {
+        for flush in flushes {
+            let flushing = flush.trail.pass_on(|| flush_caught(|| self.sink.flush()));
+            MaybeDone::gather(&flush.completion, [(flushing.0, true)], join);
+        }
+    }
+}
+
+/// The end.
+impl<E, S> Worker<E, S>
+where
+    E: Clone + Send + Sync,
+    S: Sink<E>,
+    S::Error: Never,
+{
+    /// Sees to what is left, ends the flushes, closes the sink and drops it.
+    fn wind_up(self, end: Result<End, Payload>) {
+        let state = Arc::clone(&self.state);
+        let drained = match end {
+            Ok(End::Drained) => {
+                // If something else has stopped it meanwhile, the reader is for that to drop.
+                if state.stop(None) {
+                    drop(state.reader.lock().take());
+                }
+                !state.claims.is_detached()
             }
+            Ok(End::Stopped) => false,
+            Ok(End::DownstreamClosed) => self.end_by_itself(Cause::DownstreamClosed),
+            Ok(End::Lagged) => self.end_by_itself(Cause::Lagged),
+            Err(panic) => {
+                // What was claimed is lost.
+                state.counts.lost.store(state.in_flight(), Ordering::Release);
+                let message = panic_message(panic);
+                state.set_panicked(Arc::clone(&message));
+                self.end_by_itself(Cause::Panicked(message))
+            }
+        };
+        self.end_flushes(drained);
+        if !state.claims.is_detached() {
+            drop(state.close_sink());
+        }
+        // The sink is dropped before the close completes, as far as this thread holds it.
+        drop_caught(self);
+    }
+
+    /// Sheds what is left, unless it was stopped before. It is not drained.
+    fn end_by_itself(&self, cause: Cause) -> bool {
+        let state = &*self.state;
+        let first = state.stop(Some(cause.clone()));
+        if first {
+            state.shed_rest();
+        }
+        match cause {
+            Cause::Panicked(_) => {
+                let lost = state.counts.lost.load(Ordering::Acquire);
+                trace::follower_panicked(&state.label, lost, state.undelivered());
+            }
+            // Otherwise it is the doing of an abort.
+            Cause::DownstreamClosed if first => trace::follower_ended(&state.label, state.undelivered()),
+            Cause::Lagged if first => trace::follower_lagged(&state.label, state.undelivered()),
+            _ => {}
+        }
+        false
+    }
+
+    fn end_flushes(&self, drained: bool) {
+        let state = &*self.state;
+        let flushes = state.flushes.end();
+        if flushes.is_empty() {
+            return;
+        }
+        if drained {
+            self.pass_on(flushes);
+            return;
+        }
+        // What is not delivered is not this follower's any more, if its sink was handed back.
+        let outcome = if state.claims.is_detached() {
+            Ok(())
+        } else {
+            Err(CloseError::Undelivered { events: state.undelivered(), in_flight: 0 })
+        };
+        for flush in flushes {
+            flush.completion.complete(outcome.clone());
         }
     }
 }
 
 fn count(count: &AtomicU64, events: u64) {
-    // The thread alone writes it.
+    // The worker alone writes it.
     count.store(count.load(Ordering::Relaxed) + events, Ordering::Release);
 }

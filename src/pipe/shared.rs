@@ -23,7 +23,7 @@
 //! write to it, drops it, and completes the close.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Select, Sender};
@@ -42,8 +42,9 @@ pub(crate) struct Pipe<E, R: ReadEnd<E>> {
     capacity: Option<usize>,
     stop: Stop,
     pub(crate) shed: Shed<E>,
-    /// How many events writers took out, or are taking, to make room.
-    evicted: AtomicU64,
+    /// How many events writers took out to make room. Locked while one is, so that an event is either counted here or
+    /// still waiting.
+    evicted: Mutex<u64>,
     reader_gone: AtomicBool,
     /// How many events were shed because the reader had gone, not for want of room. Locked while one is taken out, so
     /// that it is either counted here or still waiting.
@@ -85,7 +86,7 @@ where
             capacity,
             stop: Stop::new(),
             shed,
-            evicted: AtomicU64::new(0),
+            evicted: Mutex::new(0),
             reader_gone: AtomicBool::new(false),
             left_over: Mutex::new(0),
             // The writers and the reader.
@@ -147,8 +148,16 @@ where
         (*left_over, waiting())
     }
 
-    pub(crate) fn evicted(&self) -> u64 {
-        self.evicted.load(Ordering::SeqCst)
+    /// Calls `f` with how many events were evicted by now, while no other is.
+    pub(crate) fn between_evictions<T>(&self, f: impl FnOnce(u64) -> T) -> T {
+        let evicted = self.evicted.lock();
+        f(*evicted)
+    }
+
+    /// Takes out what has waited longest.
+    fn evict(&self) -> Option<E> {
+        let mut evicted = self.evicted.lock();
+        self.receiver.try_recv().ok().inspect(|_| *evicted += 1)
     }
 
     /// Sheds what `take` takes, which is left over.
@@ -214,11 +223,9 @@ where
             Ok(()) => return Room::Found,
             Err(event) => event,
         };
-        let event = match self.end.hand_over(self, event) {
-            None => return Room::Found,
-            Some(event) => event,
+        let Some((event, announced)) = self.end.announce(self, event) else {
+            return Room::Found;
         };
-        let _announced = self.end.announce();
         let mut select = Select::new();
         let room = select.send(sender);
         select.recv(&self.stop.raised);
@@ -232,6 +239,7 @@ where
         if operation.index() == room {
             match operation.send(sender, event) {
                 Ok(()) => {
+                    drop(announced);
                     self.end.notify();
                     Room::Found
                 }
@@ -257,12 +265,7 @@ where
         let mut unsent = Some(event);
         while let Some(event) = unsent.take() {
             let evicted = self.shed.shed_from(|| {
-                // Counted before it is taken, and taken back if there is none: see `Reentrant`.
-                self.evicted.fetch_add(1, Ordering::SeqCst);
-                let oldest = self.receiver.try_recv().ok();
-                if oldest.is_none() {
-                    self.evicted.fetch_sub(1, Ordering::SeqCst);
-                }
+                let oldest = self.evict();
                 match sender.try_send(event) {
                     // Before the spill, which may wait.
                     Ok(()) => self.end.notify(),
@@ -299,11 +302,9 @@ pub(crate) trait ReadEnd<E>: Sized {
     /// What a thread must have left before the close can complete, besides the spill.
     fn scope(&self) -> Option<Scope>;
 
-    /// Hands `event` to a reader that takes it at once; gives it back if there is none.
-    fn hand_over(&self, pipe: &Pipe<E, Self>, event: E) -> Option<E>;
-
-    /// A write is about to wait; what this returns is dropped when it has waited.
-    fn announce(&self) -> impl Sized;
+    /// Wakes the reader before a write waits; `None` if that has taken `event` at once. What stands beside the event is
+    /// dropped when the write has waited.
+    fn announce(&self, pipe: &Pipe<E, Self>, event: E) -> Option<(E, impl Sized)>;
 
     /// There is something new to find: an event, or the end.
     fn notify(&self);

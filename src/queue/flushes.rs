@@ -14,6 +14,9 @@ pub(super) struct Flush {
     pub(super) trail: Trail,
 }
 
+/// In how many ways flushes may arrive before those of one flush are merged.
+const WAYS: usize = 16;
+
 #[derive(Default)]
 pub(super) struct Flushes(Mutex<State>);
 
@@ -37,7 +40,7 @@ impl Flushes {
         const FEW: usize = 16;
 
         let Some(trail) = Trail::at(scope) else {
-            // It comes back to where it came through.
+            // It comes back to where it has been.
             return Flushing::done();
         };
         let mut state = self.0.lock();
@@ -45,8 +48,12 @@ impl Flushes {
             drop(state);
             return Flushing::of_close(closing);
         }
-        if let Some(same) = state.new.iter_mut().find_map(|flush| flush.share(&trail)) {
-            return Flushing::of(MaybeDone::Pending(same));
+        let mut shared = state.new.iter().position(|flush| flush.trail.is_same_way(&trail));
+        if shared.is_none() && state.new.len() >= WAYS {
+            shared = state.new.iter_mut().position(|flush| flush.trail.merge(&trail));
+        }
+        if let Some(flush) = shared.and_then(|at| state.new.get(at)) {
+            return Flushing::of(MaybeDone::Pending(Arc::clone(&flush.completion)));
         }
         if state.outstanding.len() >= state.prune_at.max(FEW) {
             state.outstanding.retain(|flush| flush.upgrade().is_some_and(|flush| !flush.is_done()));
@@ -80,12 +87,5 @@ impl Flushes {
             flush.complete(Err(error.clone()));
         }
         drop(new);
-    }
-}
-
-impl Flush {
-    /// The completion of this one, if a request that comes along `trail` can have it, too.
-    fn share(&mut self, trail: &Trail) -> Option<Arc<Completion>> {
-        self.trail.merge(trail).then(|| Arc::clone(&self.completion))
     }
 }

@@ -35,12 +35,12 @@ use crate::pipe::{Handle, Writer, pipe};
 ///
 /// FIFO. Cheap to clone; clones share. A write hands the event to the worker and returns; when the buffer
 /// is bounded, the [policy](crate::buffer) says what a write into a full one does. A write from the queue's
-/// own worker never waits, since nobody else makes room: beyond capacity its event goes to a list that the
+/// own worker never waits, since no other thread makes room: beyond capacity its event goes to a list that the
 /// worker owns.
 ///
 /// [`close`](Sink::close) refuses writes, delivers what was accepted, then closes the sink and the spill.
 /// Dropping the last handle begins a close too, and does not wait. Should the sink panic or be closed by
-/// itself, the queue is closed, and what is left is spilled or counted; the close tells which.
+/// itself, the queue is closed, and what is left is spilled or counted; the close says which.
 /// [`catch_panic`](crate::SinkExt::catch_panic) below the queue is how to go on after a panic.
 ///
 /// # Examples
@@ -156,50 +156,21 @@ where
 
 impl<E, P> Queue<E, P> {
     /// How many events wait; those that the worker has taken are not among them.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, SinkExt, sink};
-    ///
-    /// let queue = sink::discard().queued();
-    /// queue.write_all(0..3).unwrap();
-    /// queue.close().wait()?;
-    /// assert_eq!(queue.len(), 0);
-    /// # Ok::<(), outflow::CloseError>(())
-    /// ```
     pub fn len(&self) -> usize {
         usize::try_from(self.state().pending(&self.writer.pipe)).unwrap_or(usize::MAX)
     }
 
     /// Whether no event waits.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{SinkExt, sink};
-    ///
-    /// assert!(sink::discard::<u32>().queued().is_empty());
-    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// How many events may wait; `None` is any number.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Buffer, SinkExt, sink};
-    ///
-    /// assert_eq!(sink::discard::<u32>().queued_with(Buffer::bounded(8)).capacity(), Some(8));
-    /// assert_eq!(sink::discard::<u32>().queued().capacity(), None);
-    /// ```
     pub fn capacity(&self) -> Option<usize> {
         self.writer.pipe.capacity()
     }
 
-    /// Where the events are. Takes no lock and does not hold up the worker.
+    /// Where the events are. Holds up neither the worker nor a writer.
     ///
     /// # Examples
     ///
@@ -236,7 +207,7 @@ impl<E, P> Queue<E, P> {
         WeakQueue { handle: Arc::downgrade(&self.writer.handle), policy: self.writer.policy.clone() }
     }
 
-    /// Answers the stats later, and whether they are the last. Does not keep the queue open.
+    /// Gives the stats later, and whether they are the last. Does not keep the queue open.
     #[cfg(feature = "metrics")]
     pub(crate) fn observer(&self) -> Box<dyn Fn() -> (QueueStats, bool) + Send + Sync>
     where

@@ -30,15 +30,6 @@ pub struct QueueOptions<E, P = Unbounded> {
 
 impl<E, P> QueueOptions<E, P> {
     /// A buffer, and a thread as [`std::thread::spawn`] makes it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Buffer, SinkExt, queue::QueueOptions, sink};
-    ///
-    /// let queue = sink::discard::<u32>().queued_with(QueueOptions::new(Buffer::bounded(8)));
-    /// assert_eq!(queue.capacity(), Some(8));
-    /// ```
     pub fn new(buffer: Buffer<E, P>) -> Self {
         Self { buffer, name: None, stack_size: None }
     }
@@ -69,15 +60,6 @@ impl<E, P> QueueOptions<E, P> {
     }
 
     /// The size of the worker thread's stack, in bytes: see [`std::thread::Builder::stack_size`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Sink, SinkExt, queue::QueueOptions, sink};
-    ///
-    /// let queue = sink::discard().queued_with(QueueOptions::default().stack_size(256 * 1024));
-    /// assert!(queue.write(1).is_ok());
-    /// ```
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self

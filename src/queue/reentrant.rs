@@ -7,9 +7,9 @@ use parking_lot::Mutex;
 /// an abort.
 ///
 /// Each has its turn after what was in front of it in the channel when it was written: it is kept with the number of
-/// events that will have left the channel by then, taken by the worker or evicted by writers. An eviction is counted
-/// before it takes an event, so that a turn comes early rather than late. While there are any, the worker's further
-/// writes come here too, so that none of them overtakes these.
+/// events that will have left the channel by then, taken by the worker or evicted by writers. No eviction is in the middle
+/// of it when that number is made, nor when the worker compares it and then takes an event. While there are any, the
+/// worker's further writes come here too, so that none of them overtakes these.
 pub(super) struct Reentrant<E> {
     events: Mutex<VecDeque<(u64, E)>>,
     len: AtomicUsize,
@@ -24,7 +24,8 @@ impl<E> Reentrant<E> {
     pub(super) fn push(&self, event: E, left: u64, waiting: usize) {
         let mut events = self.events.lock();
         let last = events.back().map_or(0, |(turn, _)| turn + 1);
-        let turn = (left + waiting as u64).max(last);
+        // Those that are kept already are in front of it, too.
+        let turn = (left + (waiting + events.len()) as u64).max(last);
         events.push_back((turn, event));
         self.len.store(events.len(), Ordering::Release);
     }

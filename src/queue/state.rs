@@ -194,8 +194,9 @@ impl<E> ReadEnd<E> for QueueState<E> {
         if !self.scope.is_current() {
             return Err(event);
         }
-        let left = self.counts.taken.load(Ordering::Acquire) + pipe.evicted();
-        self.reentrant.push(event, left, pipe.receiver.len());
+        let (evicted, waiting) = pipe.between_evictions(|evicted| (evicted, pipe.receiver.len()));
+        let left = self.counts.taken.load(Ordering::Acquire) + evicted;
+        self.reentrant.push(event, left, waiting);
         Ok(())
     }
 
@@ -207,11 +208,9 @@ impl<E> ReadEnd<E> for QueueState<E> {
         Some(self.scope)
     }
 
-    fn hand_over(&self, _pipe: &QueuePipe<E>, event: E) -> Option<E> {
-        Some(event)
+    fn announce(&self, _pipe: &QueuePipe<E>, event: E) -> Option<(E, impl Sized)> {
+        Some((event, ()))
     }
-
-    fn announce(&self) -> impl Sized {}
 
     /// A worker that waits finds an event by itself: it selects on the channel.
     fn notify(&self) {}

@@ -1,6 +1,6 @@
 //! The thread between a queue and its sink.
 //!
-//! [`run_single`](Worker::run_single) and [`run_batched`](Worker::run_batched) are the loops; what becomes of the rest
+//! [`run_single`](Worker::run_single) and [`run_batched`](Worker::run_batched) are the loops; what becomes of what is left
 //! when one of them ends, however that is, stands in [`run`](Worker::run).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -175,8 +175,12 @@ impl<E, S> Worker<E, S> {
             self.look_up();
         }
         if !self.state().reentrant.is_empty() {
-            let left = self.taken + self.pipe.evicted();
-            if let Some(event) = self.state().reentrant.take_due(left) {
+            // No eviction comes between the look at the turns and the take, which would make a turn due meanwhile.
+            let event = self.pipe.between_evictions(|evicted| {
+                let due = self.state().reentrant.take_due(self.taken + evicted);
+                due.or_else(|| self.pipe.receiver.try_recv().ok())
+            });
+            if let Some(event) = event {
                 return self.took(event);
             }
         }

@@ -10,21 +10,22 @@ use crate::trace;
 /// The bit of [`Breaker::reopen`] that a failure sets.
 const FAILED: u64 = 1;
 
-/// A circuit breaker: lets attempts through until `threshold` of them in a row have failed, then makes
-/// writers wait until `backoff` after the last failure. When that is over, *one* writer probes and the
-/// others wait for another `backoff`; a success closes the breaker at once. Never gives up. A clone starts anew, closed.
+/// A circuit breaker: it lets attempts through until `threshold` of them in a row have failed, and then makes
+/// writers wait until `backoff` after the last failure. When that time is over, *one* writer makes an attempt, the probe,
+/// and the others wait for another `backoff`. A success closes the breaker at once. It never gives up. A clone has the
+/// same settings and starts closed.
 ///
-/// Every failed attempt is one in the row, whichever writer made it: with a threshold of 5, eight writers that fail at
-/// once open it, though each has failed once. Behind a queue there is one writer.
+/// A failed attempt counts whichever writer made it: with a threshold of 5, eight writers that fail at the same
+/// time open it, though each has failed once. Behind a queue there is one writer.
 ///
-/// A failure that [`give_up_when`](super::Retry::give_up_when) judges final neither opens nor closes it. A probe that
-/// ends so is followed by the next at once: the endpoint answered. (If the answer is that of a write that was under way
-/// when the breaker opened, there may be two probes for that reason.)
+/// A failure that gives an event up by [`give_up_when`](super::Retry::give_up_when) neither opens nor closes it. When a
+/// probe ends so, the next writer may probe at once, since the endpoint responded. (A write that was under way
+/// when the breaker opened may end so too; then there may be two probes at a time.)
 ///
-/// The pattern is Michael Nygard's (*Release It!*); the names of the states are his. This one does not
-/// fail writes while it is open, it makes them wait, as go-events' does.
+/// The pattern, and the names of its states, are Michael Nygard's (*Release It!*). This breaker does not fail writes
+/// while it is open but makes them wait, as that of go-events does.
 ///
-/// The clock is monotonic. The success path is two loads.
+/// Time is measured by the monotonic clock. A successful write costs two loads.
 ///
 /// # Examples
 ///
@@ -43,13 +44,12 @@ const FAILED: u64 = 1;
 #[derive(Debug)]
 pub struct Breaker {
     threshold: u32,
-    /// Nanoseconds, as `reopen`.
+    /// In nanoseconds, as `reopen`.
     backoff: u64,
     /// Consecutive failures.
     failures: AtomicU32,
-    /// When the next writer may probe, by the clock, to an even nanosecond. The lowest bit says what set it:
-    /// a failure (1) or a probe (0). Of the two at one time the failure is the greater, so that
-    /// `fetch_max` lets it win.
+    /// When the next writer may probe, by the clock, rounded to an even nanosecond. The lowest bit is 1 if a failure
+    /// set it and 0 if a probe did, so that `fetch_max` prefers the failure if both set the same time.
     reopen: AtomicU64,
     clock: ClockSlot,
     name: Option<Arc<str>>,
@@ -60,28 +60,17 @@ pub struct Breaker {
 pub enum BreakerState {
     /// Attempts go through.
     Closed,
-    /// Writers wait.
+    /// Writers wait for the backoff to pass.
     Open,
-    /// The backoff is over: a writer may probe, or is at it.
+    /// The backoff is over: one writer may probe, or is probing.
     HalfOpen,
 }
 
 impl Breaker {
-    /// Opens after `threshold` failures in a row, for `backoff`.
+    /// Makes a breaker that opens after `threshold` failures in a row, for `backoff`. The default of Docker Registry is
+    /// 10 failures and 1 second.
     ///
-    /// A threshold of 0 is one of 1: every failure backs off. With a backoff of zero no writer ever waits.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::retry::Breaker;
-    /// use outflow::{Sink, SinkExt, sink};
-    ///
-    /// // What Docker Registry does by default: after 10 failures in a row, leave the endpoint alone for a second.
-    /// let sink = sink::discard().retry(Breaker::new(10, Duration::from_secs(1)));
-    /// assert!(sink.write("push").is_ok());
-    /// ```
+    /// A threshold of 0 counts as 1: every failure opens it. With a backoff of zero no writer ever waits.
     pub fn new(threshold: u32, backoff: Duration) -> Self {
         Self {
             threshold: threshold.max(1),
@@ -93,7 +82,7 @@ impl Breaker {
         }
     }
 
-    /// What `Debug` and the events of the `tracing` feature call it.
+    /// Sets the name that `Debug` and the events of the `tracing` feature show.
     pub fn name<N>(mut self, name: N) -> Self
     where
         N: Into<Arc<str>>,
@@ -102,7 +91,7 @@ impl Breaker {
         self
     }
 
-    /// Goes by another clock than the monotonic one: for tests. The retry that waits has one of its own.
+    /// Uses `clock` instead of the monotonic one: for tests. Set the clock of the [`Retry`](super::Retry::clock) too.
     pub fn clock<C>(mut self, clock: C) -> Self
     where
         C: Clock + 'static,
@@ -111,7 +100,7 @@ impl Breaker {
         self
     }
 
-    /// What it does now. By the time you look, it may do something else.
+    /// Its state at this moment, which other threads may change at any time.
     pub fn state(&self) -> BreakerState {
         if self.failures.load(Ordering::Acquire) < self.threshold {
             return BreakerState::Closed;
@@ -124,19 +113,19 @@ impl Breaker {
         }
     }
 
-    /// What is left of the backoff; zero for one writer once it is over, which is the probe.
+    /// The time that remains of the backoff. When it is over, zero for one writer, which makes the probe.
     #[cold]
     fn wait_or_probe(&self) -> Duration {
         loop {
-            // SeqCst, as in `final_failure`, which wakes those that wait too.
+            // SeqCst, as in `final_failure`, which wakes waiting writers too.
             let reopen = self.reopen.load(Ordering::SeqCst);
             let now = self.now();
             let due = reopen & !FAILED;
             if now < due {
                 return Duration::from_nanos(due - now);
             }
-            // One writer moves the time forward and is the probe; for the others it has not come yet. A
-            // probe that hangs or panics holds up the others for no longer than that.
+            // The writer that moves the time forward makes the probe, and the others wait until then. So a probe that
+            // hangs or panics delays them by no more than one backoff.
             let next = now.saturating_add(self.backoff) & !FAILED;
             if self.reopen.compare_exchange(reopen, next, Ordering::AcqRel, Ordering::Acquire).is_ok() {
                 return Duration::ZERO;
@@ -158,8 +147,8 @@ impl Breaker {
 }
 
 impl Clone for Breaker {
-    /// The same settings and name, for another endpoint: closed, and nothing has failed yet. To share one, clone an
-    /// `Arc` of it.
+    /// A breaker with the same settings and name, for another endpoint: closed, without failures. To share one breaker,
+    /// clone an `Arc` of it.
     fn clone(&self) -> Self {
         Self {
             threshold: self.threshold,
@@ -177,9 +166,9 @@ impl<E, X> RetryStrategy<E, X> for Breaker {
 
     #[inline]
     fn backoff(&self, _event: &E) -> Duration {
-        // Acquire: pairs with the release in `failure`, which sets `reopen` first. And SeqCst, as in `success`:
-        // a writer that takes a ticket and asks, and a success that comes and looks for tickets, do not miss
-        // each other (see `Alarm`).
+        // Acquire: pairs with the release in `failure`, which sets `reopen` first. SeqCst, as in `success`: a writer
+        // takes a ticket and then loads, a success stores and then looks for tickets, and one of them sees the other
+        // (see `Alarm`).
         if self.failures.load(Ordering::SeqCst) < self.threshold {
             Duration::ZERO
         } else {
@@ -188,13 +177,13 @@ impl<E, X> RetryStrategy<E, X> for Breaker {
     }
 
     fn failure(&self, _failure: Failure<'_, E, X>) -> Result<(), Infallible> {
-        // First the time, then the count: a writer that sees the count at the threshold sees the time. A failure only
-        // moves the time forward, so that one that comes late does not undo another's.
+        // The time before the count, so that a writer that sees the count at the threshold sees the time. `fetch_max`,
+        // since a failure that is reported late must not undo a later time.
         self.reopen.fetch_max(self.now().saturating_add(self.backoff) | FAILED, Ordering::AcqRel);
         let before = self.failures.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |failures| {
             (failures < u32::MAX).then(|| failures + 1)
         });
-        // One failure reaches the threshold, as one success takes the count back from there.
+        // Exactly one failure takes the count to the threshold, and is logged.
         if before == Ok(self.threshold - 1) {
             trace::breaker_opened(self.name.as_deref(), self.threshold, Duration::from_nanos(self.backoff));
         }
@@ -202,7 +191,7 @@ impl<E, X> RetryStrategy<E, X> for Breaker {
     }
 
     fn final_failure(&self, _failure: Failure<'_, E, X>) {
-        // Gives back the claim of a probe, if nothing has failed since. The count stays: the breaker is half-open.
+        // Lets the next writer probe at once, if nothing has failed since. The count stays: the breaker is half-open.
         let now = self.now() & !FAILED;
         let _ = self.reopen.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |reopen| {
             (reopen & FAILED == 0 && reopen > now).then_some(now)
@@ -211,7 +200,7 @@ impl<E, X> RetryStrategy<E, X> for Breaker {
 
     #[inline]
     fn success(&self) {
-        // Nothing is written while all is well, so that writers share the cache line.
+        // Without failures nothing is stored, so that the cache line stays shared between writers.
         if self.failures.load(Ordering::Relaxed) > 0 {
             self.reset();
         }

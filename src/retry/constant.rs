@@ -5,24 +5,24 @@ use std::time::Duration;
 use super::{Failure, RetryStrategy};
 use crate::sync::clock::{Clock, ClockSlot, nanos};
 
-/// Waits the same time after every failure. Never gives up. Writers that share a strategy wait after each
-/// other's failures too. A clone starts anew.
+/// Waits the same time after every failure, and never gives up. Writers that share it wait after each other's failures
+/// too. A clone has the same settings and starts without failures.
 #[derive(Debug)]
 pub struct Constant {
-    /// Nanoseconds, as `until`.
+    /// In nanoseconds, as `until`.
     backoff: u64,
-    /// Until when to wait, by the clock; 0 after a success.
+    /// The end of the wait, by the clock; 0 after a success.
     until: AtomicU64,
     clock: ClockSlot,
 }
 
 impl Constant {
-    /// Waits `backoff` after every failure; with zero, not at all.
+    /// Waits for `backoff` after every failure; zero means no wait.
     pub fn new(backoff: Duration) -> Self {
         Self { backoff: nanos(backoff), until: AtomicU64::new(0), clock: ClockSlot::default() }
     }
 
-    /// Goes by another clock than the monotonic one: for tests. The retry that waits has one of its own.
+    /// Uses `clock` instead of the monotonic one: for tests. Set the clock of the [`Retry`](super::Retry::clock) too.
     pub fn clock<C>(mut self, clock: C) -> Self
     where
         C: Clock + 'static,
@@ -33,7 +33,7 @@ impl Constant {
 }
 
 impl Clone for Constant {
-    /// The same settings, for another endpoint: nothing has failed yet. To share one, clone an `Arc` of it.
+    /// A strategy with the same settings, for another endpoint: without failures. To share one, clone an `Arc` of it.
     fn clone(&self) -> Self {
         Self { backoff: self.backoff, until: AtomicU64::new(0), clock: self.clock.clone() }
     }

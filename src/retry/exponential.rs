@@ -5,16 +5,17 @@ use std::time::Duration;
 use super::{Failure, RetryStrategy};
 use crate::sync::clock::{Clock, ClockSlot, nanos};
 
-/// Waits longer the more attempts in a row have failed, at random up to a bound that doubles. Never gives
+/// Waits longer the more attempts in a row have failed: for a random time, up to a bound that doubles. It never gives
 /// up.
 ///
-/// After `n` failures in a row the wait is uniform in `[0, min(max, base + factor * 2^(n-1)))`: go-events'
-/// formula, which with a `base` of zero is the *full jitter* of Marc Brooker, "Exponential Backoff And
-/// Jitter", AWS Architecture Blog, 2015. There is none before the first failure. A clone starts anew.
+/// After `n` failures in a row the wait is uniform in `[0, min(max, base + factor * 2^(n-1)))`. This is the formula of
+/// go-events; with a `base` of zero it is the *full jitter* of Marc Brooker, "Exponential Backoff And
+/// Jitter", AWS Architecture Blog, 2015. There is no wait before the first failure. A clone has the same settings and
+/// starts without failures.
 ///
-/// Writers that share a strategy share its count and the wait drawn last, and every failed attempt is one in the
-/// row: when eight writers fail at once, that is eight in a row, and the next wait is drawn from up to 20 s (with
-/// the default settings) where a single writer would wait up to 2 s. Behind a queue there is one writer.
+/// Writers that share a strategy share its count and the wait drawn last. A failed attempt counts whichever writer made
+/// it: when eight writers fail at the same time, that is eight failures in a row, and with the default settings the next
+/// wait is drawn from up to 20 s, where a single writer would wait up to 2 s. Behind a queue there is one writer.
 ///
 /// # Examples
 ///
@@ -40,17 +41,17 @@ pub struct ExponentialBackoff {
     max: Duration,
     /// Consecutive failures.
     failures: AtomicU32,
-    /// Until when to wait, by the clock.
+    /// The end of the wait, by the clock.
     until: AtomicU64,
-    /// The seed that was asked for.
+    /// The seed that was set.
     first_seed: Option<u64>,
-    /// Where the next random number comes from.
+    /// The seed of the next random number.
     seed: AtomicU64,
     clock: ClockSlot,
 }
 
 impl Default for ExponentialBackoff {
-    /// A base of 1 s, a factor of 1 s, at most 20 s.
+    /// A base of 1 s, a factor of 1 s, and a maximum of 20 s.
     fn default() -> Self {
         Self {
             base: Duration::from_secs(1),
@@ -66,9 +67,10 @@ impl Default for ExponentialBackoff {
 }
 
 impl Clone for ExponentialBackoff {
-    /// The same settings, for another endpoint: nothing has failed yet. To share one, clone an `Arc` of it.
+    /// A strategy with the same settings, for another endpoint: without failures. To share one, clone an `Arc` of it.
     ///
-    /// It draws waits of its own, unless a [`seed`](ExponentialBackoff::seed) was set: then the same from the start.
+    /// It draws its own random waits. If a [`seed`](ExponentialBackoff::seed) was set, they are the same as those of the
+    /// original from its start.
     fn clone(&self) -> Self {
         let clone = Self {
             base: self.base,
@@ -85,32 +87,33 @@ impl Clone for ExponentialBackoff {
 }
 
 impl ExponentialBackoff {
-    /// What every bound contains.
+    /// Sets the part of the bound that is the same after every failure. Default: 1 s.
     pub fn base(mut self, base: Duration) -> Self {
         self.base = base;
         self
     }
 
-    /// What doubles.
+    /// Sets the part of the bound that doubles: it counts twice after the second failure, four times after the third.
+    /// Default: 1 s.
     pub fn factor(mut self, factor: Duration) -> Self {
         self.factor = factor;
         self
     }
 
-    /// What no bound exceeds.
+    /// Sets the maximum of the bound. Default: 20 s.
     pub fn max(mut self, max: Duration) -> Self {
         self.max = max;
         self
     }
 
-    /// Draws the same waits every time: for tests.
+    /// Seeds the random numbers, so that every run draws the same waits: for tests.
     pub fn seed(mut self, seed: u64) -> Self {
         self.first_seed = Some(seed);
         self.seed = AtomicU64::new(seed);
         self
     }
 
-    /// Goes by another clock than the monotonic one: for tests. The retry that waits has one of its own.
+    /// Uses `clock` instead of the monotonic one: for tests. Set the clock of the [`Retry`](super::Retry::clock) too.
     pub fn clock<C>(mut self, clock: C) -> Self
     where
         C: Clock + 'static,
@@ -119,19 +122,8 @@ impl ExponentialBackoff {
         self
     }
 
-    /// The bound of the wait after `failures` failures in a row; saturates, whatever the numbers.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::retry::ExponentialBackoff;
-    ///
-    /// let backoff = ExponentialBackoff::default();
-    /// let bounds: Vec<u64> = (0..7).map(|failures| backoff.bound(failures).as_secs()).collect();
-    /// assert_eq!(bounds, [0, 2, 3, 5, 9, 17, 20]);
-    /// assert_eq!(backoff.bound(u32::MAX), Duration::from_secs(20));
-    /// ```
+    /// The bound of the wait after `failures` failures in a row: by default 0, 2, 3, 5, 9, 17, 20 and 20 s after 0 to 7
+    /// of them. Saturates.
     pub fn bound(&self, failures: u32) -> Duration {
         let Some(doublings) = failures.checked_sub(1) else {
             return Duration::ZERO;
@@ -140,7 +132,7 @@ impl ExponentialBackoff {
             Duration::ZERO
         } else {
             let times = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
-            // Beyond 2^31 times a nanosecond there may still be less than `max`.
+            // A factor of a nanosecond, times 2^31, may still be less than `max`.
             let more = doublings.saturating_sub(31);
             let doubled = self.factor.saturating_mul(times.max(1));
             if more == 0 { doubled } else { double(self.factor.saturating_mul(1 << 31), more) }
@@ -170,8 +162,7 @@ impl<E, X> RetryStrategy<E, X> for ExponentialBackoff {
     type Stop = Infallible;
 
     fn backoff(&self, _event: &E) -> Duration {
-        // Acquire: pairs with the release in `failure`, which sets `until` first. And SeqCst, as in `success`:
-        // see `Alarm`.
+        // Acquire: pairs with the release in `failure`, which sets `until` first. SeqCst, as in `success`: see `Alarm`.
         if self.failures.load(Ordering::SeqCst) == 0 {
             return Duration::ZERO;
         }

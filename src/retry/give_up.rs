@@ -3,15 +3,15 @@ use std::time::Duration;
 
 use super::{Failure, GiveUp, RetryStrategy};
 
-/// A strategy that gives up when a predicate holds. Made by [`give_up_when`](super::Retry::give_up_when), which says
-/// what becomes of the failure.
+/// A strategy that gives up when a predicate returns `true`. Made by [`give_up_when`](super::Retry::give_up_when), which
+/// says how such a failure counts.
 #[derive(Clone)]
 pub struct GiveUpWhen<R, F> {
     strategy: R,
     predicate: F,
 }
 
-/// A strategy that gives up after some attempts. Made by [`max_attempts`](super::Retry::max_attempts).
+/// A strategy that gives up after a number of attempts. Made by [`max_attempts`](super::Retry::max_attempts).
 #[derive(Clone, Debug)]
 pub struct MaxAttempts<R> {
     strategy: R,
@@ -40,7 +40,7 @@ impl<R> MaxAttempts<R> {
     ///
     /// # Panics
     ///
-    /// If `attempts` is 0: there is always a first one.
+    /// If `attempts` is 0.
     #[track_caller]
     pub fn new(strategy: R, attempts: u32) -> Self {
         assert!(attempts > 0, "a retry of 0 attempts would write nothing: allow at least 1");
@@ -127,7 +127,7 @@ where
     }
 
     fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), R::Stop> {
-        // The strategy first: a failure counts even if `f` panics.
+        // The strategy first, so that the failure counts even if `f` panics.
         let verdict = self.strategy.failure(failure);
         (self.f)(&failure);
         verdict

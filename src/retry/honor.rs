@@ -6,31 +6,13 @@ use super::{Failure, RetryStrategy};
 use crate::adapter::CatchPanicError;
 use crate::sync::clock::{Clock, ClockSlot, nanos};
 
-/// The most that an endpoint gets by default.
+/// The longest wait that an endpoint is granted by default.
 const LONGEST: Duration = Duration::from_secs(5 * 60);
 
-/// An error in which an endpoint may say when to come back, as HTTP's `Retry-After` does.
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use outflow::retry::RetryAfter;
-///
-/// struct Throttled {
-///     wait_seconds: u64,
-/// }
-///
-/// impl RetryAfter for Throttled {
-///     fn retry_after(&self) -> Option<Duration> {
-///         Some(Duration::from_secs(self.wait_seconds))
-///     }
-/// }
-///
-/// assert_eq!(Throttled { wait_seconds: 7 }.retry_after(), Some(Duration::from_secs(7)));
-/// ```
+/// An error in which an endpoint may say how long to wait before the next attempt, as HTTP's `Retry-After` does.
+/// [`honor_retry_after`](super::Retry::honor_retry_after) has an example.
 pub trait RetryAfter {
-    /// How long to wait from now on; `None` if the error says nothing of it.
+    /// How long to wait, from now on; `None` if the endpoint did not say.
     fn retry_after(&self) -> Option<Duration>;
 }
 
@@ -50,9 +32,9 @@ where
 /// [`honor_retry_after`](super::Retry::honor_retry_after).
 pub struct HonorRetryAfter<R> {
     strategy: R,
-    /// Nanoseconds, as `until`.
+    /// In nanoseconds, as `until`.
     longest: u64,
-    /// Until when the endpoint is to be left alone, by the clock; 0 when that is over.
+    /// The end of the wait that the endpoint asked for, by the clock; 0 when it is over.
     until: AtomicU64,
     clock: ClockSlot,
 }
@@ -73,7 +55,7 @@ impl<R> HonorRetryAfter<R> {
         self
     }
 
-    /// Goes by another clock than the monotonic one: for tests.
+    /// Uses `clock` instead of the monotonic one: for tests.
     pub fn clock<C>(mut self, clock: C) -> Self
     where
         C: Clock + 'static,
@@ -82,30 +64,30 @@ impl<R> HonorRetryAfter<R> {
         self
     }
 
-    /// The endpoint may have asked to be left alone: for all writers, also if this event is given up.
-    fn heed(&self, asked: Option<Duration>) {
+    /// Notes the wait that the endpoint asked for. It holds for all writers, even if this event is given up.
+    fn note(&self, asked: Option<Duration>) {
         let Some(wait) = asked.map(|wait| nanos(wait).min(self.longest)).filter(|wait| *wait > 0) else {
             return;
         };
-        // Of two writers that are asked for different times the later time holds.
+        // If two writers got different times, the later one holds.
         self.until.fetch_max(nanos(self.clock.now()).saturating_add(wait), Ordering::AcqRel);
     }
 
-    /// What is left of the time that the endpoint asked for.
+    /// The time that remains of the wait that the endpoint asked for.
     #[inline]
-    fn left(&self) -> Duration {
-        // Acquire: pairs with the release in `failure`, so that the clock read below is not older than the
-        // one that `until` was made of.
+    fn remaining(&self) -> Duration {
+        // Acquire: pairs with the release in `note`, so that the clock reading below is not older than the one from
+        // which `until` was computed.
         let until = self.until.load(Ordering::Acquire);
         if until == 0 {
             return Duration::ZERO;
         }
-        let left = until.saturating_sub(nanos(self.clock.now()));
-        if left == 0 {
-            // Over: the next write reads no clock. A failure that has asked for more meanwhile is left alone.
+        let remaining = until.saturating_sub(nanos(self.clock.now()));
+        if remaining == 0 {
+            // It is over, and the next write need not read the clock. A time that was set meanwhile stays.
             let _ = self.until.compare_exchange(until, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
-        Duration::from_nanos(left)
+        Duration::from_nanos(remaining)
     }
 }
 
@@ -117,34 +99,33 @@ where
     type Stop = R::Stop;
 
     fn backoff(&self, event: &E) -> Duration {
-        // The strategy is asked only when the endpoint's time is over: a breaker's zero claims the probe.
-        match self.left() {
+        // The strategy comes second, since a zero from a breaker makes this writer the probe.
+        match self.remaining() {
             Duration::ZERO => self.strategy.backoff(event),
-            left => left,
+            remaining => remaining,
         }
     }
 
     fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), R::Stop> {
         let verdict = self.strategy.failure(failure);
-        self.heed(failure.error.retry_after());
+        self.note(failure.error.retry_after());
         verdict
     }
 
     fn final_failure(&self, failure: Failure<'_, E, X>) {
         self.strategy.final_failure(failure);
-        self.heed(failure.error.retry_after());
+        self.note(failure.error.retry_after());
     }
 
     #[inline]
     fn success(&self) {
-        // Leaves the time alone: a request that was under way when the endpoint asked for it may still
-        // succeed.
+        // The endpoint's time stays: a request that was under way when the endpoint asked for it may still succeed.
         self.strategy.success();
     }
 }
 
 impl<R: Clone> Clone for HonorRetryAfter<R> {
-    /// The same settings, for another endpoint: nothing has been asked for yet.
+    /// A strategy with the same settings, for another endpoint, which has not asked for any wait.
     fn clone(&self) -> Self {
         Self { longest: self.longest, ..Self::by_clock(self.strategy.clone(), self.clock.clone()) }
     }

@@ -1,29 +1,35 @@
-//! Writing again what failed, when a strategy says so.
+//! Retries: writing an event again that failed, when a strategy says so.
 //!
-//! [`sink.retry(strategy)`](crate::SinkExt::retry) writes until the sink accepts, and waits between attempts
-//! on the writer's thread; behind a queue that is the queue's worker. Which strategy?
+//! [`sink.retry(strategy)`](crate::SinkExt::retry) writes an event until the sink accepts it. Between attempts it waits on
+//! the writer's thread; behind a queue that is the queue's worker. The strategies:
 //!
-//! - [`Breaker`]: for an endpoint that is either up or down. It lets everything through until so many
-//!   attempts in a row have failed, then nothing for a while, then one event to see. Cheap for the endpoint, at the
-//!   price of up to one backoff after it is up again.
-//! - [`ExponentialBackoff`]: for one that is overloaded. Waits longer the longer it fails, at random, so that
-//!   many clients do not come back at once.
-//! - [`Constant`]: the same wait after every failure.
+//! - [`Breaker`], for an endpoint that is either up or down. After a number of failures in a row it holds all attempts
+//!   back for a while, and then lets a single one through as a probe. An endpoint that is down gets few requests; when
+//!   it is up again, events wait for one backoff more at most.
+//! - [`ExponentialBackoff`], for an endpoint that is overloaded. It waits longer the longer the endpoint fails, and for a
+//!   random time, so that many clients do not retry at the same moment.
+//! - [`Constant`], the same wait after every failure.
 //!
-//! A failed attempt counts whichever writer made it: eight writers that fail at once are eight failures in a row, for
-//! a breaker's threshold and for the bound of an exponential backoff. Choose the numbers for the writers that there
-//! are; behind a queue there is one. A strategy serves several sinks through an `Arc`; a clone of it has the same
-//! settings and starts anew.
+//! A failed attempt counts whichever writer made it: eight writers that fail at the same time are eight failures in a
+//! row, for the threshold of a breaker and for the bound of an exponential backoff. Choose these numbers with the number
+//! of writers in mind; behind a queue there is one. Put a strategy in an `Arc` to share it between sinks. A clone of it
+//! has the same settings, and starts without failures.
 //!
-//! These never give up, so that the sink becomes reliable. [`max_attempts`](Retry::max_attempts) and
-//! [`give_up_when`](Retry::give_up_when) say when to; then the event comes back with its last error. The former is
-//! for an endpoint that fails, and its failures count. The latter is for an event that the endpoint will never accept:
-//! such a failure counts nowhere, so that a bad event holds up no good one.
+//! # Giving up
 //!
-//! An endpoint that says itself when to come back is listened to with
-//! [`honor_retry_after`](Retry::honor_retry_after), whatever the strategy.
+//! A retry with one of these never gives up, so that it is reliable. Two methods change that: the write then fails, and
+//! hands the event back with its last error.
 //!
-//! What those methods make are strategies too, and can be made without a retry, to be given to several:
+//! - [`max_attempts`](Retry::max_attempts), for an endpoint that fails. Its failures count in the strategy.
+//! - [`give_up_when`](Retry::give_up_when), for an event that the endpoint will never accept. Such a failure does not
+//!   count, so that a bad event does not delay good ones.
+//!
+//! With [`honor_retry_after`](Retry::honor_retry_after) a retry waits for as long as the endpoint asks, if that is longer
+//! than the strategy's wait.
+//!
+//! # Strategies without a retry
+//!
+//! What those methods add are strategies too. They have constructors of their own, so that several retries can use one:
 //!
 //! ```
 //! use std::time::Duration;

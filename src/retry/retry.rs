@@ -11,15 +11,15 @@ use crate::lifecycle::Closing;
 use crate::sync::clock::{Alarm, Clock, ClockSlot};
 use crate::trace;
 
-/// The longest single wait; then the strategy is asked again.
+/// The longest wait before the strategy is asked again.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// Writes again what failed, when a strategy says so. Made by [`retry`](crate::SinkExt::retry).
+/// Writes an event again that failed, when a strategy says so. Made by [`retry`](crate::SinkExt::retry).
 ///
-/// A write waits on the caller's thread, for as long as the strategy says; `close` wakes it at once, with
-/// its event handed back as `Closed`. A sink that is closed behind its back ends it at the next attempt.
-/// Never clones an event, in `write_ref` either. When an attempt succeeds, or an event is given up,
-/// writers that wait out a backoff of this retry ask the strategy again.
+/// A write waits on the caller's thread for as long as the strategy says. `close` wakes it at once, and it hands its
+/// event back as `Closed`. If the sink closes by itself, the write fails as `Closed` at its next attempt. No event is
+/// cloned, by `write_ref` either. When an attempt succeeds, or an event is given up, all writers that wait in this retry
+/// ask the strategy again how long to wait.
 ///
 /// # Examples
 ///
@@ -55,7 +55,7 @@ impl<S, R> Retry<S, R> {
         }
     }
 
-    /// Waits by another clock than the monotonic one: for tests. A strategy has one of its own.
+    /// Uses `clock` instead of the monotonic one for its waits: for tests. Set the clock of the strategy too.
     pub fn clock<C>(mut self, clock: C) -> Self
     where
         C: Clock + 'static,
@@ -69,15 +69,15 @@ impl<S, R> Retry<S, R> {
         &self.strategy
     }
 
-    /// Gives up when `predicate` holds for a failure; the event comes back at once, with that error.
+    /// Gives up at a failure for which `predicate` returns `true`: the write fails at once, with that error.
     ///
-    /// Such a failure says something of the event, and the endpoint answered: it does not count in the strategy, nor
-    /// does it end a row of failures that do. So one event that is malformed holds up no other, wherever in the
-    /// chain this stands. [`on_failure`](Retry::on_failure) is called for it, and a
-    /// [`Retry-After`](Retry::honor_retry_after) in it holds.
+    /// Such a failure is due to the event and not to the endpoint, which responded. So it does not count in the strategy,
+    /// nor does it end a row of failures that do: a malformed event does not delay other events, wherever in the chain of
+    /// these methods this one stands. [`on_failure`](Retry::on_failure) is called for it, and a wait that it asks for
+    /// ([`honor_retry_after`](Retry::honor_retry_after)) holds.
     ///
-    /// For an endpoint that is down it is the wrong way to give up, since nothing backs off after such a failure:
-    /// what [`max_attempts`](Retry::max_attempts) gives up counts.
+    /// Do not use it for an endpoint that is down, since no writer backs off after such a failure. Use
+    /// [`max_attempts`](Retry::max_attempts), whose failures count.
     ///
     /// # Examples
     ///
@@ -98,12 +98,12 @@ impl<S, R> Retry<S, R> {
         self.with(|strategy| GiveUpWhen::new(strategy, predicate))
     }
 
-    /// Gives up when `attempts` attempts for an event have failed; it comes back with the last error. The strategy
-    /// counts each of them, and the next event waits as it says.
+    /// Gives up when `attempts` attempts for an event have failed: the write fails, with the last error. The strategy
+    /// counts each of them, and the next event waits accordingly.
     ///
     /// # Panics
     ///
-    /// If `attempts` is 0: there is always a first one.
+    /// If `attempts` is 0.
     ///
     /// # Examples
     ///
@@ -124,8 +124,8 @@ impl<S, R> Retry<S, R> {
         self.with(|strategy| MaxAttempts::new(strategy, attempts))
     }
 
-    /// Calls `f` for every failure, on the writer's thread: to log, or to count. Also for the last one of an event
-    /// that is given up.
+    /// Calls `f` for every failed attempt, on the writer's thread: to log, or to count. The last attempt for an event
+    /// that is given up is included.
     ///
     /// # Examples
     ///
@@ -133,14 +133,16 @@ impl<S, R> Retry<S, R> {
     /// use std::time::Duration;
     /// use outflow::{Sink, SinkExt, retry::Constant, sink};
     ///
-    /// let failures = sink::collector();
-    /// let seen = failures.clone();
+    /// let lines = sink::collector();
+    /// let log = lines.clone();
     /// let http = sink::from_fn(|_: &&str| Err("no route to host"))
     ///     .retry(Constant::new(Duration::ZERO))
     ///     .max_attempts(2)
-    ///     .on_failure(move |failure| seen.write(failure.attempt).unwrap());
+    ///     .on_failure(move |failure| {
+    ///         log.write(format!("{}, attempt {}: {}", failure.event, failure.attempt, failure.error)).unwrap();
+    ///     });
     /// assert!(http.write("push").is_err());
-    /// assert_eq!(failures.take(), [1, 2]);
+    /// assert_eq!(lines.take(), ["push, attempt 1: no route to host", "push, attempt 2: no route to host"]);
     /// ```
     pub fn on_failure<E, F>(self, f: F) -> Retry<S, OnFailure<R, F>>
     where
@@ -150,12 +152,11 @@ impl<S, R> Retry<S, R> {
         self.with(|strategy| OnFailure::new(strategy, f))
     }
 
-    /// Waits as long as the endpoint asks in its error, if that is longer than the strategy's own wait; at
-    /// most [5 minutes](Retry::max_retry_after). All writers of this retry wait: it is the endpoint that is
-    /// to be left alone. A success does not shorten the time. What is asked for when an event is given up holds
-    /// too, for the others; the writer of that event has it back at once.
+    /// Waits as long as the endpoint asks in its error, if that is longer than the strategy's wait, and at most
+    /// [5 minutes](Retry::max_retry_after). All writers of this retry wait, and a success does not shorten the time. If
+    /// the event is given up at that error, its write fails at once, and the other writers wait.
     ///
-    /// It goes by the clock that this retry has now, so a [`clock`](Retry::clock) of its own is set before.
+    /// It takes over the clock that this retry has, so set a [`clock`](Retry::clock) before.
     ///
     /// # Examples
     ///
@@ -193,9 +194,9 @@ impl<S, R> Retry<S, R> {
         self.with(|strategy| HonorRetryAfter::by_clock(strategy, clock))
     }
 
-    /// Counts into `counter`, which can be read once the sink is out of reach, the failed attempts after
-    /// which there is to be another. Called last, so that it knows of those that are given up. (Should a
-    /// close end the backoff, that retry was counted and never came.)
+    /// Counts retries into `counter`, which can be read when the sink is part of a chain: the failed attempts that
+    /// another attempt is to follow. Call it last, so that attempts after which the event is given up do not count. (A
+    /// retry is counted when its backoff begins, even if a close ends that.)
     ///
     /// # Examples
     ///
@@ -227,50 +228,25 @@ impl<S, R> Retry<S, R> {
 }
 
 impl<S, R> Retry<S, HonorRetryAfter<R>> {
-    /// Waits at most `longest` for the endpoint's sake: one that asks for a year does not get one. Default:
-    /// 5 minutes. The strategy's own wait may be longer.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::{Duration, Instant};
-    /// use outflow::{Sink, SinkExt, retry::{Constant, RetryAfter}, sink};
-    ///
-    /// #[derive(Debug)]
-    /// struct NextYear;
-    ///
-    /// impl RetryAfter for NextYear {
-    ///     fn retry_after(&self) -> Option<Duration> {
-    ///         Some(Duration::from_secs(365 * 24 * 60 * 60))
-    ///     }
-    /// }
-    ///
-    /// let begun = Instant::now();
-    /// let sink = sink::from_fn(|_: &&str| Err(NextYear))
-    ///     .retry(Constant::new(Duration::ZERO))
-    ///     .honor_retry_after()
-    ///     .max_retry_after(Duration::from_millis(5))
-    ///     .max_attempts(2);
-    /// assert!(sink.write("push").is_err());
-    /// assert!(begun.elapsed() >= Duration::from_millis(5));
-    /// ```
+    /// Limits the wait that the endpoint can ask for to `longest`, so that one that asks for a year does not stop the
+    /// chain. Default: 5 minutes. The strategy's own wait may be longer.
     pub fn max_retry_after(self, longest: Duration) -> Self {
         self.with(|strategy| strategy.max_retry_after(longest))
     }
 }
 
-type Handed<T, R, E, X> = WriteError<T, <<R as RetryStrategy<E, X>>::Stop as Stop>::Error<X>>;
+/// The error of a retry over a sink that fails with `X`, with `T` handed back.
+type Refused<T, R, E, X> = WriteError<T, <<R as RetryStrategy<E, X>>::Stop as Stop>::Error<X>>;
 
 impl<S, R> Retry<S, R> {
-    /// Attempts until one succeeds. `T` is what goes in and comes back: an event, or nothing of it where the
-    /// caller keeps it.
+    /// Makes attempts until one succeeds. `T` is `E` in `write` and `&E` in `write_ref`; an error hands it back.
     #[inline]
     fn attempt<E, T>(
         &self,
         event: T,
-        look: impl for<'a> Fn(&'a T) -> &'a E,
+        as_event: impl for<'a> Fn(&'a T) -> &'a E,
         write: impl Fn(T) -> Result<(), WriteError<T, S::Error>>,
-    ) -> Result<(), Handed<T, R, E, S::Error>>
+    ) -> Result<(), Refused<T, R, E, S::Error>>
     where
         S: Sink<E>,
         R: RetryStrategy<E, S::Error>,
@@ -278,8 +254,8 @@ impl<S, R> Retry<S, R> {
         if self.alarm.is_raised() {
             return Err(WriteError::Closed(event));
         }
-        if !self.strategy.backoff(look(&event)).is_zero() {
-            return self.attempt_again(event, None, look, write);
+        if !self.strategy.backoff(as_event(&event)).is_zero() {
+            return self.attempt_again(event, None, as_event, write);
         }
         match write(event) {
             Ok(()) => {
@@ -287,21 +263,23 @@ impl<S, R> Retry<S, R> {
                 Ok(())
             }
             Err(WriteError::Closed(event)) => Err(WriteError::Closed(event)),
-            Err(WriteError::Failed { event, error }) => self.attempt_again(event, Some(error), look, write),
+            Err(WriteError::Failed { event, error }) => {
+                self.attempt_again(event, Some(error), as_event, write)
+            }
         }
     }
 
-    /// As [`attempt`](Self::attempt), after a first attempt that failed, or that has to wait. Apart from it, so that a
-    /// write that succeeds at once carries nothing of this.
+    /// As [`attempt`](Self::attempt), after a first attempt that failed, or when the first has to wait. A function of its
+    /// own, so that the code of a write that succeeds at once stays small.
     #[cold]
     #[inline(never)]
     fn attempt_again<E, T>(
         &self,
         mut event: T,
         mut failed: Option<S::Error>,
-        look: impl for<'a> Fn(&'a T) -> &'a E,
+        as_event: impl for<'a> Fn(&'a T) -> &'a E,
         write: impl Fn(T) -> Result<(), WriteError<T, S::Error>>,
-    ) -> Result<(), Handed<T, R, E, S::Error>>
+    ) -> Result<(), Refused<T, R, E, S::Error>>
     where
         S: Sink<E>,
         R: RetryStrategy<E, S::Error>,
@@ -317,15 +295,15 @@ impl<S, R> Retry<S, R> {
                 attempt = attempt.saturating_add(1);
                 let elapsed = now.saturating_sub(first);
                 trace::attempt_failed(attempt, elapsed, std::any::type_name::<S::Error>());
-                let failure = Failure { event: look(&event), error: &error, attempt, elapsed };
+                let failure = Failure { event: as_event(&event), error: &error, attempt, elapsed };
                 if let Err(stop) = self.strategy.failure(failure) {
                     self.given_up.one(std::any::type_name::<S::Error>());
-                    // A final failure may have ended a probe, for which others wait.
+                    // It may have been a breaker's probe, for whose end other writers wait.
                     self.alarm.notify();
                     return Err(WriteError::failed(event, stop.with(error)));
                 }
             }
-            if !self.wait_out(|| self.strategy.backoff(look(&event))) {
+            if !self.wait_out(|| self.strategy.backoff(as_event(&event))) {
                 return Err(WriteError::Closed(event));
             }
             match write(event) {
@@ -351,19 +329,19 @@ impl<S, R> Retry<S, R> {
         self.alarm.notify();
     }
 
-    /// Waits until nothing is left of the backoff; `false` if it is closed before.
-    fn wait_out(&self, left: impl Fn() -> Duration) -> bool {
+    /// Waits until the backoff is over; `false` if the retry is closed before.
+    fn wait_out(&self, backoff: impl Fn() -> Duration) -> bool {
         loop {
-            // Before the strategy is asked, so that a success after that ends the wait.
+            // Taken before the strategy is asked, so that a success after that ends the wait.
             let ticket = self.alarm.ticket();
             if self.alarm.is_raised() {
                 return false;
             }
-            let left = left();
-            if left.is_zero() {
+            let remaining = backoff();
+            if remaining.is_zero() {
                 return true;
             }
-            self.clock.wait(&ticket.waiter, left.min(LONGEST_WAIT));
+            self.clock.wait(&ticket.waiter, remaining.min(LONGEST_WAIT));
         }
     }
 }

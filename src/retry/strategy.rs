@@ -3,64 +3,67 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Says when to write again, and whether.
+/// Decides whether a failed event is written again, and after which wait.
 ///
-/// One strategy may serve many writers at once, and, through `Arc<R>` or `&R`, many sinks.
+/// One strategy may serve many writers at the same time, and many sinks through `Arc<R>` or `&R`.
 ///
 /// # Examples
 ///
 /// ```
-/// use std::convert::Infallible;
 /// use std::time::Duration;
-/// use outflow::retry::{Failure, RetryStrategy};
+/// use outflow::retry::{Failure, GiveUp, RetryStrategy};
+/// use outflow::{Sink, SinkExt, sink};
 ///
-/// /// Tries again at once, for ever.
-/// struct Eager;
+/// /// Tries again at once, for a while.
+/// struct ForAWhile;
 ///
-/// impl<E, X> RetryStrategy<E, X> for Eager {
-///     type Stop = Infallible;
+/// impl<E, X> RetryStrategy<E, X> for ForAWhile {
+///     type Stop = GiveUp;
 ///
 ///     fn backoff(&self, _event: &E) -> Duration {
 ///         Duration::ZERO
 ///     }
 ///
-///     fn failure(&self, _failure: Failure<'_, E, X>) -> Result<(), Infallible> {
-///         Ok(())
+///     fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), GiveUp> {
+///         if failure.elapsed < Duration::from_millis(5) { Ok(()) } else { Err(GiveUp) }
 ///     }
 ///
 ///     fn success(&self) {}
 /// }
+///
+/// let retry = sink::from_fn(|_: &u32| Err("down")).retry(ForAWhile);
+/// assert_eq!(retry.write(1).unwrap_err().error(), Some(&"down"));
 /// ```
 pub trait RetryStrategy<E, X> {
     /// [`Infallible`] if it never gives up, [`GiveUp`] if it may.
     type Stop: Stop;
 
-    /// What is left to wait before the next attempt. Asked before every attempt, the first one too, and
-    /// again after every wait, until it is zero.
+    /// The time that remains to wait before the next attempt. Called before every attempt, the first included, and
+    /// again after every wait, until it returns zero.
     fn backoff(&self, event: &E) -> Duration;
 
-    /// An attempt failed.
+    /// Called when an attempt failed.
     ///
     /// # Errors
     ///
-    /// To give up: the event goes back to the writer, with this error.
+    /// An error gives the event up: the write fails, and hands it back with the error of the attempt.
     fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), Self::Stop>;
 
-    /// An attempt failed in a way that says something of the event and nothing of the endpoint: a strategy around
-    /// this one, [`give_up_when`](super::Retry::give_up_when), has given the event up. Called instead of
-    /// [`failure`](RetryStrategy::failure). Writers of the same retry that wait ask for their backoff again.
+    /// Called instead of [`failure`](RetryStrategy::failure) when a strategy around this one,
+    /// [`give_up_when`](super::Retry::give_up_when), has given the event up: the failure is due to the event and not to
+    /// the endpoint. Then other writers that wait in the same retry call `backoff` again.
     ///
-    /// Provided: nothing happens, so that such a failure neither counts nor ends a row of those that do. A strategy
-    /// that wraps another passes it on. For what this changes, [`success`](RetryStrategy::success) says which orderings
-    /// it takes.
+    /// The provided method does nothing, so that such a failure neither counts nor ends a row of failures that do. A
+    /// strategy that wraps another one passes the call on. The orderings that [`success`](RetryStrategy::success) needs
+    /// are needed here too.
     fn final_failure(&self, failure: Failure<'_, E, X>) {
         let _ = failure;
     }
 
-    /// An attempt succeeded. Writers of the same retry that wait ask for their backoff again.
+    /// Called when an attempt succeeded. Then other writers that wait in the same retry call `backoff` again.
     ///
-    /// One that does so at the same time misses nothing if what this changes, and `backoff` looks at, is
-    /// atomic and [`SeqCst`](std::sync::atomic::Ordering::SeqCst), or behind a lock.
+    /// A writer that begins to wait at the same time is not missed if the state that this method changes and `backoff`
+    /// reads is atomic, accessed with [`SeqCst`](std::sync::atomic::Ordering::SeqCst), or behind a lock.
     fn success(&self);
 }
 
@@ -94,44 +97,16 @@ macro_rules! forward {
 
 forward!(&R, Arc<R>);
 
-/// Whether a strategy gives up: sealed, implemented by [`Infallible`] and [`GiveUp`].
+/// Says in the types whether a strategy can give up. Sealed; implemented by [`Infallible`] and [`GiveUp`].
 pub trait Stop: sealed::Stop {
     /// The error of a retry over a sink that fails with `X`.
     type Error<X>;
 
-    /// The error to hand back.
+    /// The error that the write fails with.
     fn with<X>(self, error: X) -> Self::Error<X>;
 }
 
-/// A strategy gave up.
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use outflow::retry::{Failure, GiveUp, RetryStrategy};
-/// use outflow::{Sink, SinkExt, sink};
-///
-/// /// Tries again at once, for a while.
-/// struct ForAWhile;
-///
-/// impl<E, X> RetryStrategy<E, X> for ForAWhile {
-///     type Stop = GiveUp;
-///
-///     fn backoff(&self, _event: &E) -> Duration {
-///         Duration::ZERO
-///     }
-///
-///     fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), GiveUp> {
-///         if failure.elapsed < Duration::from_millis(5) { Ok(()) } else { Err(GiveUp) }
-///     }
-///
-///     fn success(&self) {}
-/// }
-///
-/// let retry = sink::from_fn(|_: &u32| Err("down")).retry(ForAWhile);
-/// assert_eq!(retry.write(1).unwrap_err().error(), Some(&"down"));
-/// ```
+/// The [`Stop`] of a strategy that can give up, and the error with which it does. [`RetryStrategy`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("given up")]
 pub struct GiveUp;
@@ -159,29 +134,12 @@ mod sealed {
     impl Stop for super::GiveUp {}
 }
 
-/// One failed attempt.
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use outflow::{Sink, SinkExt, retry::Constant, sink};
-///
-/// let lines = sink::collector();
-/// let log = lines.clone();
-/// let retry = sink::from_fn(|_: &u32| Err("down"))
-///     .retry(Constant::new(Duration::ZERO))
-///     .max_attempts(2)
-///     .on_failure(move |failure| {
-///         log.write(format!("event {}, attempt {}: {}", failure.event, failure.attempt, failure.error)).unwrap();
-///     });
-/// assert!(retry.write(7).is_err());
-/// assert_eq!(lines.events(), ["event 7, attempt 1: down", "event 7, attempt 2: down"]);
-/// ```
+/// One failed attempt, as a strategy and the closures of [`give_up_when`](super::Retry::give_up_when) and
+/// [`on_failure`](super::Retry::on_failure) see it.
 pub struct Failure<'a, E, X> {
-    /// The event that was to be written.
+    /// The event.
     pub event: &'a E,
-    /// Why it was not.
+    /// The error of the attempt.
     pub error: &'a X,
     /// How many attempts for this event have failed, this one included.
     pub attempt: u32,

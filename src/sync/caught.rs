@@ -24,7 +24,7 @@ pub(crate) fn drop_caught<T>(value: T) {
     run_caught(|| drop(value));
 }
 
-/// Wakes a task. It is the executor's code, and its panic no affair of whoever brings the news.
+/// Wakes a task. It is the executor's code, and its panic goes no further.
 #[cfg(feature = "futures")]
 pub(crate) fn wake_caught(waker: std::task::Waker) {
     run_caught(|| waker.wake());

@@ -9,7 +9,7 @@ use arc_swap::ArcSwapOption;
 ///
 /// [`enter`](Gate::enter) loads the content and holds on to it. [`shut`](Gate::shut) swaps the content out with one
 /// atomic operation: a load after that finds nothing, and the content is dropped with the last guard of those that
-/// loaded before. So its destructor runs when nobody is inside any more: a lock-free "wait until all have left" in
+/// loaded before. So its destructor runs when no thread is inside any more: a lock-free "wait until all have left" in
 /// which no thread waits. A load and a swap are sequentially consistent in `arc-swap` where it matters here: a thread
 /// that has seen `shut` return, or learned of it from one that has, finds the gate shut.
 ///

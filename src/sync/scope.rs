@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A stretch of code that a drain cannot get past while it runs: a queue's worker, a broadcaster's write, a
-/// spill. Each thread knows which ones it is in, so that one that would wait for itself is told so.
+/// spill. Each thread knows which ones it is in, so that one that would wait for itself can be kept from it.
 ///
 /// A broadcaster enters its scope on every write, so the innermost one is a cell of its own: the first on a
 /// thread costs one load and two stores. Those around it are an array of cells without a destructor.
@@ -37,7 +37,7 @@ impl Scope {
         Self(NonZeroU64::new(id).unwrap_or(NonZeroU64::MAX))
     }
 
-    /// Marks this thread as inside until the answer is dropped, which must be in reverse order of entering:
+    /// Marks this thread as inside until the guard is dropped, which must be in reverse order of entering:
     /// keep it in a local variable.
     #[inline]
     pub(crate) fn enter(self) -> Entered {

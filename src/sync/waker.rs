@@ -20,11 +20,10 @@
 //! looks again. Between the two there is the same pair of fences: either the reader sees the count or the writer the
 //! waker. It is a matter of a few instructions of the writer's thread.
 //!
-//! A waker may poll the reader at once, on the writer's own thread. There the count never falls to zero while the
-//! reader looks, so it does not wait for it ([`is_waking_here`](ReaderWaker::is_waking_here)); it finds the event of
-//! that writer in [`Offer`]'s slot, and a writer that was counted meanwhile is followed up when this one has waited.
+//! A waker may poll the reader at once, on the writer's own thread, or wait for a poll on another to be over. So a writer
+//! that calls one is not counted meanwhile, and looks once more afterwards. It lays its event into the slot of an `Offer`
+//! before the call: where the waker polls, the writer cannot be found waiting.
 
-use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::task::Waker;
@@ -40,11 +39,6 @@ pub(crate) struct ReaderWaker {
     asleep: AtomicBool,
     /// How many writers wait, or are about to.
     waiting: AtomicUsize,
-}
-
-thread_local! {
-    /// How many announced writers of this thread are calling a waker.
-    static WAKING: Cell<usize> = const { Cell::new(0) };
 }
 
 impl ReaderWaker {
@@ -88,30 +82,16 @@ impl ReaderWaker {
         }
     }
 
-    /// Whether a task waits, as far as a look without a fence can tell.
-    pub(crate) fn is_asleep(&self) -> bool {
-        self.asleep.load(Ordering::Relaxed)
-    }
-
     /// How many writers wait, or are about to, or have done so a moment ago.
     pub(crate) fn waiting(&self) -> usize {
         // Relaxed: a reader's fence orders it, see the module.
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Whether this thread is a writer's that is calling a waker.
-    pub(crate) fn is_waking_here() -> bool {
-        WAKING.try_with(Cell::get).unwrap_or(0) > 0
-    }
-
     /// To be called by a writer before it waits, and kept until it has waited.
     pub(crate) fn announce(&self) -> Announced<'_> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        let announced = Announced { waker: self };
-        let _ = WAKING.try_with(|waking| waking.set(waking.get() + 1));
-        self.wake();
-        let _ = WAKING.try_with(|waking| waking.set(waking.get() - 1));
-        announced
+        Announced { waker: self }
     }
 }
 
@@ -125,11 +105,24 @@ pub(crate) struct Announced<'a> {
     waker: &'a ReaderWaker,
 }
 
+impl Announced<'_> {
+    /// Whether a task sleeps. If not, one that is going to sleep finds this writer.
+    pub(crate) fn finds_task(&self) -> bool {
+        // Pairs with the one in `register`.
+        fence(Ordering::SeqCst);
+        self.waker.asleep.load(Ordering::Relaxed)
+    }
+
+    /// Wakes the task, and is not counted meanwhile.
+    pub(crate) fn wake(&self) {
+        self.waker.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.waker.wake();
+        self.waker.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Announced<'_> {
     fn drop(&mut self) {
-        if self.waker.waiting.fetch_sub(1, Ordering::Relaxed) > 1 {
-            // A reader that was polled on this thread may have registered without waiting for the others.
-            self.waker.wake();
-        }
+        self.waker.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -3,10 +3,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::contract::{Sink, WriteError, delegate};
 
-/// A sink that fails by a script, or at random; what fails never reaches the sink that it wraps.
+/// A sink that fails by a script, or at random. A write that fails does not reach the sink that it wraps.
 ///
-/// Writes are numbered from 0 in the order in which they begin, and what becomes of a write is settled by its
-/// number alone: a test with one writer runs the same way every time.
+/// Writes are numbered from 0 in the order in which they begin. Whether a write fails depends on its number
+/// alone, so that a test with one writer runs the same way every time.
 ///
 /// # Examples
 ///
@@ -19,8 +19,9 @@ use crate::contract::{Sink, WriteError, delegate};
 /// assert!(flaky.write(1).is_ok());
 /// let refused = flaky.write(2).unwrap_err();
 /// assert_eq!(refused.error(), Some(&FlakyError::Injected { write: 1 }));
-/// assert!(flaky.write(3).is_ok()); // after its end a script lets everything pass
+/// assert!(flaky.write(3).is_ok()); // When the script is used up, every write passes.
 /// assert_eq!(delivered.events(), [1, 3]);
+/// assert_eq!(flaky.writes(), 3);
 /// ```
 #[must_use = "sinks do nothing unless written to"]
 pub struct Flaky<S> {
@@ -29,23 +30,12 @@ pub struct Flaky<S> {
     writes: AtomicU64,
 }
 
-/// What becomes of a write to a [`Flaky`].
-///
-/// # Examples
-///
-/// ```
-/// use outflow::testing::{Flaky, Outcome};
-/// use outflow::{Sink, sink};
-///
-/// let flaky = Flaky::cycle(sink::discard(), [Outcome::Pass, Outcome::Fail]);
-/// let written: Vec<bool> = (0..4).map(|event| flaky.write(event).is_ok()).collect();
-/// assert_eq!(written, [true, false, true, false]);
-/// ```
+/// Whether a write to a [`Flaky`] fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It goes on to the sink.
+    /// The write goes on to the sink.
     Pass,
-    /// It fails.
+    /// The write fails with [`FlakyError::Injected`].
     Fail,
 }
 
@@ -56,43 +46,21 @@ enum Plan {
 }
 
 /// Why a write to a [`Flaky`] failed.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::testing::{Flaky, FlakyError, Outcome::Pass};
-/// use outflow::{Sink, sink};
-///
-/// let inner = sink::from_fn(|_: &u32| Err("full"));
-/// let flaky = Flaky::script(inner, [Pass]);
-/// assert_eq!(flaky.write(1).unwrap_err().error(), Some(&FlakyError::Sink("full")));
-/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FlakyError<X> {
-    /// It was to fail.
-    #[error("write {write} was to fail")]
+    /// The script, or chance, made it fail.
+    #[error("planned failure of write {write}")]
     Injected {
         /// The number of the write, counted from 0.
         write: u64,
     },
-    /// The sink failed.
+    /// The wrapped sink failed.
     #[error(transparent)]
     Sink(X),
 }
 
 impl<S> Flaky<S> {
-    /// Does with each write what `outcomes` say, in their order, and then passes everything on.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::{Flaky, Outcome::{Fail, Pass}};
-    /// use outflow::{Sink, sink};
-    ///
-    /// let flaky = Flaky::script(sink::discard(), [Pass, Fail]);
-    /// let written: Vec<bool> = (0..4).map(|event| flaky.write(event).is_ok()).collect();
-    /// assert_eq!(written, [true, false, true, true]);
-    /// ```
+    /// Passes or fails each write as `outcomes` say, in order. When they are used up, every write passes.
     pub fn script<I>(sink: S, outcomes: I) -> Self
     where
         I: IntoIterator<Item = Outcome>,
@@ -100,22 +68,11 @@ impl<S> Flaky<S> {
         Self::new(sink, Plan::Script { outcomes: outcomes.into_iter().collect(), repeats: false })
     }
 
-    /// The same over and over.
+    /// As [`script`](Flaky::script), but begins again with the first outcome when they are used up.
     ///
     /// # Panics
     ///
     /// If there are no `outcomes`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::{Flaky, Outcome::{Fail, Pass}};
-    /// use outflow::{Sink, sink};
-    ///
-    /// let flaky = Flaky::cycle(sink::discard(), [Fail, Pass]);
-    /// let written: Vec<bool> = (0..4).map(|event| flaky.write(event).is_ok()).collect();
-    /// assert_eq!(written, [false, true, false, true]);
-    /// ```
     #[track_caller]
     pub fn cycle<I>(sink: S, outcomes: I) -> Self
     where
@@ -127,39 +84,15 @@ impl<S> Flaky<S> {
     }
 
     /// Fails every write.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::Flaky;
-    /// use outflow::{Sink, sink};
-    ///
-    /// assert!(Flaky::always(sink::discard()).write("push").is_err());
-    /// ```
     pub fn always(sink: S) -> Self {
         Self::cycle(sink, [Outcome::Fail])
     }
 
-    /// Fails a write with this probability, the same ones for the same seed.
+    /// Fails each write with this probability. The same seed fails the same writes.
     ///
     /// # Panics
     ///
     /// If `probability` is not between 0 and 1.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::Flaky;
-    /// use outflow::{Sink, sink};
-    ///
-    /// let run = || {
-    ///     let flaky = Flaky::at_random(sink::discard(), 0.3, 7);
-    ///     (0..1000).map(|event| flaky.write(event).is_err()).collect::<Vec<bool>>()
-    /// };
-    /// let failed = run().into_iter().filter(|failed| *failed).count();
-    /// assert!((200..400).contains(&failed));
-    /// assert_eq!(run(), run());
-    /// ```
     #[track_caller]
     pub fn at_random(sink: S, probability: f64, seed: u64) -> Self {
         assert!((0.0..=1.0).contains(&probability), "a probability of {probability}: give one from 0 to 1");
@@ -170,24 +103,12 @@ impl<S> Flaky<S> {
         Self { sink, plan, writes: AtomicU64::new(0) }
     }
 
-    /// How many writes there were.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::Flaky;
-    /// use outflow::{Sink, SinkExt, retry::Constant, sink};
-    ///
-    /// let flaky = Flaky::always(sink::discard());
-    /// let retry = (&flaky).retry(Constant::new(std::time::Duration::ZERO)).max_attempts(3);
-    /// assert!(retry.write("push").is_err());
-    /// assert_eq!(flaky.writes(), 3);
-    /// ```
+    /// How many writes there were, failed ones included. Those that the closed sink refused do not count.
     pub fn writes(&self) -> u64 {
         self.writes.load(Ordering::SeqCst)
     }
 
-    /// `Err` with the number of the write if it is to fail.
+    /// Counts a write. `Err`, with its number, if it is to fail.
     fn next(&self) -> Result<(), u64> {
         let write = self.writes.fetch_add(1, Ordering::SeqCst);
         match self.plan.outcome(write) {
@@ -203,13 +124,13 @@ impl Plan {
             Self::Script { outcomes, repeats } => {
                 let len = outcomes.len() as u64;
                 let at = if *repeats { write % len } else { write };
-                // Beyond what a `usize` holds is beyond the end.
+                // What does not fit in a `usize` is beyond the end of any script.
                 let outcome = usize::try_from(at).ok().and_then(|at| outcomes.get(at));
                 outcome.copied().unwrap_or(Outcome::Pass)
             }
             Self::Random { probability, seed } => {
-                // A generator for each write, so that concurrent ones need no lock and no order. The increment
-                // is that of SplitMix64.
+                // A generator for each write: concurrent writes need no lock, and their order does not matter.
+                // The increment is SplitMix64's.
                 let seed = seed.wrapping_add(write.wrapping_mul(0x9e37_79b9_7f4a_7c15));
                 if fastrand::Rng::with_seed(seed).f64() < *probability {
                     Outcome::Fail
@@ -227,7 +148,7 @@ where
 {
     type Error = FlakyError<S::Error>;
 
-    /// A closed sink refuses before the script is asked: a write that it refuses is none of the script's.
+    /// A write that the closed sink refuses is not counted, and uses up no outcome of the script.
     fn write(&self, event: E) -> Result<(), WriteError<E, Self::Error>> {
         if self.sink.is_closed() {
             return Err(WriteError::Closed(event));

@@ -6,7 +6,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::PATIENCE;
 
-/// Closed until it is opened, and then for good; who passes waits. Clones share.
+/// Threads that [`pass`](Latch::pass) it wait until it is opened; then it stays open. Clones share one latch.
 ///
 /// # Examples
 ///
@@ -16,10 +16,11 @@ use super::PATIENCE;
 /// let latch = Latch::new();
 /// let waits = latch.clone();
 /// let thread = std::thread::spawn(move || waits.pass());
-/// latch.arrived(1);
+/// latch.arrived(1); // Without a sleep: waits until the thread is there.
 /// assert!(!thread.is_finished());
 /// latch.open();
 /// thread.join().unwrap();
+/// assert_eq!(latch.arrivals(), 1);
 /// ```
 #[derive(Clone, Default)]
 pub struct Latch {
@@ -33,61 +34,23 @@ struct State {
 }
 
 impl Latch {
-    /// A closed one.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::Latch;
-    ///
-    /// let latch = Latch::new();
-    /// assert!(!latch.is_open());
-    /// ```
+    /// Makes a closed latch.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Lets everybody pass, from now on.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let latch = outflow::testing::Latch::new();
-    /// latch.open();
-    /// latch.pass(); // comes back at once
-    /// assert!(latch.is_open());
-    /// ```
+    /// Opens it for good: the threads that wait return, and later calls of [`pass`](Latch::pass) return at once.
     pub fn open(&self) {
         self.shared.0.lock().open = true;
         self.shared.1.notify_all();
     }
 
     /// Whether it was opened.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::Latch;
-    ///
-    /// let latch = Latch::new();
-    /// latch.open();
-    /// assert!(latch.is_open());
-    /// ```
     pub fn is_open(&self) -> bool {
         self.shared.0.lock().open
     }
 
-    /// Waits until it is open, for as long as that takes.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::Latch;
-    ///
-    /// let latch = Latch::new();
-    /// latch.open();
-    /// latch.pass();
-    /// ```
+    /// Waits until it is open, without a time limit.
     pub fn pass(&self) {
         let (state, changed) = &*self.shared;
         let mut state = state.lock();
@@ -98,39 +61,16 @@ impl Latch {
         }
     }
 
-    /// How many have come to pass so far; those that have passed are counted too.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let latch = outflow::testing::Latch::new();
-    /// latch.open();
-    /// latch.pass();
-    /// assert_eq!(latch.arrivals(), 1);
-    /// ```
+    /// How many times [`pass`](Latch::pass) was called so far, calls that have returned included.
     pub fn arrivals(&self) -> usize {
         self.shared.0.lock().arrivals
     }
 
-    /// Waits until `n` have come to pass.
+    /// Waits until [`pass`](Latch::pass) has been called `n` times.
     ///
     /// # Panics
     ///
-    /// If they have not come within 30 s.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::Latch;
-    ///
-    /// let latch = Latch::new();
-    /// let inside = latch.clone();
-    /// let thread = std::thread::spawn(move || inside.pass());
-    /// latch.arrived(1);
-    /// assert_eq!(latch.arrivals(), 1);
-    /// latch.open();
-    /// thread.join().unwrap();
-    /// ```
+    /// If that takes longer than 30 s.
     #[track_caller]
     pub fn arrived(&self, n: usize) {
         let deadline = Instant::now() + PATIENCE;

@@ -1,22 +1,24 @@
-//! What sinks are tested with: feature `testing`.
+//! A kit for testing sinks and chains of them. Needs the `testing` feature.
 //!
-//! For a chain under test, sinks that misbehave on command:
+//! Sinks that misbehave on command, to put at the end of a chain under test:
 //!
 //! - [`Flaky`] fails by a script, or at random, the same way every time;
-//! - [`Slow`] takes its time;
-//! - [`Stuck`] waits until it is released, which may be never;
+//! - [`Slow`] takes a given time for each write;
+//! - [`Stuck`] blocks each write until a latch is opened, which may be never;
 //! - [`Panicking`] panics.
 //!
-//! To see what comes out: [`Recorder`] checks the order of each writer's events, and finds repeats and gaps. To
-//! go through hours of backoff in no time: [`VirtualClock`]. To wait for what another thread does, and not
-//! sleep: [`Latch`].
+//! Instruments:
 //!
-//! For a sink of your own: [`Conformance`] checks that it keeps the laws of
+//! - [`Recorder`] keeps what arrives, and finds events that are out of order, repeated or missing;
+//! - [`VirtualClock`] lets hours of backoff pass at once;
+//! - [`Latch`] lets a test wait for another thread without a sleep.
+//!
+//! For a sink of your own, [`Conformance`] checks that it keeps the laws of
 //! [`docs::guarantees`](crate::docs::guarantees), and names the one that it breaks.
 //!
 //! # Examples
 //!
-//! An endpoint that fails twice, under a breaker, with a backoff of an hour that takes no time:
+//! An endpoint that fails twice, under a breaker whose backoff of an hour passes at once:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -66,6 +68,6 @@ pub use self::virtual_clock::VirtualClock;
 
 use std::time::Duration;
 
-/// How long the kit waits for what a test says will happen: longer than it takes, short enough that a test
-/// that hangs says so.
+/// How long the kit waits for an event that a test expects. Longer than any takes, and short enough that a test which
+/// would hang fails with a message.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::contract::{Sink, WriteError, delegate};
 
-/// A sink that panics on command; what it panics on never reaches the sink that it wraps.
+/// A sink that panics on command. A write that panics does not reach the sink that it wraps.
 ///
-/// The panic unwinds with its message as a `String`, and prints nothing: it is planned.
+/// The panic's payload is its message, a `String`. The panic hook is not called, so that nothing is printed.
 ///
 /// # Examples
 ///
@@ -33,18 +33,7 @@ pub struct Panicking<E, S> {
 type When<E> = dyn Fn(u64, &E) -> bool + Send + Sync;
 
 impl<E, S> Panicking<E, S> {
-    /// Panics at one write, numbered from 0 in the order in which they begin.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::Panicking;
-    /// use outflow::{Sink, SinkExt, sink};
-    ///
-    /// let sink = Panicking::at(sink::discard(), 1).catch_panic();
-    /// let written: Vec<bool> = (0..3).map(|event| sink.write(event).is_ok()).collect();
-    /// assert_eq!(written, [true, false, true]);
-    /// ```
+    /// Panics at the write of this number. Writes are numbered from 0 in the order in which they begin.
     pub fn at(sink: S, write: u64) -> Self {
         Self::when(sink, move |at, _| at == write)
     }
@@ -54,24 +43,13 @@ impl<E, S> Panicking<E, S> {
     /// # Panics
     ///
     /// If `n` is 0.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::Panicking;
-    /// use outflow::{Sink, SinkExt, sink};
-    ///
-    /// let sink = Panicking::every(sink::discard(), 3).catch_panic();
-    /// let written: Vec<bool> = (0..6).map(|event| sink.write(event).is_ok()).collect();
-    /// assert_eq!(written, [true, true, false, true, true, false]);
-    /// ```
     #[track_caller]
     pub fn every(sink: S, n: u64) -> Self {
         assert!(n > 0, "a panic at every 0th write: give at least 1");
         Self::when(sink, move |at, _| (at + 1) % n == 0)
     }
 
-    /// Panics when `f` holds for the number of a write and its event.
+    /// Panics when `f`, called with the number of a write and its event, returns `true`.
     ///
     /// # Examples
     ///
@@ -90,17 +68,7 @@ impl<E, S> Panicking<E, S> {
         Self { sink, when: Box::new(f), message: "planned panic".to_owned(), writes: AtomicU64::new(0) }
     }
 
-    /// What it panics with; "planned panic" if nothing else is said.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::Panicking;
-    /// use outflow::{CatchPanicError, Sink, SinkExt, sink};
-    ///
-    /// let sink = Panicking::at(sink::discard(), 0).message("out of paper").catch_panic();
-    /// assert_eq!(sink.write(1).unwrap_err().error(), Some(&CatchPanicError::Panicked("out of paper".into())));
-    /// ```
+    /// Sets the message of the panic. Default: "planned panic".
     pub fn message<M>(mut self, message: M) -> Self
     where
         M: Into<String>,
@@ -124,7 +92,7 @@ where
 {
     type Error = S::Error;
 
-    /// A closed sink refuses, and does not panic.
+    /// A write that the closed sink refuses is not counted, and does not panic.
     fn write(&self, event: E) -> Result<(), WriteError<E, S::Error>> {
         if self.sink.is_closed() {
             return Err(WriteError::Closed(event));

@@ -9,8 +9,8 @@ use super::Stamp;
 use crate::contract::{Sink, WriteError};
 use crate::lifecycle::{Closing, Flushing};
 
-/// A reliable sink that keeps every event and finds what is wrong with their order: events of one writer out
-/// of order, repeated or missing, and writes after the close. Clones share.
+/// A reliable sink that keeps every event and checks each writer's order: it finds events that are out of order,
+/// repeated or missing, and writes after the close. Clones share one record.
 ///
 /// # Examples
 ///
@@ -30,18 +30,6 @@ use crate::lifecycle::{Closing, Flushing};
 /// recorder.assert_complete(4, 100);
 /// # Ok::<(), outflow::CloseError>(())
 /// ```
-///
-/// With events of your own:
-///
-/// ```
-/// use outflow::testing::{Irregularity, Recorder, Stamp};
-/// use outflow::Sink;
-///
-/// let recorder = Recorder::keyed(|event: &(u64, &str)| Stamp::new(0, event.0));
-/// recorder.write((0, "push")).unwrap();
-/// recorder.write((2, "pull")).unwrap();
-/// assert_eq!(recorder.irregularities(), [Irregularity::Missing(Stamp::new(0, 1))]);
-/// ```
 pub struct Recorder<E = Stamp> {
     shared: Arc<Shared<E>>,
 }
@@ -58,32 +46,20 @@ struct Record<E> {
 }
 
 /// What a [`Recorder`] found.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::Sink;
-/// use outflow::testing::{Irregularity, Recorder, Stamp};
-///
-/// let recorder = Recorder::new();
-/// recorder.write(Stamp::new(0, 0)).unwrap();
-/// recorder.write(Stamp::new(0, 0)).unwrap();
-/// assert_eq!(recorder.irregularities(), [Irregularity::Repeated(Stamp::new(0, 0))]);
-/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Irregularity {
-    /// It came after a later one of its writer.
+    /// It came after a later event of its writer.
     #[error("{late} came after {after}")]
     OutOfOrder {
-        /// What came too late.
+        /// The event that came too late.
         late: Stamp,
-        /// What it should have preceded.
+        /// The event that it should have preceded.
         after: Stamp,
     },
-    /// It came more than once; told once for every time too many.
+    /// It came more than once. Reported once for each repetition.
     #[error("{0} came again")]
     Repeated(Stamp),
-    /// It did not come, though a later one of its writer did.
+    /// It did not come, though a later event of its writer did.
     #[error("{0} is missing")]
     Missing(Stamp),
     /// It was written after the close, and refused.
@@ -92,15 +68,7 @@ pub enum Irregularity {
 }
 
 impl Recorder<Stamp> {
-    /// One for events that are nothing but their stamps.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::Recorder;
-    ///
-    /// assert!(Recorder::new().is_empty());
-    /// ```
+    /// Makes a recorder of plain stamps.
     pub fn new() -> Self {
         Self::keyed(|stamp: &Stamp| *stamp)
     }
@@ -113,18 +81,8 @@ impl Default for Recorder<Stamp> {
 }
 
 impl<E> Recorder<E> {
-    /// One for events of which `key` tells the stamp.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::Sink;
-    /// use outflow::testing::{Recorder, Stamp};
-    ///
-    /// let recorder = Recorder::keyed(|number: &u64| Stamp::new(0, *number));
-    /// recorder.write(0).unwrap();
-    /// assert_eq!(recorder.events(), [0]);
-    /// ```
+    /// Makes a recorder of events of any type; `key` returns the stamp of an event.
+    /// [`irregularities`](Recorder::irregularities) has an example.
     pub fn keyed<F>(key: F) -> Self
     where
         F: Fn(&E) -> Stamp + Send + Sync + 'static,
@@ -135,19 +93,8 @@ impl<E> Recorder<E> {
 
     /// A copy of the events, in the order in which they came.
     ///
-    /// They are cloned one by one with the recorder locked: writers wait meanwhile, and an event whose `clone` calls
-    /// the recorder hangs. [`stamps`](Recorder::stamps) clones none.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::Sink;
-    /// use outflow::testing::{Recorder, Stamp};
-    ///
-    /// let recorder = Recorder::new();
-    /// recorder.write(Stamp::new(0, 0)).unwrap();
-    /// assert_eq!(recorder.events(), [Stamp::new(0, 0)]);
-    /// ```
+    /// Each is cloned while the recorder is locked: writers wait meanwhile, and an event whose `clone` calls
+    /// the recorder deadlocks. [`stamps`](Recorder::stamps) clones no event.
     pub fn events(&self) -> Vec<E>
     where
         E: Clone,
@@ -155,70 +102,36 @@ impl<E> Recorder<E> {
         self.shared.record.lock().events.iter().map(|(_, event)| event.clone()).collect()
     }
 
-    /// Their stamps, in the order in which they came.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::Sink;
-    /// use outflow::testing::{Recorder, Stamp};
-    ///
-    /// let recorder = Recorder::new();
-    /// recorder.write(Stamp::new(0, 0)).unwrap();
-    /// assert_eq!(recorder.stamps(), [Stamp::new(0, 0)]);
-    /// ```
+    /// The stamps of the events, in the order in which they came.
     pub fn stamps(&self) -> Vec<Stamp> {
         self.shared.record.lock().events.iter().map(|(stamp, _)| *stamp).collect()
     }
 
-    /// How many events there are.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::Sink;
-    /// use outflow::testing::{Recorder, Stamp};
-    ///
-    /// let recorder = Recorder::new();
-    /// recorder.write(Stamp::new(0, 0)).unwrap();
-    /// assert_eq!(recorder.len(), 1);
-    /// ```
+    /// How many events have come.
     pub fn len(&self) -> usize {
         self.shared.record.lock().events.len()
     }
 
-    /// Whether there is none.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::Sink;
-    /// use outflow::testing::{Recorder, Stamp};
-    ///
-    /// let recorder = Recorder::new();
-    /// recorder.write(Stamp::new(0, 0)).unwrap();
-    /// assert!(!recorder.is_empty());
-    /// ```
+    /// Whether no event has come.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What is wrong: first what is out of order or repeated, as it came, then what is missing (at most
-    /// 1,000 a writer), then what was late.
+    /// Everything that is wrong: first events out of order or repeated, in the order in which they came, then missing
+    /// ones (at most 1,000 of a writer), then writes after the close.
     ///
     /// # Examples
     ///
     /// ```
-    /// use outflow::Sink;
     /// use outflow::testing::{Irregularity, Recorder, Stamp};
+    /// use outflow::{Sink, SinkExt};
     ///
-    /// let of = |sequence| Stamp::new(0, sequence);
-    /// let recorder = Recorder::new();
-    /// for sequence in [0, 2, 1, 2] {
-    ///     recorder.write(of(sequence)).unwrap();
-    /// }
+    /// // Events of your own, which are numbers here.
+    /// let of = |number| Stamp::new(0, number);
+    /// let recorder = Recorder::keyed(move |number: &u64| of(*number));
+    /// recorder.write_all([0, 2, 1, 2]).unwrap();
     /// recorder.close().wait()?;
-    /// assert!(recorder.write(of(3)).is_err());
+    /// assert!(recorder.write(3).is_err());
     /// assert_eq!(
     ///     recorder.irregularities(),
     ///     [
@@ -236,24 +149,12 @@ impl<E> Recorder<E> {
         found
     }
 
-    /// Panics unless each writer's events came in order, none twice and none after the close. Some may be
+    /// Checks that each writer's events came in order, none twice and none after the close. Some may be
     /// missing: for a buffer that evicts.
     ///
     /// # Panics
     ///
-    /// With what is wrong.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::Sink;
-    /// use outflow::testing::{Recorder, Stamp};
-    ///
-    /// let recorder = Recorder::new();
-    /// recorder.write(Stamp::new(0, 3)).unwrap();
-    /// recorder.write(Stamp::new(0, 5)).unwrap();
-    /// recorder.assert_in_order();
-    /// ```
+    /// If not, with a list of what is wrong.
     #[track_caller]
     pub fn assert_in_order(&self) {
         let mut found = self.irregularities();
@@ -261,24 +162,12 @@ impl<E> Recorder<E> {
         assert!(found.is_empty(), "{}", list(&found));
     }
 
-    /// Panics unless the events are exactly the first `each` of the first `writers` writers, each writer's in
+    /// Checks that the events are exactly the first `each` of the first `writers` writers, each writer's in
     /// order and none after the close.
     ///
     /// # Panics
     ///
-    /// With what is wrong.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::Sink;
-    /// use outflow::testing::{Recorder, Stamp};
-    ///
-    /// let recorder = Recorder::new();
-    /// recorder.write(Stamp::new(0, 0)).unwrap();
-    /// recorder.write(Stamp::new(1, 0)).unwrap();
-    /// recorder.assert_complete(2, 1);
-    /// ```
+    /// If not, with a list of what is wrong.
     #[track_caller]
     pub fn assert_complete(&self, writers: u64, each: u64) {
         let mut found = self.irregularities();
@@ -332,7 +221,7 @@ impl<E> Sink<E> for Recorder<E> {
     type Error = Infallible;
 
     fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
-        // Before the lock is taken: the key is a user's.
+        // Before the lock is taken, since the key is a user's code.
         let stamp = (self.shared.key)(&event);
         let mut record = self.shared.record.lock();
         if record.closed {

@@ -4,8 +4,8 @@ use std::time::Duration;
 use crate::contract::{Sink, WriteError, delegate};
 use crate::sync::clock::{Clock, ClockSlot, Waiter};
 
-/// A sink of which every write takes a given time, and then goes on to the sink that it wraps. A close does
-/// not shorten it.
+/// A sink whose every write waits for a given time before it goes on to the sink that it wraps. A close does not
+/// shorten the wait.
 ///
 /// # Examples
 ///
@@ -34,42 +34,12 @@ pub struct Slow<S> {
 }
 
 impl<S> Slow<S> {
-    /// Has every write to `sink` take `time`, on the writer's thread; several writers wait side by side.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::{Duration, Instant};
-    /// use outflow::testing::Slow;
-    /// use outflow::{Sink, sink};
-    ///
-    /// let slow = Slow::new(sink::discard(), Duration::from_millis(2));
-    /// let before = Instant::now();
-    /// slow.write(1).unwrap();
-    /// assert!(before.elapsed() >= Duration::from_millis(2));
-    /// ```
+    /// Waits for `time` before every write to `sink`, on the writer's thread. Several writers wait concurrently.
     pub fn new(sink: S, time: Duration) -> Self {
         Self { sink, time, clock: ClockSlot::default() }
     }
 
-    /// Waits by another clock than the monotonic one.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::testing::{Slow, VirtualClock};
-    /// use outflow::{Sink, sink};
-    ///
-    /// let clock = VirtualClock::new();
-    /// let slow = Slow::new(sink::discard(), Duration::from_secs(3600)).clock(clock.clone());
-    /// std::thread::scope(|scope| {
-    ///     let writer = scope.spawn(|| slow.write(1).is_ok());
-    ///     clock.until_sleeping(1);
-    ///     clock.advance_to_next();
-    ///     assert!(writer.join().unwrap());
-    /// });
-    /// ```
+    /// Waits by `clock` instead of the monotonic one: by a [`VirtualClock`](super::VirtualClock), say.
     pub fn clock<C>(mut self, clock: C) -> Self
     where
         C: Clock + 'static,
@@ -81,12 +51,12 @@ impl<S> Slow<S> {
     fn wait(&self) {
         let begun = self.clock.now();
         loop {
-            let left = self.time.saturating_sub(self.clock.now().saturating_sub(begun));
-            if left.is_zero() {
+            let remaining = self.time.saturating_sub(self.clock.now().saturating_sub(begun));
+            if remaining.is_zero() {
                 return;
             }
-            // One for each wait: a clock that notifies a waiter has done so for good.
-            self.clock.wait(&Waiter::default(), left);
+            // A new one for each wait: a waiter that was notified stays so.
+            self.clock.wait(&Waiter::default(), remaining);
         }
     }
 }

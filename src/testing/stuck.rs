@@ -4,12 +4,12 @@ use super::Latch;
 use crate::contract::{Sink, WriteError, delegate};
 use crate::lifecycle::Closing;
 
-/// A sink of which every write waits at a [`Latch`] before it goes on: an endpoint that takes a connection and
+/// A sink whose every write waits at a [`Latch`] before it goes on, as with an endpoint that takes a connection and
 /// never answers.
 ///
-/// A close does not open the latch, as it does not bring back a write that is stuck in a system call;
-/// [`released_by_close`](Stuck::released_by_close) makes one that can be woken. What is under way when the
-/// test ends is stuck until the process does.
+/// A close does not open the latch, just as it does not interrupt a write that blocks in a system call;
+/// [`released_by_close`](Stuck::released_by_close) makes a sink whose close does. A thread whose latch is never opened
+/// stays blocked until the process ends.
 ///
 /// # Examples
 ///
@@ -24,7 +24,7 @@ use crate::lifecycle::Closing;
 /// queue.write("pull").unwrap();
 /// latch.arrived(1);
 ///
-/// // It is never released, and the close ends all the same.
+/// // The latch stays closed, and the close ends all the same: the deadline aborts it.
 /// let error = queue.close().within(Duration::from_millis(10)).unwrap_err();
 /// assert_eq!(error.undelivered(), 2);
 /// ```
@@ -36,42 +36,12 @@ pub struct Stuck<S> {
 }
 
 impl<S> Stuck<S> {
-    /// Has every write to `sink` wait at `latch`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::{Latch, Stuck};
-    /// use outflow::{Sink, sink};
-    ///
-    /// let latch = Latch::new();
-    /// let stuck = Stuck::new(sink::discard(), &latch);
-    /// std::thread::scope(|scope| {
-    ///     let writer = scope.spawn(|| stuck.write(1).is_ok());
-    ///     latch.arrived(1);
-    ///     assert!(!writer.is_finished());
-    ///     latch.open();
-    ///     assert!(writer.join().unwrap());
-    /// });
-    /// ```
+    /// Makes every write to `sink` wait at `latch`.
     pub fn new(sink: S, latch: &Latch) -> Self {
         Self { sink, latch: latch.clone(), released_by_close: false }
     }
 
-    /// Opens the latch when it is closed.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::{Latch, Stuck};
-    /// use outflow::{Sink, SinkExt, sink};
-    ///
-    /// let latch = Latch::new();
-    /// let stuck = Stuck::new(sink::discard::<u32>(), &latch).released_by_close();
-    /// stuck.close().wait()?;
-    /// assert!(latch.is_open());
-    /// # Ok::<(), outflow::CloseError>(())
-    /// ```
+    /// Makes `close` open the latch.
     pub fn released_by_close(mut self) -> Self {
         self.released_by_close = true;
         self
@@ -98,7 +68,7 @@ where
     }
 
     fn close(&self) -> Closing {
-        // First the sink, so that a write that is let go finds it closed.
+        // The sink first, so that a write that the latch held back finds it closed.
         let closing = self.sink.close();
         if self.released_by_close {
             self.latch.open();

@@ -7,10 +7,10 @@ use parking_lot::{Condvar, Mutex};
 use super::PATIENCE;
 use crate::sync::clock::{Clock, Wait, Waiter};
 
-/// A clock that stands still until a test moves it. Clones are the same clock.
+/// A clock that stands still until a test advances it. Clones share one time.
 ///
-/// Given to a strategy and to its retry (each has a clock of its own), it lets a test go through any backoff
-/// in no time, and wait for a writer to be asleep where it would otherwise sleep and hope.
+/// Given to a strategy and to its retry (each has a clock of its own), it lets any backoff pass at once. A test can wait
+/// until a writer sleeps by it, where it would otherwise sleep itself and hope.
 ///
 /// # Examples
 ///
@@ -42,7 +42,7 @@ pub struct VirtualClock {
 
 struct Shared {
     state: Mutex<State>,
-    /// Somebody went to sleep.
+    /// Notified when a thread begins to sleep.
     slept: Condvar,
 }
 
@@ -64,90 +64,45 @@ impl Default for VirtualClock {
     }
 }
 
-/// What the clock shows at the beginning. Not zero, at which code that takes it for "never" would go unnoticed.
+/// The time at the beginning. Not zero, so that code which takes zero for "never" is found.
 const START: Duration = Duration::from_secs(1_000_000);
 
 impl VirtualClock {
-    /// One that no thread sleeps by.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::VirtualClock;
-    ///
-    /// assert_eq!(VirtualClock::new().sleeping(), 0);
-    /// ```
+    /// Makes a clock by which no thread sleeps.
     pub fn new() -> Self {
         let state = State { now: START, sleepers: Vec::new(), next_id: 0 };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), slept: Condvar::new() }) }
     }
 
-    /// How far it has been moved.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::testing::VirtualClock;
-    ///
-    /// let clock = VirtualClock::new();
-    /// clock.advance(Duration::from_secs(3));
-    /// assert_eq!(clock.elapsed(), Duration::from_secs(3));
-    /// ```
+    /// How far it has been advanced in total.
     pub fn elapsed(&self) -> Duration {
         self.shared.state.lock().now - START
     }
 
-    /// Moves it on, and wakes the threads whose time has come. Saturates. Does not wait for them: a thread that is
-    /// woken may look at the clock when it has moved on again.
+    /// Advances it, saturating, and wakes the threads whose time has come. Does not wait for them: when a woken thread
+    /// reads the clock, it may have been advanced again.
     pub fn advance(&self, time: Duration) {
         let mut state = self.shared.state.lock();
         state.now = state.now.saturating_add(time);
         state.wake();
     }
 
-    /// Moves it to the time at which the first sleeper wakes, and returns how far that was; `None` if no thread
-    /// sleeps.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// assert_eq!(outflow::testing::VirtualClock::new().advance_to_next(), None);
-    /// ```
+    /// Advances it to the time at which the first sleeper wakes, and returns by how much. `None`, and no change, if no
+    /// thread sleeps.
     pub fn advance_to_next(&self) -> Option<Duration> {
         let mut state = self.shared.state.lock();
-        let left = state.next_wake()?;
-        state.now = state.now.saturating_add(left);
+        let remaining = state.next_wake()?;
+        state.now = state.now.saturating_add(remaining);
         state.wake();
-        Some(left)
+        Some(remaining)
     }
 
-    /// What is left until the first sleeper wakes; `None` if no thread sleeps.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use outflow::testing::{Slow, VirtualClock};
-    /// use outflow::{Sink, SinkExt, sink};
-    ///
-    /// let clock = VirtualClock::new();
-    /// let slow = Slow::new(sink::discard(), Duration::from_secs(5)).clock(clock.clone());
-    /// std::thread::scope(|scope| {
-    ///     scope.spawn(|| slow.write("push").unwrap());
-    ///     clock.until_sleeping(1);
-    ///     clock.advance(Duration::from_secs(2));
-    ///     assert_eq!(clock.next_wake(), Some(Duration::from_secs(3)));
-    ///     clock.advance_to_next();
-    ///     assert_eq!(clock.sleeping(), 0);
-    /// });
-    /// ```
+    /// The time that remains until the first sleeper wakes; `None` if no thread sleeps.
     pub fn next_wake(&self) -> Option<Duration> {
         self.shared.state.lock().next_wake()
     }
 
-    /// How many threads sleep by it. Those that have been woken are none of them, even if they have not run
-    /// since.
+    /// How many threads sleep by it. A thread that was woken does not count, even if it has not run since.
     pub fn sleeping(&self) -> usize {
         self.shared.state.lock().asleep().count()
     }
@@ -156,7 +111,7 @@ impl VirtualClock {
     ///
     /// # Panics
     ///
-    /// If they do not within 30 s.
+    /// If that takes longer than 30 s.
     #[track_caller]
     pub fn until_sleeping(&self, n: usize) {
         let deadline = Instant::now() + PATIENCE;
@@ -170,7 +125,7 @@ impl VirtualClock {
 }
 
 impl State {
-    /// A sleeper that is notified is awake, though its thread may not have run yet.
+    /// The sleepers that were not notified. One that was counts as awake, though its thread may not have run yet.
     fn asleep(&self) -> impl Iterator<Item = &Sleeper> {
         self.sleepers.iter().filter(|sleeper| !sleeper.waiter.is_notified())
     }
@@ -179,7 +134,7 @@ impl State {
         self.asleep().map(|sleeper| sleeper.wakes.saturating_sub(self.now)).min()
     }
 
-    /// Under the lock, so that no thread finds the time moved and the sleepers not woken.
+    /// Runs under the lock, so that no thread sees the time advanced and the sleepers still asleep.
     fn wake(&self) {
         for sleeper in &self.sleepers {
             if sleeper.wakes <= self.now && !sleeper.waiter.is_notified() {
@@ -208,7 +163,7 @@ impl Wait for VirtualClock {
             id
         };
         self.shared.slept.notify_all();
-        // An advance between the two has notified the waiter.
+        // An advance before this wait has notified the waiter, and the wait returns at once.
         waiter.wait(Duration::MAX);
         self.shared.state.lock().sleepers.retain(|sleeper| sleeper.id != id);
     }

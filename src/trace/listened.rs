@@ -4,22 +4,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::sync::Label;
 use crate::sync::caught::drop_caught;
 use crate::sync::clock::{Clock, Monotonic, nanos};
-use crate::sync::{Label, SinkId};
 
-/// What can happen a million times a second is logged once in so long, with the count. It is also how long a
-/// close may take before that is logged.
+/// What can happen a million times a second is logged once a period, with the count.
 const PERIOD: Duration = Duration::from_secs(1);
 
 thread_local! {
-    /// This thread is calling a subscriber, or one of its filters.
+    /// Whether this thread is calling a subscriber, or one of its filters.
     static LOGGING: Cell<bool> = const { Cell::new(false) };
     /// The name of the queue whose worker this thread is.
     static QUEUE: RefCell<Option<Arc<str>>> = const { RefCell::new(None) };
 }
 
-/// `tracing::event!`, if a subscriber may listen and this thread is not calling one already.
+/// `tracing::event!`, if a subscriber may be interested and this thread is not calling one already.
 macro_rules! log {
     ($level:ident, $target:literal, { $($fields:tt)* }, $message:literal) => {
         if may_be_enabled!($level) {
@@ -28,7 +27,7 @@ macro_rules! log {
     };
 }
 
-/// One load, and no call of a subscriber: `false` without one.
+/// Whether a subscriber may be interested; `false` without one. It costs one load, and calls no subscriber.
 macro_rules! may_be_enabled {
     ($level:ident) => {
         ::tracing::Level::$level <= ::tracing::level_filters::STATIC_MAX_LEVEL
@@ -36,8 +35,8 @@ macro_rules! may_be_enabled {
     };
 }
 
-/// Whether a subscriber listens, and can be called now. Filters are asked, which are a user's: one that panics
-/// does not listen.
+/// Whether a subscriber is interested, and can be called now. This calls its filters; one that panics counts as not
+/// interested.
 macro_rules! enabled {
     ($level:ident, $target:literal) => {
         may_be_enabled!($level)
@@ -45,7 +44,8 @@ macro_rules! enabled {
     };
 }
 
-/// Whether a subscriber listens, or, if it caused this itself, may: that is counted, to be logged later.
+/// Whether to count something that is to be logged. As `enabled`, and also while this thread is calling a subscriber:
+/// what the subscriber causes is counted, and logged later.
 macro_rules! counted {
     ($level:ident, $target:literal) => {
         may_be_enabled!($level) && (is_logging() || enabled!($level, $target))
@@ -55,13 +55,13 @@ macro_rules! counted {
 /// Calls a subscriber. `None` if it panics, or if this thread is calling one already.
 #[cold]
 fn guarded<T>(f: impl FnOnce() -> T) -> Option<T> {
-    // Of a thread that is being torn down nothing is logged.
+    // While a thread is being torn down, nothing is logged on it.
     if LOGGING.try_with(|logging| logging.replace(true)) != Ok(false) {
         return None;
     }
-    let answer = catch_unwind(AssertUnwindSafe(f)).map_err(drop_caught).ok();
+    let value = catch_unwind(AssertUnwindSafe(f)).map_err(drop_caught).ok();
     let _ = LOGGING.try_with(|logging| logging.set(false));
-    answer
+    value
 }
 
 fn is_logging() -> bool {
@@ -72,9 +72,9 @@ fn current_queue() -> Option<Arc<str>> {
     QUEUE.try_with(|queue| queue.borrow().clone()).ok().flatten()
 }
 
-/// This thread is the worker of the queue whose buffer that is, for good.
-pub(crate) fn on_worker_of(given_up: &ShedLog) {
-    let name = given_up.queue().map(Arc::from);
+/// Notes that this thread is the worker of the queue that owns the buffer of `shed`, from now on.
+pub(crate) fn on_worker_of(shed: &ShedLog) {
+    let name = shed.queue().map(Arc::from);
     let _ = QUEUE.try_with(|queue| *queue.borrow_mut() = name);
 }
 
@@ -116,33 +116,33 @@ pub(crate) fn sink_ended(label: &Label) {
     log!(WARN, "outflow::broadcast", { sink = %label }, "a sink closed by itself, and was removed");
 }
 
-pub(crate) fn follower_panicked(id: SinkId, lost: u64, left: u64) {
-    log!(ERROR, "outflow::log", { sink = %id, lost, left }, "a sink panicked, and its follower has ended");
+pub(crate) fn follower_panicked(label: &Label, lost: u64, left: u64) {
+    log!(ERROR, "outflow::log", { sink = %label, lost, left }, "a sink panicked, and its follower has ended");
 }
 
-pub(crate) fn follower_ended(id: SinkId, left: u64) {
-    log!(WARN, "outflow::log", { sink = %id, left }, "a sink closed by itself, and its follower has ended");
+pub(crate) fn follower_ended(label: &Label, left: u64) {
+    log!(WARN, "outflow::log", { sink = %label, left }, "a sink closed by itself, and its follower has ended");
 }
 
-pub(crate) fn follower_lagged(id: SinkId, left: u64) {
-    log!(WARN, "outflow::log", { sink = %id, left }, "a follower was too far behind, and has ended");
+pub(crate) fn follower_lagged(label: &Label, left: u64) {
+    log!(WARN, "outflow::log", { sink = %label, left }, "a follower was too far behind, and has ended");
 }
 
-/// Counts what can be a flood: one line a period, with the count since the last one.
+/// Counts what may happen very often, so that one line a period is logged, with the count since the last line.
 ///
-/// The first is logged at once. Each is in exactly one count, since a count is taken with a swap; it is logged
-/// with the first that comes when the period is over, or at the end.
+/// The first event is logged at once. Later ones are logged together, by the first that comes after the period is over,
+/// or at the end. A count is taken with a swap, so that each event is in exactly one line.
 #[derive(Default)]
 struct Tally {
     unlogged: AtomicU64,
-    /// Before this time nothing is logged, in nanoseconds by the monotonic clock.
+    /// The time, in nanoseconds of the monotonic clock, before which nothing is logged.
     due: AtomicU64,
 }
 
 impl Tally {
-    /// So many more. Answers a count that is to be logged now.
+    /// Adds to the count. Returns it if it is to be logged now.
     fn add(&self, events: u64) -> Option<u64> {
-        // Relaxed, all of them: counts, on which nothing else depends.
+        // Relaxed, here and below: no other memory depends on these counts.
         self.unlogged.fetch_add(events, Ordering::Relaxed);
         self.take_due()
     }
@@ -155,13 +155,13 @@ impl Tally {
             return None;
         }
         let next = now.saturating_add(nanos(PERIOD));
-        // Of several threads one logs.
+        // One of several threads succeeds, and logs.
         self.due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).ok()?;
         self.take()
     }
 
     fn take(&self) -> Option<u64> {
-        // What a subscriber causes is logged later, and is counted until then.
+        // What a subscriber causes stays counted, and is logged later.
         if is_logging() {
             return None;
         }
@@ -172,7 +172,7 @@ impl Tally {
     }
 }
 
-/// Logs the events that a buffer gives up.
+/// Logs the events that a buffer sheds.
 #[derive(Default)]
 pub(crate) struct ShedLog {
     owner: OnceLock<Owner>,
@@ -186,14 +186,14 @@ enum Owner {
 }
 
 impl ShedLog {
-    /// The buffer is this queue's.
+    /// Notes that the buffer belongs to this queue.
     pub(crate) fn of_queue(&self, name: Option<&str>) {
         if let Some(name) = name {
             let _ = self.owner.set(Owner::Queue(Arc::from(name)));
         }
     }
 
-    /// The buffer is this subscription's, or what is shed this follower's.
+    /// Notes that the buffer belongs to this subscription, or that the shed events are this follower's.
     pub(crate) fn of_sink(&self, label: &Label) {
         let _ = self.owner.set(Owner::Sink(label.clone()));
     }
@@ -222,7 +222,7 @@ impl ShedLog {
         }
     }
 
-    /// Logs what is not logged yet: the buffer's end has come.
+    /// Logs what is not logged yet, at the end of the buffer.
     pub(crate) fn flush(&self, event_type: &'static str) {
         for (spilled, tally) in [(false, &self.dropped), (true, &self.spilled)] {
             if let Some(count) = tally.take() {
@@ -243,8 +243,8 @@ impl ShedLog {
     }
 }
 
-/// Logs the events that a retry gives up or a lossy sink drops; the last ones when it is dropped itself. Clones
-/// share.
+/// Logs the events that a retry gives up or a lossy sink drops. Clones share one count, of which the rest is logged when
+/// the last is dropped.
 #[derive(Clone)]
 pub(crate) struct Losses(Arc<Lost>);
 
@@ -280,7 +280,7 @@ impl Losses {
         }
     }
 
-    /// Logs what is not logged yet: the end has come, though a write under way may still add to it.
+    /// Logs what is not logged yet, at the close. A write under way may still add to the count.
     pub(crate) fn rest(&self) {
         if let Some(count) = self.0.tally.take() {
             self.0.log(count);
@@ -309,7 +309,7 @@ impl Drop for Lost {
     }
 }
 
-/// Whether a subscriber wants to hear of slow closes, now.
+/// Whether a subscriber is interested in slow closes now.
 pub(crate) fn hears_slow_closes() -> bool {
     enabled!(INFO, "outflow::close")
 }

@@ -1,13 +1,13 @@
-//! What is logged to `tracing`: its targets, messages and fields are in `docs::observability`.
+//! What is logged through `tracing`. The targets, messages and fields are listed in `docs::observability`.
 //!
-//! Every call stands on a cold path: a failed attempt, an event given up, a panic, a slow close. Without the
-//! feature the types are empty and the calls do nothing, so that no other module has to know whether it is on.
+//! Every call is on a cold path: a failed attempt, an event that is shed or given up, a panic, a slow close. Without
+//! the feature the types are empty and the calls do nothing, so that no other module depends on it.
 //!
 //! # Why a subscriber can do no harm
 //!
-//! It is a user's code, and so are its filters. It is called without a lock held. A panic of it goes no further.
-//! And what happens on a thread while that thread calls it is not logged: a subscriber may write what it gets to
-//! a sink of this crate, whose failure would otherwise be logged to it, without end.
+//! A subscriber and its filters are a user's code. They are called without a lock held, and their panics are caught.
+//! While a thread calls a subscriber, nothing is logged on that thread: the subscriber may write to a sink of this
+//! crate, whose failures would otherwise be logged to it, without end.
 
 #[cfg(feature = "tracing")]
 mod listened;

@@ -1,8 +1,8 @@
-//! Nobody can listen. See `listened` for what each of these would do.
+//! The feature `tracing` is off, and these do nothing. `listened` says what each does with it.
 
 use std::time::Duration;
 
-use crate::sync::{Label, SinkId};
+use crate::sync::Label;
 
 pub(crate) fn attempt_failed(_attempt: u32, _elapsed: Duration, _error_type: &'static str) {}
 
@@ -16,13 +16,13 @@ pub(crate) fn downstream_closed(_queue: Option<&str>, _left: u64) {}
 
 pub(crate) fn sink_ended(_label: &Label) {}
 
-pub(crate) fn on_worker_of(_given_up: &ShedLog) {}
+pub(crate) fn on_worker_of(_shed: &ShedLog) {}
 
-pub(crate) fn follower_panicked(_id: SinkId, _lost: u64, _left: u64) {}
+pub(crate) fn follower_panicked(_label: &Label, _lost: u64, _left: u64) {}
 
-pub(crate) fn follower_ended(_id: SinkId, _left: u64) {}
+pub(crate) fn follower_ended(_label: &Label, _left: u64) {}
 
-pub(crate) fn follower_lagged(_id: SinkId, _left: u64) {}
+pub(crate) fn follower_lagged(_label: &Label, _left: u64) {}
 
 #[derive(Default)]
 pub(crate) struct ShedLog {}

@@ -7,7 +7,7 @@ use crate::lifecycle::completion::Completion;
 use crate::lifecycle::{Closing, close_caught};
 use crate::sync::caught::drop_caught;
 
-/// The sink at the end of a drain, until it is closed: once for all who ask.
+/// The sink at the end of a drain, until it is closed: once for all callers.
 pub(crate) struct Downstream<S> {
     state: Mutex<State<S>>,
 }
@@ -51,7 +51,7 @@ where
         state.beginning.push(thread);
         let sink = state.sink.clone();
         drop(state);
-        // Two threads may get here at once: a sink may be closed more than once, and each answer is for the same
+        // Two threads may get here at once: a sink may be closed more than once, and each closing is of the same
         // drain. No lock is held, since this calls into a user's sink.
         let begun = match &sink {
             Some(sink) => close_caught(|| close(sink)),
@@ -59,8 +59,8 @@ where
         };
         let mut state = self.state.lock();
         state.beginning.retain(|other| *other != thread);
-        // Awaited before the lock is let go: whoever finds the answer can rely on it. A downstream that
-        // awaits `completion` itself is through when the rest of the ring is.
+        // Awaited before the lock is released: whatever finds the closing can rely on that. A downstream that
+        // awaits `completion` itself is done when the rest of the ring is.
         let closing = state
             .closing
             .get_or_insert_with(|| if begun.0.awaited_by(completion, true) { begun } else { Closing::done() })

@@ -1,5 +1,5 @@
-// The URL of an endpoint that gives these answers in turn, each on a connection of its own, and is gone then.
-// An expression, which the examples in the documentation include.
+// An expression that the examples in the documentation include: a closure that starts an endpoint and returns its URL.
+// The endpoint gives these answers in turn, each on a new connection, and then closes.
 |statuses: &'static [&'static str]| -> String {
     use std::io::{Read, Write};
 

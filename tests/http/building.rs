@@ -1,4 +1,4 @@
-//! What is wrong is told by the builder, by name.
+//! `build` refuses what is wrong, and its error names it.
 
 use std::io::Read;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use outflow::Sink;
 use outflow::http::{BuildError, HttpSink, HttpSinkBuilder};
 
-use crate::server::{NOBODY, Server, in_a_process_of_its_own, tell};
+use crate::server::{NO_SERVER, Server, in_a_process_of_its_own, report};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -69,7 +69,7 @@ fn a_bad_header_is_named() {
         assert_eq!(name(hooks().header_with(reserved, String::clone)), reserved.to_ascii_lowercase());
     }
     assert_eq!(name(hooks().header_with("x a", String::clone)), "x");
-    // Twice is once too often, wherever it comes from.
+    // Twice is refused, wherever the two come from.
     assert_eq!(name(hooks().bearer("a").bearer_with(String::clone)), "authorization");
     assert_eq!(name(hooks().bearer_with(String::clone).header("authorization", "b")), "authorization");
     assert_eq!(name(hooks().bearer("a").header_with("Authorization", String::clone)), "authorization");
@@ -82,7 +82,7 @@ fn a_bad_header_is_named() {
     assert_eq!(name(HttpSink::post("https://u:p@hooks.example/").bearer("a")), "authorization");
     assert_eq!(name(hooks().header("host", "a").header("Host", "b")), "host");
     assert!(hooks().header("x-a", "1").header("x-a", "2").build().is_ok());
-    // Of a long name the beginning is shown.
+    // Only the beginning of a long name is shown.
     assert_eq!(name(hooks().header("x".repeat(20_000), "1")), "x".repeat(64));
     assert_eq!(name(hooks().header("x".repeat(70_000), "1")), "x".repeat(64));
 }
@@ -103,7 +103,7 @@ fn a_line_of_a_head_that_cannot_be_written_is_refused_and_the_longest_that_can_i
     {
         builder.build().unwrap().write("event".to_string()).unwrap();
     }
-    // The last header makes the difference.
+    // The last header of a request is followed by an empty line, which must fit too.
     assert!(server.requests()[0].head.ends_with(&format!("x-a: {other}\r\n\r\n")));
 
     for (builder, name) in [
@@ -159,7 +159,7 @@ fn a_thousand_headers_are_sent_and_one_more_is_refused() {
             "the header \"x-1000\" cannot be sent: a request has at most 1000 of them",
         );
     }
-    // Of one name, too.
+    // Also if all have the same name.
     let same = (0..40_000).fold(hooks(), |hooks, _| hooks.header("x-a", "1"));
     assert!(matches!(refused(same), BuildError::Header { name, .. } if name == "x-a"));
 }
@@ -256,7 +256,7 @@ fn as_many_secrets_as_have_room_in_a_header_sign_and_one_more_is_refused() {
     );
 }
 
-/// A test's own environment cannot be changed safely, so this one starts itself anew with another.
+/// The environment of this process cannot be changed safely, so the test runs in a new process.
 fn in_environment(variables: &[(&str, &str)], proxied: &str, endpoint: &str) -> String {
     let own = [("OUTFLOW_TEST_PROXY", proxied), ("OUTFLOW_TEST_ENDPOINT", endpoint)];
     in_a_process_of_its_own(
@@ -278,20 +278,20 @@ fn writes_through_the_proxy_of_its_environment() {
         }
         Err(error) => error.to_string(),
     };
-    tell(&outcome);
+    report(&outcome);
 }
 
 #[test]
 fn proxy_variables_are_ignored_unless_asked_for() {
     let proxy = Server::status("407 Proxy Authentication Required");
     let endpoint = Server::status("200 OK");
-    let nowhere = format!("http://{}", NOBODY);
+    let nowhere = format!("http://{}", NO_SERVER);
     let variables: Vec<(&str, &str)> = ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "HTTP_PROXY", "http_proxy"]
         .map(|name| (name, nowhere.as_str()))
         .into();
     assert_eq!(in_environment(&variables, "", &endpoint.url()), "Ok(())");
 
-    // A bearer to loopback does not stay on this machine when it goes by a proxy.
+    // Through a proxy, a bearer for loopback leaves this machine.
     let url = format!("http://user:pr0xys3cr3t@{}", proxy.address);
     let refused = in_environment(&[("ALL_PROXY", &url)], "asked for", &endpoint.url());
     assert!(refused.contains("in the open"), "{refused}");

@@ -1,4 +1,4 @@
-//! Connections: how one comes about, what is read from one that breaks off, and when one is used again.
+//! Connections: how one is made, what is read from one that breaks off, and when one is used again.
 
 use std::convert::Infallible;
 use std::io::{Read, Write};
@@ -12,14 +12,14 @@ use outflow::retry::{Breaker, Constant, RetryAfter};
 use outflow::{Sink, SinkExt, sink};
 
 use crate::common::{Latch, SOON, in_time};
-use crate::server::{Request, Server, empty, in_a_process_of_its_own, tell};
+use crate::server::{Request, Server, empty, in_a_process_of_its_own, report};
 
 fn bytes(url: String) -> HttpSinkBuilder<Vec<u8>, impl outflow::http::Encode<Vec<u8>> + Send + Sync> {
     HttpSink::post(url).encode(|event: &Vec<u8>| Ok::<_, Infallible>(event.clone()))
 }
 
 fn hold(mut stream: TcpStream) {
-    // Until the other side is gone.
+    // Until the client closes the connection.
     while stream.read(&mut [0; 1024]).is_ok_and(|read| read > 0) {}
 }
 
@@ -27,7 +27,7 @@ fn hold(mut stream: TcpStream) {
 fn without_a_thread_to_look_up_a_name_a_write_fails_for_now_and_an_address_needs_none() {
     let server = Server::status("200 OK");
     let port = server.address.port().to_string();
-    // More stack than there are addresses, so that no thread can be started.
+    // A stack larger than the address space, so that no thread can be started.
     let environment = [("OUTFLOW_TEST_NO_THREADS", port.as_str()), ("RUST_MIN_STACK", "140737488355328")];
     let outcome = in_a_process_of_its_own("connecting::writes_where_no_thread_can_be_started", &environment);
     assert_eq!(outcome, "as it should be");
@@ -47,7 +47,7 @@ fn writes_where_no_thread_can_be_started() {
     let HttpError::Transport { failure: TransportFailure::Other, .. } = error else { panic!("{error:?}") };
     let text = error.to_string();
     assert!(text.contains("no thread could be started to look up the host's name"), "{text}");
-    tell("as it should be");
+    report("as it should be");
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn a_name_is_looked_up() {
     let server = Server::status("200 OK");
     let url = server.url().replace("127.0.0.1", "localhost");
     HttpSink::post(url).build().unwrap().write("event").unwrap();
-    // No such name, by RFC 6761.
+    // RFC 6761 reserves `.invalid`, so that this name does not exist.
     let refused = HttpSink::post("http://outflow.invalid/").build().unwrap().write("event").unwrap_err();
     let error = refused.error().unwrap();
     assert!(
@@ -75,14 +75,14 @@ fn read_head(stream: &mut impl Read) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// Answers as soon as it has read the head, and hangs up on the body.
+/// Answers as soon as it has read the head, and closes the connection without reading the body.
 fn refuse_the_body(stream: &mut (impl Read + Write)) {
     read_head(stream);
     stream.write_all(empty("413 Content Too Large").as_bytes()).unwrap();
 }
 
 #[test]
-fn an_answer_to_a_body_that_was_not_read_is_heard() {
+fn an_answer_to_a_body_that_was_not_read_is_received() {
     let server = Server::raw(|mut stream, _| refuse_the_body(&mut stream));
     let dead = sink::collector();
     let queue = bytes(server.url())
@@ -99,9 +99,10 @@ fn an_answer_to_a_body_that_was_not_read_is_heard() {
 }
 
 #[test]
-fn an_answer_to_a_body_that_was_not_read_is_heard_through_encryption() {
+fn an_answer_to_a_body_that_was_not_read_is_received_through_encryption() {
     let (server, builder) = crate::tls::encrypted(|mut stream| {
-        // Else the answer waits for the client to acknowledge the end of the handshake, and is lost in the hang-up.
+        // Otherwise the answer would wait for the client to acknowledge the end of the handshake, and be lost when the
+        // connection is closed.
         stream.sock.set_nodelay(true).unwrap();
         refuse_the_body(&mut stream);
         stream.flush().unwrap();
@@ -113,7 +114,7 @@ fn an_answer_to_a_body_that_was_not_read_is_heard_through_encryption() {
 }
 
 #[test]
-fn an_answer_to_a_body_that_is_read_no_further_is_heard_when_the_time_is_over() {
+fn an_answer_to_a_body_that_is_read_no_further_is_received_when_the_time_is_over() {
     const REFUSED: &str = "HTTP/1.1 429 Slow Down\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n";
     fn refuse_and_stay(stream: &mut (impl Read + Write), gone: &Latch) {
         read_head(stream);
@@ -140,7 +141,7 @@ fn an_answer_to_a_body_that_is_read_no_further_is_heard_when_the_time_is_over() 
 }
 
 #[test]
-fn a_body_that_is_hung_up_on_without_an_answer_is_a_connection_that_broke_off() {
+fn a_close_during_the_body_without_an_answer_is_a_connection_that_broke_off() {
     let server = Server::raw(|mut stream, _| stream.read_exact(&mut [0; 10]).unwrap());
     let sink = bytes(server.url()).build().unwrap();
     let refused = in_time("the write", move || sink.write(vec![b'a'; 20_000_000]).unwrap_err());
@@ -150,7 +151,7 @@ fn a_body_that_is_hung_up_on_without_an_answer_is_a_connection_that_broke_off() 
 }
 
 #[test]
-fn an_event_that_an_endpoint_hangs_up_on_each_time_does_not_block_the_queue_behind_it() {
+fn an_event_at_which_an_endpoint_closes_the_connection_each_time_does_not_block_the_queue_behind_it() {
     let server = Server::raw(|mut stream, _| {
         if !read_head(&mut stream).contains("content-length: 20000000\r\n") {
             stream.read_exact(&mut [0; "small".len()]).unwrap();
@@ -176,7 +177,7 @@ fn an_event_that_an_endpoint_hangs_up_on_each_time_does_not_block_the_queue_behi
     assert_eq!(server.connections(), 8);
 }
 
-/// Makes as many connections as that, and leaves them idle.
+/// Makes this many connections, and leaves them idle.
 fn leave_idle<S>(sink: &S, connections: usize, at_endpoint: &Latch)
 where
     S: Sink<Vec<u8>> + Sync,
@@ -200,7 +201,7 @@ fn connections_that_went_silent_while_idle_cost_an_event_one_attempt_together() 
             at_endpoint.pass();
         }
         stream.write_all(empty("200 OK").as_bytes()).unwrap();
-        // What comes after goes nowhere.
+        // Later requests are not read.
         hold(stream);
     });
     let sink = bytes(server.url()).timeout(Duration::from_secs(1)).build().unwrap();
@@ -223,13 +224,13 @@ fn a_connection_that_was_closed_when_it_was_used_again_costs_no_attempt() {
             at_endpoint.pass();
         }
         stream.write_all(empty("200 OK").as_bytes()).unwrap();
-        // The first byte of the next request comes too late.
+        // It closes the connection at the first byte of the next request.
         let _ = stream.read(&mut [0]);
     });
     let sink = bytes(server.url()).build().unwrap();
     in_time("the writes", move || {
         leave_idle(&sink, IDLE, &latch);
-        // Through the small buffers of a socket, and larger than they are.
+        // A body that fits in the buffers of the socket, and one that does not.
         sink.write(b"event".to_vec()).unwrap();
         assert_eq!(server.connections(), IDLE + 1);
         sink.write(vec![b'a'; 20_000_000]).unwrap();
@@ -291,7 +292,7 @@ fn as_many_threads_as_connections_are_kept_make_no_more() {
     });
     let sink = bytes(server.url()).build().unwrap();
     in_time("the writers", move || {
-        // All at the same time, and then as it comes.
+        // First all at the same time, then in any order.
         leave_idle(&sink, THREADS, &first);
         leave_idle(&sink, THREADS, &second);
         thread::scope(|scope| {
@@ -304,7 +305,7 @@ fn as_many_threads_as_connections_are_kept_make_no_more() {
 }
 
 #[test]
-fn as_many_idle_connections_are_kept_as_was_asked_for() {
+fn as_many_idle_connections_are_kept_as_asked_for() {
     const WRITERS: usize = 4;
     for kept in [0, 1, 3] {
         let (first, second) = (Latch::new(), Latch::new());

@@ -1,4 +1,4 @@
-//! An answer of 2xx is the delivery, and everything else an error with the event handed back.
+//! With an answer of 2xx an event is delivered. Everything else is an error that hands the event back.
 
 use std::convert::Infallible;
 use std::sync::{Arc, mpsc};
@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::common::{Census, Event, Latch, SOON, in_time, wait_until};
-use crate::server::{NOBODY, Server, answer, empty};
+use crate::server::{NO_SERVER, Server, answer, empty};
 
 fn text(server: &Server) -> HttpSink<String> {
     HttpSink::post(server.url())
@@ -168,7 +168,7 @@ fn a_redirect_without_a_host_stays_on_the_endpoints_own_wherever_it_leads_then()
 }
 
 #[test]
-fn tells_when_the_endpoint_wants_to_be_asked_again() {
+fn an_error_has_the_wait_that_the_endpoint_asks_for() {
     let asks = |headers: &'static [&'static str]| {
         failure(&Server::answering(move |_, _| answer("503 Unavailable", headers, "later"))).retry_after()
     };
@@ -305,7 +305,7 @@ fn an_abort_does_not_wait_for_the_request_under_way_and_counts_it() {
     });
     let refused = closed.unwrap_err();
     assert!(matches!(refused, CloseError::Undelivered { events: 1, in_flight: 1, .. }), "{refused:?}");
-    // It did arrive, after all.
+    // It arrived all the same.
     wait_until("the answer is back", || queue.stats().in_flight == 0);
     assert_eq!(queue.stats().delivered, 1);
 }
@@ -339,14 +339,14 @@ fn an_event_that_cannot_be_encoded_is_no_request_and_no_reason_to_try_again() {
     assert_eq!(std::error::Error::source(error).unwrap().to_string(), "zero");
     assert_eq!(server.connections(), 0);
 
-    // JSON has no name for a key that is a list.
+    // In JSON, a list cannot be a key.
     let json = HttpSink::post(server.url()).build().unwrap();
     let refused = json.write(std::collections::BTreeMap::from([(vec![1], 2)])).unwrap_err();
     assert!(matches!(refused.error(), Some(HttpError::Encode { .. })));
 }
 
 #[test]
-fn a_panic_of_the_encoder_goes_on_to_the_writer_and_leaves_the_sink_in_order() {
+fn a_panic_of_the_encoder_unwinds_to_the_writer_and_leaves_the_sink_usable() {
     crate::common::hush_planned_panics();
     let server = Server::status("200 OK");
     let sink = HttpSink::post(server.url())
@@ -365,14 +365,14 @@ fn a_panic_of_the_encoder_goes_on_to_the_writer_and_leaves_the_sink_in_order() {
 
 #[test]
 fn no_connection_is_a_transport_error() {
-    let sink = HttpSink::post(format!("http://{}/", NOBODY)).build().unwrap();
+    let sink = HttpSink::post(format!("http://{}/", NO_SERVER)).build().unwrap();
     let refused = sink.write("event").unwrap_err();
     let error = refused.error().unwrap();
     assert!(matches!(error, HttpError::Transport { failure: TransportFailure::Connect, .. }), "{error:?}");
     assert!(error.is_transient());
 }
 
-/// What a registry sent, 251 envelopes with an event each.
+/// What a registry sent: 251 envelopes with one event each.
 const NOTIFICATIONS: &str = include_str!("../../examples/data/registry-notifications.ndjson");
 const MEDIA_TYPE: &str = "application/vnd.docker.distribution.events.v1+json";
 

@@ -1,4 +1,4 @@
-//! Whatever an endpoint does, a write is over when its time is, and the next one starts afresh.
+//! Whatever an endpoint does, a write ends when its time is over, and the next write is not affected.
 
 use std::convert::Infallible;
 use std::io::{Read, Write};
@@ -17,7 +17,7 @@ use crate::server::{Server, empty};
 
 const TIMEOUT: Duration = Duration::from_millis(400);
 
-/// What a write takes beyond its time on a machine that is busy with other tests.
+/// How much longer than its timeout a write may take on a machine that is busy with other tests.
 const SLACK: Duration = Duration::from_secs(3);
 
 fn sink(url: String) -> HttpSink<Vec<u8>> {
@@ -54,11 +54,11 @@ fn fails(server: &Server, expected: TransportFailure) {
 
 fn hold(stream: TcpStream) {
     let mut stream = stream;
-    // Until the other side is gone.
+    // Until the client closes the connection.
     let _ = stream.read(&mut [0]);
 }
 
-/// Writes without end, as fast as it is taken, or a little at a time; counts what was taken.
+/// Writes without end, as fast as it is read or with a pause after each write, and counts the bytes written.
 fn pour(mut stream: TcpStream, bytes: &[u8], pause: Duration, taken: &AtomicU64) {
     while stream.write_all(bytes).is_ok() {
         taken.fetch_add(bytes.len() as u64, Ordering::SeqCst);
@@ -68,7 +68,7 @@ fn pour(mut stream: TcpStream, bytes: &[u8], pause: Duration, taken: &AtomicU64)
     }
 }
 
-/// After its request, the endpoint says `first` and then `again` for ever.
+/// An endpoint that answers a request with `first`, and then `again` without end.
 fn pouring(first: &'static str, again: &'static str, pause: Duration) -> (Server, Arc<AtomicU64>) {
     let taken = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&taken);
@@ -114,13 +114,13 @@ fn a_head_that_drips_in_does_not_outlast_the_time() {
 fn interim_answers_without_end_do_not_outlast_the_time() {
     for interim in ["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 102 Processing\r\nx-a: b\r\n\r\n"] {
         times_out(&pouring("", interim, DRIP).0);
-        // A flood is cut off as a head without end is.
+        // As with a head without end, reading stops at the limit.
         fails(&pouring("", interim, AT_ONCE).0, TransportFailure::Protocol);
     }
 }
 
 #[test]
-fn an_interim_answer_is_passed_over() {
+fn an_interim_answer_is_skipped() {
     let server = Server::answering(|_, _| {
         format!("HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n{}", empty("204 No Content"))
     });
@@ -130,7 +130,7 @@ fn an_interim_answer_is_passed_over() {
 }
 
 #[test]
-fn an_answer_that_cannot_be_read_is_told_by_what_is_wrong_with_it() {
+fn the_error_for_an_answer_that_cannot_be_read_says_what_is_wrong_with_it() {
     for (answer, reason) in [
         ("ICY 200 OK\r\n\r\n".to_string(), "it is not HTTP/1.1"),
         (format!("HTTP/1.1{}200 OK\r\n\r\n", " ".repeat(16 * 1024)), "longer than 16 KiB"),
@@ -147,7 +147,7 @@ fn an_answer_that_cannot_be_read_is_told_by_what_is_wrong_with_it() {
     }
 }
 
-/// Answers of this status that are not as HTTP/1.1 has them, or longer than they need to be.
+/// Answers with this status that are not valid HTTP/1.1, or unusually long.
 fn sloppy(status: &str) -> Vec<String> {
     let head = |headers: &str| format!("HTTP/1.1 {status}\r\n{headers}content-length: 0\r\n\r\n");
     let page = format!("HTTP/1.1 {status}\r\ncontent-length: 20000\r\n\r\n{}", "a".repeat(20_000));
@@ -180,7 +180,7 @@ fn a_2xx_is_the_delivery_however_badly_its_head_is_written() {
         let said = answer.clone();
         let server = Server::answering(move |_, _| said.clone());
         let sink = sink(server.url());
-        // What is left of the first is not taken for the second.
+        // The rest of the first answer is not taken for the second.
         for _ in 0..2 {
             let outcome = sink.write(b"event".to_vec());
             assert!(outcome.is_ok(), "{:?}: {outcome:?}", answer.get(..100).unwrap_or(&answer));
@@ -219,7 +219,7 @@ fn a_head_without_end_is_cut_off() {
         ("HTTP/1.1 200 OK\r\n", "x-many: b\r\n"),
         ("HTTP/1.1 200 ", "aaaaaaaaaaaaaaaa"),
     ] {
-        // What it says is known by then.
+        // The status has come by then.
         let (outcome, took) = write_to(&pouring(first, again, AT_ONCE).0);
         assert!(outcome.is_ok() && took < TIMEOUT + SLACK, "{first:?}: {outcome:?} {took:?}");
     }
@@ -272,7 +272,7 @@ fn a_2xx_is_the_delivery_whatever_becomes_of_its_body() {
         assert!(outcome.is_ok(), "{first:?} {again:?}: {outcome:?}");
         assert!(took < TIMEOUT + SLACK, "{first:?} {again:?}: {took:?}");
     }
-    // Cut off in the middle, and stalled.
+    // The body breaks off in the middle, and stalls.
     assert!(
         write_to(&Server::after_request(move |mut stream, _| stream.write_all(head.as_bytes()).unwrap()))
             .0
@@ -302,7 +302,7 @@ fn of_an_answer_without_end_little_is_taken() {
     let (server, taken) = pouring("HTTP/1.1 200 OK\r\n\r\n", MORE, AT_ONCE);
     let sink = HttpSink::post(server.url()).timeout(Duration::from_secs(60)).build().unwrap();
     sink.write("event").unwrap();
-    // The endpoint goes on until the connection is closed, so this is what the sockets held.
+    // The endpoint writes until the connection is closed, so this counts what fitted in the sockets' buffers too.
     let mut before = u64::MAX;
     while before != taken.load(Ordering::SeqCst) {
         before = taken.load(Ordering::SeqCst);
@@ -313,7 +313,7 @@ fn of_an_answer_without_end_little_is_taken() {
 
 #[test]
 fn what_comes_after_an_answer_is_not_taken_for_the_next() {
-    // Two answers at once: the second would be the next event's delivery.
+    // Two answers at once: the second would make the next event count as delivered.
     let server = Server::after_request(|mut stream, connection| match connection {
         0 => {
             let twice = format!("{}{}", empty("200 OK"), empty("200 OK"));
@@ -356,7 +356,7 @@ fn a_connection_that_was_closed_while_idle_is_not_used_again() {
 }
 
 #[test]
-fn the_sink_goes_on_after_every_fault() {
+fn the_sink_works_after_every_fault() {
     let server = Server::after_request(|mut stream, connection| match connection % 4 {
         0 => stream.write_all(b"garbage\r\n\r\n").unwrap(),
         1 => hold(stream),

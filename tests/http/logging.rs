@@ -1,4 +1,4 @@
-//! A logger that writes to a sink is not fed by what it causes.
+//! A logger that writes to a sink can leave out the lines that it causes itself.
 
 use std::sync::OnceLock;
 
@@ -6,11 +6,11 @@ use outflow::http::HttpSink;
 use outflow::{Queue, Sink, SinkExt, is_delivering, sink};
 
 use crate::common::SOON;
-use crate::server::{Server, in_a_process_of_its_own, tell};
+use crate::server::{Server, in_a_process_of_its_own, report};
 
 static LINES: OnceLock<Queue<String>> = OnceLock::new();
 
-/// Sends each line to an endpoint, but for those that are logged because of that.
+/// Sends each line to an endpoint, except those that the sending causes.
 struct Logger;
 
 impl log::Log for Logger {
@@ -48,12 +48,12 @@ fn logs_to_an_endpoint() {
 
     log::info!("a line");
     log::info!("another");
-    // What the first two cause is in the queue by the time that they are delivered.
+    // Lines that the first two cause would be in the queue when these are delivered.
     for _ in 0..2 {
         LINES.get().unwrap().flush().within(SOON).unwrap();
     }
     let lines: Vec<_> = server.requests().iter().map(|request| request.text().to_string()).collect();
-    tell(&format!("{lines:?}"));
+    report(&format!("{lines:?}"));
 }
 
 #[test]

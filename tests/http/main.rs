@@ -1,5 +1,4 @@
-//! The webhook sink: what it delivers and how it fails, what it makes of odd endpoints, what it keeps to
-//! itself.
+//! The webhook sink: what it delivers, how it fails, how it deals with odd endpoints, and what it keeps secret.
 
 #[path = "../it/common/mod.rs"]
 mod common;

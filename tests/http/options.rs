@@ -1,4 +1,4 @@
-//! What of a request and of its answer is the user's own to say.
+//! What a user can choose about a request and its answer.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,14 +8,14 @@ use outflow::retry::Constant;
 use outflow::{Sink, SinkExt};
 
 use crate::common::hush_planned_panics;
-use crate::server::{NOBODY, Server, empty};
+use crate::server::{NO_SERVER, Server, empty};
 
 fn post(server: &Server) -> HttpSinkBuilder<String> {
     HttpSink::post(server.url())
 }
 
 #[test]
-fn the_statuses_that_are_accepted_are_the_delivery_and_no_others() {
+fn an_event_is_delivered_with_the_accepted_statuses_and_no_others() {
     let accepted = |accept: &dyn Fn(HttpSinkBuilder<String>) -> HttpSinkBuilder<String>| -> Vec<u16> {
         let codes = [200, 204, 299, 300, 304, 399, 400, 404, 409, 500, 999];
         let server = Server::answering(move |number, _| empty(&format!("{} Whatever", codes[number])));
@@ -61,7 +61,7 @@ fn each_answer_is_seen_with_its_event() {
 
 #[test]
 fn no_answer_is_not_seen() {
-    let sink = HttpSink::post(format!("http://{NOBODY}/"))
+    let sink = HttpSink::post(format!("http://{NO_SERVER}/"))
         .on_answer(|_: &&str, status| panic!("{status}"))
         .build()
         .unwrap();
@@ -69,7 +69,7 @@ fn no_answer_is_not_seen() {
 }
 
 #[test]
-fn a_panic_of_a_closure_goes_on_to_the_writer_and_leaves_the_sink_in_order() {
+fn a_panic_of_a_closure_unwinds_to_the_writer_and_leaves_the_sink_usable() {
     fn planned(event: &String) -> String {
         if event == "poisoned" {
             std::panic::panic_any(crate::common::PLANNED);
@@ -115,14 +115,14 @@ fn header_bearer_and_url_are_made_for_each_request() {
     sink.write("pull".to_string()).unwrap();
 
     let requests = server.requests();
-    let told: Vec<_> = requests
+    let made: Vec<_> = requests
         .iter()
         .map(|request| {
             (request.line(), request.header("x-event").unwrap(), request.header("authorization").unwrap())
         })
         .collect();
     assert_eq!(
-        told,
+        made,
         [
             ("POST /hook/push?a=b HTTP/1.1", "<push>", "Bearer token-1"),
             ("POST /hook/push?a=b HTTP/1.1", "<push>", "Bearer token-2"),

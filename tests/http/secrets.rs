@@ -1,4 +1,4 @@
-//! No secret is printed: not by a builder, a sink, an error or its sources, and not by what the client logs.
+//! No secret is shown: not by a builder, a sink, an error or its sources, and not in what the client logs.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -11,9 +11,9 @@ use outflow::http::{HttpError, HttpSink, HttpSinkBuilder};
 use outflow::retry::Constant;
 use outflow::{Broadcaster, DeadLetter, Sink, SinkExt, sink};
 
-use crate::server::{NOBODY, Request, Server};
+use crate::server::{NO_SERVER, Request, Server};
 
-/// In every place where there is one.
+// Something to find in every place that is secret.
 const USER: &str = "pl4nted-user";
 const PASSWORD: &str = "pl4nted-password";
 const PATH: &str = "pl4nted-path";
@@ -23,7 +23,7 @@ const BEARER: &str = "pl4nted-bearer";
 const SIGNING: &str = "whsec_pl4ntedsigningsecret00000000000000000000";
 const ID: &str = "pl4nted.id";
 
-/// What of them may be seen nowhere. (Base64 of a pair begins with that of the user.)
+/// The texts by which these are found. (The base64 of user and password begins with that of the user.)
 const PLANTED: [&str; 2] = ["pl4nted", "cGw0bnRlZC11c2Vy"];
 
 #[track_caller]
@@ -37,7 +37,7 @@ fn debug(value: &impl Debug) -> String {
     format!("{value:?} {value:#?}")
 }
 
-/// All that can be printed of an error.
+/// Everything that an error and its sources print.
 fn printed(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
     let mut next = Some(error);
@@ -74,7 +74,7 @@ fn planted(url: &str) -> [HttpSinkBuilder<String>; 3] {
 }
 
 thread_local! {
-    /// What is logged at `debug` and above on this thread, which is where requests are made.
+    /// What was logged at level `debug` and above on this thread, on which requests are made.
     static LOGGED: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
@@ -93,7 +93,7 @@ impl log::Log for Logger {
     fn flush(&self) {}
 }
 
-/// What was logged since `f` began.
+/// What `f` returned, and what was logged while it ran.
 fn logged<T>(f: impl FnOnce() -> T) -> (T, String) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -107,7 +107,7 @@ fn logged<T>(f: impl FnOnce() -> T) -> (T, String) {
     (answer, logged)
 }
 
-/// Sends back what it was sent, in every place of an answer, by the number of the connection.
+/// Sends back what it got, in another part of the answer for each connection.
 fn echo() -> Server {
     Server::raw(|mut stream, connection| {
         let Ok(Some(request)) = Request::read(&mut stream) else { return };
@@ -140,14 +140,14 @@ fn no_failure_shows_a_secret() {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
     });
     let endpoints = [
-        // Every answer of the echo, to each of the three. (Each connection gets one.)
+        // Each of the echo's 8 answers, to each of the three builders. (Each connection gets one.)
         vec![format!("http://{}", echo.address); 8],
         vec![
             format!("http://{}", silent.address),
             format!("http://{}", closing.address),
-            format!("http://{NOBODY}"),
+            format!("http://{NO_SERVER}"),
             format!("https://{}", unencrypted.address),
-            // No such name, by RFC 6761.
+            // RFC 6761 reserves `.invalid`, so that this name does not exist.
             "http://outflow.invalid".to_string(),
         ],
     ]
@@ -161,7 +161,7 @@ fn no_failure_shows_a_secret() {
             assert_clean("the endpoint", sink.endpoint());
 
             let (outcome, logged) = logged(|| sink.write("event".to_string()));
-            // The client logs some headers of an answer. What an endpoint repeats there is seen there.
+            // The client logs some headers of an answer, and with them what an endpoint sends back there.
             if *url != format!("http://{}", echo.address) {
                 assert_clean("the log", &logged);
             }
@@ -210,7 +210,7 @@ fn no_success_shows_a_secret() {
         assert_clean("the broadcaster", &debug(&broadcaster));
         broadcaster.close().wait().unwrap();
     }
-    // They did go out.
+    // They were sent.
     for request in &server.requests()[1..] {
         let head = &request.head;
         assert!([PATH, QUERY, HEADER, BEARER].iter().all(|planted| head.contains(planted)), "{head}");

@@ -1,4 +1,4 @@
-//! Endpoints on loopback: one that speaks HTTP and keeps what it got, one that does whatever a test wants.
+//! Endpoints on loopback: one that speaks HTTP and keeps the requests, and one that does what a test wants.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// A request as it came in.
+/// A request as it was received.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    /// The request line and the headers, lines as they are.
+    /// The request line and the headers.
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
 
 impl Request {
-    /// Reads one; `None` if the connection ends before.
+    /// Reads a request; `None` if the connection ends before it does.
     pub(crate) fn read(stream: &mut impl Read) -> io::Result<Option<Self>> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -38,7 +38,7 @@ impl Request {
         self.head.lines().next().unwrap()
     }
 
-    /// The value of a header; panics if it came twice.
+    /// The value of a header; panics if there are two.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.head.lines().skip(1).filter_map(|line| {
             let (key, value) = line.split_once(':')?;
@@ -54,7 +54,7 @@ impl Request {
     }
 }
 
-/// A thread for each connection. They end with the process.
+/// A server with a thread for each connection. The threads end with the process.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     requests: Arc<Mutex<Vec<Request>>>,
@@ -62,7 +62,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Gives each connection, and its number, to a closure.
+    /// Calls a closure with each connection and its number, from 0.
     pub(crate) fn raw<F>(f: F) -> Self
     where
         F: Fn(TcpStream, usize) + Send + Sync + 'static,
@@ -81,8 +81,8 @@ impl Server {
         Self { address, requests: Arc::default(), connections }
     }
 
-    /// Reads requests, one after the other on a connection that is kept, and answers with what the closure
-    /// says to request number so-and-so, counted from 0.
+    /// Reads requests, several on one connection, and answers each with what the closure returns for its number, from 0,
+    /// and the request.
     pub(crate) fn answering<F>(f: F) -> Self
     where
         F: Fn(usize, &Request) -> String + Send + Sync + 'static,
@@ -106,12 +106,12 @@ impl Server {
         server
     }
 
-    /// Answers with this status, whatever comes.
+    /// Answers every request with this status.
     pub(crate) fn status(status: &'static str) -> Self {
         Self::answering(move |_, _| empty(status))
     }
 
-    /// Reads a request, then does with the connection what the closure says.
+    /// Reads a request, then calls a closure with the connection and its number.
     pub(crate) fn after_request<F>(f: F) -> Self
     where
         F: Fn(TcpStream, usize) + Send + Sync + 'static,
@@ -151,11 +151,11 @@ pub(crate) fn answer(status: &str, headers: &[&str], body: &str) -> String {
     answer + "\r\n" + body
 }
 
-/// Where nobody listens: the port of a service that nobody runs any more.
-pub(crate) const NOBODY: &str = "127.0.0.1:1";
+/// An address without a server: the port of a service that is no longer in use.
+pub(crate) const NO_SERVER: &str = "127.0.0.1:1";
 
-/// Runs one test of this program in a process of its own, with this environment, and gives what it said by
-/// [`tell`]. An environment cannot be changed safely in a process that has threads, and a logger is set once.
+/// Runs one test of this program in a process of its own, with this environment, and returns what it passed to
+/// [`report`]. An environment cannot be changed safely in a process with threads, and a logger can be set only once.
 pub(crate) fn in_a_process_of_its_own(test: &str, environment: &[(&str, &str)]) -> String {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
@@ -167,7 +167,7 @@ pub(crate) fn in_a_process_of_its_own(test: &str, environment: &[(&str, &str)]) 
     output.lines().find_map(|line| line.split_once("OUTCOME ")).expect("an outcome").1.to_string()
 }
 
-/// What the process that started this one gets.
-pub(crate) fn tell(outcome: &str) {
+/// Reports an outcome to the process that started this one.
+pub(crate) fn report(outcome: &str) {
     println!("\nOUTCOME {outcome}");
 }

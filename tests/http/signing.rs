@@ -1,4 +1,4 @@
-//! Signatures are those of the Standard Webhooks specification; its own library accepts them.
+//! Signatures are as the Standard Webhooks specification defines: its own library accepts them.
 
 use std::convert::Infallible;
 use std::io::Write;
@@ -36,7 +36,7 @@ fn signed(request: &Request) -> [String; 3] {
 #[test]
 fn the_id_and_the_body_stay_and_timestamp_and_signature_are_those_of_the_attempt() {
     let server = Server::answering(|number, _| empty(if number < 2 { "503 Unavailable" } else { "200 OK" }));
-    // More than a second, so that the time is another.
+    // More than a second, so that the timestamp changes.
     let retry = signing(&server).retry(Constant::new(Duration::from_millis(1_100)));
     retry.write(("msg_1", r#"{"a":1}"#)).unwrap();
 
@@ -115,7 +115,8 @@ fn an_id_that_is_too_long_is_given_up_at_once_and_does_not_block_the_queue_behin
     assert_eq!(sent, [256]);
 }
 
-/// What the specification's own library says of a request: the secrets, as JSON, come in by standard input.
+/// Has the specification's own library verify requests. It reads them from standard input, each with its secrets, as a line
+/// of JSON.
 const VERIFY: &str = r#"
 import json, sys
 from datetime import datetime, timezone
@@ -155,7 +156,7 @@ fn python() -> Option<String> {
 fn the_specifications_own_library_accepts_what_is_signed() {
     let Some(python) = python() else {
         let why = "python3 has no `standardwebhooks`, and OUTFLOW_STANDARDWEBHOOKS names no other";
-        // Past the test harness, which would keep it to itself.
+        // Written to the stream itself, since the test harness captures `eprintln!`.
         let _ = writeln!(
             std::io::stderr(),
             "SKIPPED the_specifications_own_library_accepts_what_is_signed: {why}"

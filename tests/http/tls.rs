@@ -1,4 +1,4 @@
-//! Encrypted to the authority that is trusted and to no other, within the same time.
+//! TLS: connections only to endpoints of a trusted authority, and within the same timeout.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::common::in_time;
-use crate::server::{Request, Server, empty, in_a_process_of_its_own, tell};
+use crate::server::{Request, Server, empty, in_a_process_of_its_own, report};
 
 /// A certificate and its key, in PEM.
 struct Identity {
@@ -53,7 +53,7 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// A server's side of TLS that shows `identity`, and asks for a certificate of `clients` if that is given.
+/// The configuration of a server that presents `identity`, and asks for a certificate of `clients` if that is given.
 fn server_config(identity: &Identity, clients: Option<&Authority>) -> Arc<ServerConfig> {
     let builder =
         ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
@@ -95,7 +95,7 @@ fn post(server: &Server) -> HttpSinkBuilder<String> {
     HttpSink::post(format!("https://{}/", server.address)).bearer("s3cr3t")
 }
 
-/// An endpoint behind encryption that does what a test wants, and a sink for it in the making.
+/// An encrypted endpoint that does what a test wants, and a builder of a sink for it.
 pub(crate) fn encrypted<F>(f: F) -> (Server, HttpSinkBuilder<String>)
 where
     F: Fn(Tls) + Send + Sync + 'static,
@@ -118,7 +118,7 @@ fn delivers_to_an_endpoint_of_an_authority_that_is_trusted() {
     let authority = Authority::new("ours");
     let server = accepting(server_config(&authority.issue_to("127.0.0.1"), None));
     let other = Authority::new("another");
-    // Of several, in one PEM or one after the other, each is trusted.
+    // Several authorities, in one PEM or in several, are all trusted.
     let both = format!("{}{}", other.certificate, authority.certificate);
     for builder in [
         post(&server).root_certificate(authority.certificate.clone()),
@@ -142,7 +142,7 @@ fn no_other_authority_is_trusted() {
     for (builder, reason) in [
         (post(&server), "not of an authority that is trusted here"),
         (trusting(Authority::new("another")), "not of an authority that is trusted here"),
-        // One that only calls itself the same.
+        // An authority that only has the same name.
         (trusting(Authority::new("ours")), "not signed by the authority"),
     ] {
         let (failure, text) = refused(builder);
@@ -171,7 +171,7 @@ fn a_certificate_for_another_host_time_or_purpose_is_refused() {
 }
 
 #[test]
-fn shows_a_client_certificate_to_an_endpoint_that_asks_for_one() {
+fn sends_a_client_certificate_to_an_endpoint_that_asks_for_one() {
     let authority = Authority::new("ours");
     let config = server_config(&authority.issue_to("127.0.0.1"), Some(&authority));
     let server = accepting(config);
@@ -191,13 +191,13 @@ fn shows_a_client_certificate_to_an_endpoint_that_asks_for_one() {
     assert_eq!(failure, TransportFailure::Tls, "{text}");
     assert!(text.contains("the endpoint does not accept the client certificate"), "{text}");
 
-    // A key of somebody else's is found when the sink is built.
+    // A key that does not belong to the certificate is found when the sink is built.
     let other = authority.issue_to("client.example");
     let mixed = trusting().client_certificate(client.certificate, other.key).build().unwrap_err();
     assert!(matches!(mixed, BuildError::ClientCertificate(_)), "{mixed}");
 }
 
-/// An endpoint that answers the first bytes of a handshake with these.
+/// An endpoint that sends these bytes when a handshake begins.
 fn saying(bytes: Vec<u8>) -> Server {
     Server::raw(move |mut stream, _| {
         let _ = stream.read(&mut [0; 4096]);
@@ -207,11 +207,11 @@ fn saying(bytes: Vec<u8>) -> Server {
 }
 
 #[test]
-fn an_endpoint_that_speaks_no_tls_or_an_old_one_is_told_as_that() {
-    // The alerts of `openssl s_server -tls1`, and of one that has no cipher in common.
+fn the_error_says_that_an_endpoint_speaks_no_tls_or_an_old_version() {
+    // The alerts of `openssl s_server -tls1`, and of a server that has no cipher in common.
     let protocol_version = vec![0x15, 3, 3, 0, 2, 2, 70];
     let handshake_failure = vec![0x15, 3, 3, 0, 2, 2, 40];
-    // A server that goes on with TLS 1.0, as old ones do.
+    // A server that proceeds with TLS 1.0, as old ones do.
     let mut server_hello = vec![0x16, 3, 1, 0, 42, 2, 0, 0, 38, 3, 1];
     server_hello.extend([7; 32]);
     server_hello.extend([0, 0, 0x2f, 0]);
@@ -232,7 +232,7 @@ fn an_endpoint_that_speaks_no_tls_or_an_old_one_is_told_as_that() {
 }
 
 #[test]
-fn the_certificate_that_openssl_makes_by_itself_is_told_as_an_authoritys() {
+fn the_error_for_a_certificate_as_openssl_makes_it_by_default_says_that_it_is_an_authoritys() {
     let mut params = CertificateParams::new(["127.0.0.1".to_string()]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
@@ -243,7 +243,7 @@ fn the_certificate_that_openssl_makes_by_itself_is_told_as_an_authoritys() {
     assert_eq!(failure, TransportFailure::Tls);
     assert!(text.contains("as `openssl req -x509` makes it") && text.contains("CA:FALSE"), "{text}");
 
-    // What it lacks as well.
+    // Such a certificate has no name either.
     let authority = Authority::new("ours");
     let nameless = authority.issue(&CertificateParams::default());
     let server = accepting(server_config(&nameless, None));
@@ -289,8 +289,8 @@ fn writes_to_an_endpoint_of_the_systems_roots() {
         Some(HttpError::Transport { failure: TransportFailure::Tls, .. })
     ));
     match write(HttpSink::post(url).system_roots()) {
-        Ok(outcome) => tell(&format!("{outcome:?}, not by default")),
-        Err(error) => tell(&error.to_string()),
+        Ok(outcome) => report(&format!("{outcome:?}, not by default")),
+        Err(error) => report(&error.to_string()),
     }
 }
 
@@ -310,14 +310,14 @@ fn times_out(builder: HttpSinkBuilder<String>) {
 #[test]
 fn a_handshake_that_stalls_or_drips_does_not_outlast_the_time() {
     let silent = Server::raw(|mut stream, _| {
-        // Until the other side is gone.
+        // Until the client closes the connection.
         while stream.read(&mut [0; 1024]).is_ok_and(|read| read > 0) {}
     });
     times_out(post(&silent));
 
     let dripping = Server::raw(|mut stream, _| {
         let _ = stream.read(&mut [0; 1024]);
-        // The head of a handshake record of 16 KiB, and then that.
+        // The head of a handshake record of 16 KiB, and then its content.
         for byte in [0x16, 3, 3, 0x3f, 0xff].into_iter().chain(std::iter::repeat(2)) {
             if stream.write_all(&[byte]).is_err() {
                 return;
@@ -334,7 +334,7 @@ fn a_record_that_drips_in_does_not_outlast_the_time() {
     let config = server_config(&authority.issue_to("127.0.0.1"), None);
     let server = serving(config, |mut stream| {
         Request::read(&mut stream).unwrap().unwrap();
-        // One record, which means nothing before it is whole.
+        // One record, which cannot be decrypted before it is complete.
         let (connection, socket) = (&mut stream.conn, &mut stream.sock);
         let mut record = Vec::new();
         connection

@@ -9,8 +9,8 @@ use outflow::adapter::{
 use outflow::buffer::{Block, BlockFor, DropNewest, DropOldest, Full, Reject, Unbounded};
 use outflow::channel::{ChannelSink, Events};
 use outflow::log::{
-    Batch as LogBatch, Cursor, FollowError, FollowOptions, Follower, FollowerStats, Held, Lag, Lagged, Log,
-    LogOptions, RecvError, Start, StartError, SubscribeOptions, WeakLog,
+    Chunk, Cursor, CursorHandle, FollowError, FollowOptions, FollowerHandle, FollowerStats, Held, Lag,
+    Lagged, Log, LogOptions, Numbered, RecvError, Start, StartError, SubscribeOptions, TryRecvError, WeakLog,
 };
 use outflow::queue::{Batch, QueueOptions, QueueStats, WeakQueue};
 use outflow::retry::{
@@ -21,7 +21,8 @@ use outflow::sink::{Collector, Discard, ForEach, FromFn, FromFnMut};
 use outflow::{
     AddError, Broadcaster, Buffer, CatchPanicError, CloseError, CloseGuard, Closing, Counter, DeadLetter,
     Ended, EndedSink, FlushError, Flushing, Meter, MeterSnapshot, PendingClose, PendingFlush, Queue,
-    SharedSink, SinkId, Subscription, WriteAllError, WriteError, channel,
+    SharedSink, SinkId, Subscription, SubscriptionIntoIter, WeakBroadcaster, WriteAllError, WriteError,
+    channel,
 };
 
 fn send_sync<T: Send + Sync>() {}
@@ -88,9 +89,10 @@ fn what_async_code_holds_is_send_and_sync_and_need_not_be_pinned() {
 
 #[test]
 fn a_log_and_its_readers_are_send_and_sync_if_its_events_are() {
-    send_sync::<(Log<u32>, WeakLog<u32>, Cursor<u32>, LogBatch<'static, u32>, Follower<u32>)>();
+    send_sync::<(Log<u32>, WeakLog<u32>, Cursor<u32>, Chunk<'static, u32>, FollowerHandle<u32>)>();
+    send_sync::<(CursorHandle<u32>, Numbered<u32>)>();
     send_sync::<(FollowOptions<u32>, SubscribeOptions, LogOptions, Start, Lag)>();
-    send_sync::<(FollowerStats, Held, FollowError, Lagged, RecvError, StartError)>();
+    send_sync::<(FollowerStats, Held, FollowError, Lagged, RecvError, StartError, TryRecvError)>();
 }
 
 #[test]
@@ -159,3 +161,27 @@ fn what_holds_an_erased_sink_can_be_printed() {
     let id = broadcaster.add(sink::discard::<u32>()).unwrap();
     broadcaster.replace(id, Collector::default()).unwrap();
 }
+
+#[test]
+fn what_is_given_to_several_sinks_can_be_cloned_and_errors_can_be_compared() {
+    fn clone<T: Clone>() {}
+    fn equal<T: PartialEq>() {}
+
+    clone::<(Buffer<NotClone, DropOldest>, QueueOptions<NotClone, DropOldest>, FollowOptions<NotClone>)>();
+    clone::<(Constant, ExponentialBackoff, Breaker, MaxAttempts<Breaker>, HonorRetryAfter<Constant>)>();
+    equal::<(CloseError, FlushError)>();
+}
+
+#[test]
+fn what_a_broadcaster_hands_out_is_send_and_sync() {
+    send_sync::<(WeakBroadcaster<Event>, SubscriptionIntoIter<Event>)>();
+}
+
+#[test]
+fn a_queue_is_unwind_safe() {
+    fn unwind_safe<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
+
+    unwind_safe::<Queue<u32>>();
+}
+
+struct NotClone;

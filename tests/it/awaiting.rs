@@ -166,3 +166,110 @@ fn a_task_that_moves_while_the_outcome_is_told_is_woken() {
         assert!(last.1 || last.0.get() == 1, "round {round}");
     }
 }
+
+#[test]
+fn a_closing_that_is_done_keeps_no_waker() {
+    let (closing, pending) = Closing::pending();
+    let mut polled: Vec<_> = (0..3).map(|_| closing.clone()).collect();
+    let (count, waker) = Count::new();
+    for closing in &mut polled {
+        assert!(Pin::new(closing).poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    assert_eq!(Arc::strong_count(&count), 5);
+    pending.finish(Ok(()));
+    assert_eq!((Arc::strong_count(&count), count.get()), (2, 3), "each was woken, and none is kept");
+    // Polled once more, by another task.
+    let (other, waker) = Count::new();
+    for closing in &mut polled {
+        assert!(Pin::new(&mut *closing).poll(&mut Context::from_waker(&waker)).is_ready());
+        assert!(Pin::new(closing).poll(&mut Context::from_waker(&waker)).is_ready());
+    }
+    assert_eq!(Arc::strong_count(&other), 2);
+    drop(polled);
+
+    // Nor if it becomes done while it is polled.
+    for _ in 0..2000 {
+        let (mut closing, pending) = Closing::pending();
+        let (count, waker) = Count::new();
+        let finishes = thread::spawn(move || pending.finish(Ok(())));
+        while Pin::new(&mut closing).poll(&mut Context::from_waker(&waker)).is_pending() {}
+        finishes.join().unwrap();
+        assert_eq!(Arc::strong_count(&count), 2);
+    }
+}
+
+/// Runs a task where it is woken, on the thread that wakes it.
+struct Inline<T> {
+    task: std::sync::Mutex<Option<Pin<Box<dyn Future<Output = T> + Send>>>>,
+    output: std::sync::mpsc::Sender<(T, thread::ThreadId)>,
+}
+
+impl<T: Send + 'static> Inline<T> {
+    fn spawn(
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> std::sync::mpsc::Receiver<(T, thread::ThreadId)> {
+        let (output, outputs) = std::sync::mpsc::channel();
+        Arc::new(Self { task: std::sync::Mutex::new(Some(Box::pin(task))), output }).wake();
+        outputs
+    }
+}
+
+impl<T: Send + 'static> Wake for Inline<T> {
+    fn wake(self: Arc<Self>) {
+        let mut slot = self.task.lock().unwrap();
+        let Some(task) = &mut *slot else { return };
+        let waker = Waker::from(Arc::clone(&self));
+        if let Poll::Ready(output) = task.as_mut().poll(&mut Context::from_waker(&waker)) {
+            *slot = None;
+            let _ = self.output.send((output, thread::current().id()));
+        }
+    }
+}
+
+#[test]
+fn a_task_that_is_polled_on_a_workers_thread_gets_the_outcome_and_is_not_told_that_it_would_deadlock() {
+    let latch = crate::common::Latch::new();
+    let stuck = latch.clone();
+    let below = sink::for_each(move |_: u32| stuck.pass()).queued();
+    let (worker, workers) = std::sync::mpsc::channel();
+    let upper =
+        below.clone().keep_open().inspect(move |_| worker.send(thread::current().id()).unwrap()).queued();
+    upper.write(1).unwrap();
+    latch.arrived(1);
+    let upper_worker = workers.recv().unwrap();
+    // First what the upper queue's worker completes: from there on the task is polled on that thread, which both
+    // of the flushes below depend on, while they are not done.
+    let (begun, other) = (upper.flush(), below.clone());
+    let (again, closes) = (upper.clone(), upper.clone());
+    let outputs = Inline::spawn(async move {
+        let begun = begun.await;
+        let flushed = again.flush().await;
+        let closed = closes.close().await;
+        let below = other.close().await;
+        (begun, flushed, closed, below)
+    });
+    latch.open();
+    let (output, thread) = outputs.recv_timeout(crate::common::SOON).expect("it ends");
+    assert_eq!(output, (Ok(()), Ok(()), Ok(()), Ok(())));
+    assert_ne!(thread, thread::current().id());
+    let _ = upper_worker;
+}
+
+#[test]
+fn a_task_on_a_workers_thread_awaits_a_close_that_depends_on_that_worker() {
+    // The worker polls a task that awaits its own queue's close, and goes on: nothing waits for ever.
+    let slot = Arc::new(std::sync::OnceLock::<outflow::queue::WeakQueue<u32>>::new());
+    let own = Arc::clone(&slot);
+    let (tasks, outputs) = std::sync::mpsc::channel();
+    let queue = sink::for_each(move |_: u32| {
+        let closing = own.wait().upgrade().expect("a handle is alive").close();
+        // A thread that waits here is told, and a task is not: it does not keep the worker.
+        assert_eq!(closing.wait(), Err(CloseError::WouldDeadlock));
+        tasks.send(Inline::spawn(closing)).unwrap();
+    })
+    .queued();
+    assert!(slot.set(queue.downgrade()).is_ok());
+    queue.write(1).unwrap();
+    let output = outputs.recv().unwrap().recv_timeout(crate::common::SOON).expect("it ends");
+    assert_eq!(output.0, Ok(()));
+}

@@ -1,5 +1,5 @@
-//! A backoff takes the time it says, by a clock that only goes on; one writer probes; a success ends the wait; what
-//! says something of the event alone holds up no other.
+//! Backoffs: a wait takes the time of its strategy by a monotonic clock, one writer probes, a success ends all waits, and
+//! a failure that is due to the event alone delays no other event.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -19,12 +19,12 @@ use outflow::{Counter, Sink, SinkExt, sink};
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// An endpoint that is down until it is up, and counts.
+/// An endpoint that fails until it is up, and counts attempts.
 #[derive(Clone, Default)]
 struct Endpoint {
     up: Arc<AtomicBool>,
     attempts: Arc<AtomicU32>,
-    /// Where a write that arrives while it is up waits.
+    /// Where writes wait when it is up.
     latch: Option<Latch>,
 }
 
@@ -48,7 +48,7 @@ impl Endpoint {
     }
 }
 
-/// By a virtual clock, with `writers` asleep after the endpoint has failed.
+/// A retry with a breaker, by a virtual clock, in which `writers` threads sleep since the endpoint has failed.
 fn outage<S>(sink: S, backoff: Duration, clock: &VirtualClock, writers: u64) -> Arc<Retry<S, Breaker>>
 where
     S: Sink<u64> + Send + Sync + 'static,
@@ -71,7 +71,7 @@ fn a_breaker_opens_for_its_backoff_and_not_a_nanosecond_less() {
         let endpoint = Endpoint::default();
         let retry = outage(endpoint.sink(), SECOND, &clock, 1);
         assert_eq!((endpoint.attempts(), retry.strategy().state()), (1, BreakerState::Open));
-        // Even nanoseconds are what it counts in.
+        // It counts in even nanoseconds.
         let almost = SECOND - Duration::from_nanos(2);
         clock.advance(almost);
         assert_eq!((clock.sleeping(), retry.strategy().state()), (1, BreakerState::Open));
@@ -94,13 +94,13 @@ fn after_an_outage_only_one_writer_probes() {
         assert!((1..=8).contains(&before));
         endpoint.up.store(true, Ordering::SeqCst);
         clock.advance(SECOND);
-        // One is at it, and the others have looked and sleep again.
+        // One writer probes; the others were awake and sleep again.
         let latch = endpoint.latch.as_ref().unwrap();
         latch.arrived(1);
         clock.until_sleeping(7);
         assert_eq!(endpoint.attempts(), before + 1, "several probed at once");
         assert_eq!(retry.strategy().state(), BreakerState::HalfOpen);
-        // Its success wakes the others, by a clock that stands still.
+        // Its success wakes the others, though the clock stands still.
         latch.open();
         latch.arrived(8);
         crate::common::wait_until("all are written", || clock.sleeping() == 0);
@@ -140,7 +140,7 @@ fn a_probe_that_panics_lapses_after_another_backoff() {
         let writers: Vec<_> = (0..2)
             .map(|event| {
                 let retry = Arc::clone(&retry);
-                // One after the other, so that the second finds the breaker open.
+                // Not concurrently, so that the second finds the breaker open.
                 let writer = thread::spawn(move || retry.write(event).is_ok());
                 clock.until_sleeping(usize::try_from(event).unwrap() + 1);
                 writer
@@ -168,7 +168,7 @@ fn a_writer_waits_out_the_backoff_that_another_has_begun_anew() {
             clock.advance(10 * SECOND);
             clock.until_sleeping(2);
             crate::common::wait_until("one probed", || endpoint.attempts() > before);
-            // In the middle of the next none looks.
+            // Halfway through the next backoff no writer wakes.
             clock.until_sleeping(2);
             let before = endpoint.attempts();
             clock.advance(5 * SECOND);
@@ -198,7 +198,7 @@ fn the_clock_is_monotonic_and_a_breaker_over_it_reopens() {
 }
 
 #[test]
-fn exponential_backoff_waits_what_it_has_drawn_and_less_than_its_bound() {
+fn exponential_backoff_waits_the_time_drawn_which_is_less_than_its_bound() {
     in_time("the waits", || {
         for seed in 0..20 {
             let clock = VirtualClock::new();
@@ -235,7 +235,7 @@ fn elapsed_runs_from_the_first_failure_by_the_clock_of_the_retry() {
             .on_failure(move |failure: &Failure<'_, u64, _>| {
                 failures.write((failure.attempt, failure.elapsed)).unwrap();
             });
-        // Not from the first attempt: what passes before the first failure is none of it.
+        // Time before the first failure does not count.
         clock.advance(HOUR);
         thread::scope(|scope| {
             scope.spawn(|| retry.write(1).unwrap());
@@ -287,7 +287,7 @@ fn a_close_wakes_a_writer_by_a_clock_that_stands_still() {
     });
 }
 
-/// Says when a failure has been counted.
+/// Sets a flag when a failure has been counted.
 struct Signalling<R>(R, Arc<AtomicBool>);
 
 impl<E, X, R> RetryStrategy<E, X> for Signalling<R>
@@ -301,9 +301,9 @@ where
     }
 
     fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), Infallible> {
-        let answer = self.0.failure(failure);
+        let verdict = self.0.failure(failure);
         self.1.store(true, Ordering::SeqCst);
-        answer
+        verdict
     }
 
     fn success(&self) {
@@ -324,7 +324,7 @@ where
                 // Fails once.
                 return if failures.fetch_add(1, Ordering::SeqCst) == 0 { Err("busy") } else { Ok(()) };
             }
-            // Under way before the other fails, through when that is about to wait.
+            // It begins before the other write fails, and succeeds when that is about to wait.
             at.wait();
             while !counted.load(Ordering::SeqCst) {
                 std::hint::spin_loop();
@@ -345,7 +345,7 @@ where
 
 #[test]
 fn a_success_misses_no_writer_that_is_about_to_wait() {
-    // A writer that is missed waits for an hour.
+    // A writer that is missed would wait for an hour.
     in_time("a writer", || a_success_misses_no_writer(5000, || Breaker::new(1, HOUR)));
     in_time("a writer", || a_success_misses_no_writer(5000, || Constant::new(HOUR)));
     in_time("a writer", || {
@@ -353,47 +353,47 @@ fn a_success_misses_no_writer_that_is_about_to_wait() {
     });
 }
 
-/// How a hook answers: it was busy, which says something of it, or the event is malformed, which says nothing.
+/// The errors of a hook: it is busy, or the event is malformed, which is not the hook's fault.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Answer {
+enum HookError {
     Busy,
     Malformed,
 }
 
-impl RetryAfter for Answer {
+impl RetryAfter for HookError {
     fn retry_after(&self) -> Option<Duration> {
         None
     }
 }
 
-fn is_final(failure: &Failure<'_, u64, Answer>) -> bool {
-    *failure.error == Answer::Malformed
+fn is_final(failure: &Failure<'_, u64, HookError>) -> bool {
+    *failure.error == HookError::Malformed
 }
 
 /// An event that the endpoint will never accept.
 const BAD: u64 = 400;
 
-fn hook(event: &u64) -> Result<(), Answer> {
-    if *event == BAD { Err(Answer::Malformed) } else { Ok(()) }
+fn hook(event: &u64) -> Result<(), HookError> {
+    if *event == BAD { Err(HookError::Malformed) } else { Ok(()) }
 }
 
-fn failed(error: &Answer) -> Failure<'_, u64, Answer> {
+fn failed(error: &HookError) -> Failure<'_, u64, HookError> {
     Failure { event: &0, error, attempt: 1, elapsed: Duration::ZERO }
 }
 
-fn fail(strategy: &impl RetryStrategy<u64, Answer>) {
-    let _ = strategy.failure(failed(&Answer::Busy));
+fn fail(strategy: &impl RetryStrategy<u64, HookError>) {
+    let _ = strategy.failure(failed(&HookError::Busy));
 }
 
-fn fail_finally(strategy: &impl RetryStrategy<u64, Answer>) {
-    strategy.final_failure(failed(&Answer::Malformed));
+fn fail_finally(strategy: &impl RetryStrategy<u64, HookError>) {
+    strategy.final_failure(failed(&HookError::Malformed));
 }
 
-fn backoff(strategy: &impl RetryStrategy<u64, Answer>) -> Duration {
+fn backoff(strategy: &impl RetryStrategy<u64, HookError>) -> Duration {
     strategy.backoff(&0)
 }
 
-type AnyStrategy = Arc<dyn RetryStrategy<u64, Answer, Stop = GiveUp> + Send + Sync>;
+type AnyStrategy = Arc<dyn RetryStrategy<u64, HookError, Stop = GiveUp> + Send + Sync>;
 
 /// Every order of the numbers from 0 to `n`.
 fn orders(n: usize) -> Vec<Vec<usize>> {
@@ -404,15 +404,15 @@ fn orders(n: usize) -> Vec<Vec<usize>> {
     orders(last).iter().flat_map(|order| (0..n).map(|at| insert(order, at)).collect::<Vec<_>>()).collect()
 }
 
-fn bad_events_hold_up_no_good_one<R>(strategy: impl Fn() -> R)
+fn bad_events_delay_no_good_one<R>(strategy: impl Fn() -> R)
 where
-    R: RetryStrategy<u64, Answer> + Send + Sync + 'static,
+    R: RetryStrategy<u64, HookError> + Send + Sync + 'static,
 {
     let orders = orders(5);
     assert_eq!(orders.len(), 120);
     for order in orders {
         let (seen, retries) = (sink::collector(), Counter::new());
-        // So that each is a strategy that may give up.
+        // So that the types are the same in every order.
         let mut chain: AnyStrategy = Arc::new(MaxAttempts::new(strategy(), u32::MAX));
         for method in &order {
             chain = match method {
@@ -421,7 +421,7 @@ where
                 2 => Arc::new(HonorRetryAfter::new(chain)),
                 3 => {
                     let seen = seen.clone();
-                    let f = move |failure: &Failure<'_, u64, Answer>| seen.write(*failure.event).unwrap();
+                    let f = move |failure: &Failure<'_, u64, HookError>| seen.write(*failure.event).unwrap();
                     Arc::new(OnFailure::new(chain, f))
                 }
                 _ => Arc::new(CountRetries::new(chain, &retries)),
@@ -429,23 +429,23 @@ where
         }
         let retry = sink::from_fn(hook).retry(chain).clock(VirtualClock::new());
         for _ in 0..20 {
-            assert_eq!(retry.write(BAD).unwrap_err().error(), Some(&Answer::Malformed));
+            assert_eq!(retry.write(BAD).unwrap_err().error(), Some(&HookError::Malformed));
         }
-        // By a clock that stands still: a write that waits hangs.
+        // The clock stands still: a write that waits would hang.
         assert!(retry.write(1).is_ok());
         assert_eq!((seen.take(), retries.get()), (vec![BAD; 20], 0), "{order:?}");
     }
 }
 
 #[test]
-fn events_that_are_given_up_hold_up_no_good_one_in_whichever_order_the_methods_are_called() {
+fn events_that_are_given_up_delay_no_good_one_in_whichever_order_the_methods_are_called() {
     let clock = VirtualClock::new();
     let breaker = Breaker::new(5, SECOND).clock(clock.clone());
-    in_time("a write after bad ones", move || bad_events_hold_up_no_good_one(|| breaker.clone()));
+    in_time("a write after bad ones", move || bad_events_delay_no_good_one(|| breaker.clone()));
     let exponential = ExponentialBackoff::default().clock(clock.clone());
-    in_time("a write after bad ones", move || bad_events_hold_up_no_good_one(|| exponential.clone()));
+    in_time("a write after bad ones", move || bad_events_delay_no_good_one(|| exponential.clone()));
     let constant = Constant::new(SECOND).clock(clock);
-    in_time("a write after bad ones", move || bad_events_hold_up_no_good_one(|| constant.clone()));
+    in_time("a write after bad ones", move || bad_events_delay_no_good_one(|| constant.clone()));
 }
 
 #[test]
@@ -481,7 +481,7 @@ fn a_final_failure_neither_counts_nor_ends_a_row_of_those_that_do() {
 }
 
 #[test]
-fn what_max_attempts_gives_up_counts() {
+fn failures_that_max_attempts_gives_up_at_count() {
     in_time("the writes", || {
         let clock = VirtualClock::new();
         let retry = Flaky::always(sink::discard::<u64>())
@@ -520,7 +520,7 @@ fn a_probe_of_an_event_that_is_given_up_is_followed_by_the_next_at_once() {
             clock.until_sleeping(1);
             clock.advance(SECOND);
             latch.arrived(1);
-            // One that waits while it is being tried, and would for another second.
+            // This write waits during the probe, and would wait for another second.
             let good = scope.spawn(|| retry.write(1).is_ok());
             clock.until_sleeping(1);
             latch.open();
@@ -529,7 +529,7 @@ fn a_probe_of_an_event_that_is_given_up_is_followed_by_the_next_at_once() {
         });
         assert_eq!((clock.elapsed(), breaker.state()), (SECOND, BreakerState::Closed));
 
-        // Any number of them, and it neither closes nor opens; the next failure does open it.
+        // Final failures, however many, neither close nor open it. The next other failure opens it.
         fail(&*breaker);
         clock.advance(SECOND);
         for _ in 0..20 {
@@ -577,7 +577,7 @@ fn each_half_open_window_has_exactly_one_probe() {
             });
         }
         for window in 0..1_800 {
-            // Each window opens in another way: after a failure, a probe that lapses, and one of a bad event.
+            // Each window begins in another way: after a failure, a probe that lapses, a probe that fails finally.
             match window % 3 {
                 0 => fail(&breaker),
                 1 => {}
@@ -598,10 +598,10 @@ fn each_half_open_window_has_exactly_one_probe() {
 }
 
 #[test]
-fn a_probe_given_back_misses_no_writer_that_is_about_to_wait() {
+fn a_probe_that_fails_finally_misses_no_writer_that_is_about_to_wait() {
     in_time("a writer", || {
         for round in 0..5_000_u32 {
-            // It stands still, so that a writer that is missed hangs.
+            // The clock stands still: a writer that is missed would hang.
             let clock = VirtualClock::new();
             let breaker = Breaker::new(1, SECOND).clock(clock.clone());
             fail(&breaker);
@@ -634,7 +634,7 @@ fn a_probe_given_back_misses_no_writer_that_is_about_to_wait() {
 }
 
 #[test]
-fn a_clone_of_a_strategy_has_its_settings_and_starts_anew() {
+fn a_clone_of_a_strategy_has_its_settings_and_no_failures() {
     let clock = VirtualClock::new();
     let breaker = Breaker::new(2, SECOND).name("mirror").clock(clock.clone());
     (0..2).for_each(|_| fail(&breaker));
@@ -645,7 +645,7 @@ fn a_clone_of_a_strategy_has_its_settings_and_starts_anew() {
     fail(&clone);
     assert_eq!((clone.state(), backoff(&clone)), (BreakerState::Open, SECOND));
     assert!(format!("{clone:?}").contains("mirror"));
-    RetryStrategy::<u64, Answer>::success(&clone);
+    RetryStrategy::<u64, HookError>::success(&clone);
     assert_eq!(breaker.state(), BreakerState::Open, "it is another's");
 
     let constant = Constant::new(SECOND).clock(clock.clone());

@@ -441,3 +441,113 @@ fn a_sink_that_took_the_place_of_a_subscription_stays_when_that_is_dropped() {
     broadcaster.close().wait().unwrap();
     assert_eq!((kept.events(), kept.is_closed(), broadcaster.unheard()), (vec![1, 2], true, 0));
 }
+
+#[test]
+fn a_write_that_waits_in_a_subscription_is_released_however_that_ends() {
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Ends {
+        Removed,
+        Replaced,
+        Closed,
+        Aborted,
+        RemovedThenClosed,
+        ReplacedThenAborted,
+    }
+    use Ends::*;
+
+    let each = [Removed, Replaced, Closed, Aborted, RemovedThenClosed, ReplacedThenAborted];
+    for ends in each.repeat(50) {
+        in_time("the write", move || {
+            let broadcaster = Broadcaster::new();
+            let watcher = broadcaster.subscribe(Buffer::bounded(1));
+            let other = sink::collector();
+            broadcaster.add(other.clone()).unwrap();
+            broadcaster.write(1).unwrap();
+            let begins = Arc::new(std::sync::Barrier::new(2));
+            let (inside, begun) = (broadcaster.clone(), Arc::clone(&begins));
+            let write = thread::spawn(move || {
+                begun.wait();
+                inside.write(2).is_ok()
+            });
+            begins.wait();
+            // It waits by now, or will: either must be released.
+            thread::yield_now();
+            let removed = match ends {
+                Removed | RemovedThenClosed => broadcaster.remove(watcher.id()),
+                Replaced | ReplacedThenAborted => broadcaster.replace(watcher.id(), sink::discard()).ok(),
+                Closed | Aborted => None,
+            };
+            if ends == Removed || ends == Replaced {
+                assert!(write.join().unwrap(), "before any close");
+                assert_eq!(other.events(), [1, 2]);
+                broadcaster.close().wait().unwrap();
+            } else {
+                let closing = broadcaster.close();
+                let aborts = ends == Aborted || ends == ReplacedThenAborted;
+                let outcome = if aborts { closing.abort() } else { closing.wait() };
+                // The other sink is closed by an abort, and may refuse what is under way.
+                assert!(aborts || outcome.is_ok(), "{outcome:?}");
+                let (written, refused) = (write.join().unwrap(), u64::from(outcome.is_err()));
+                assert_eq!(u64::from(written), other.len() as u64 - 1 + refused, "{ends:?}");
+            }
+            drop(removed);
+            let (read, missed) = (watcher.try_iter().count(), watcher.dropped());
+            assert!(read == 1 && missed <= 1, "{ends:?}: {read} were read, {missed} missed");
+        });
+    }
+}
+
+#[test]
+fn a_flush_waits_for_a_queue_that_was_closed_from_outside_and_still_drains() {
+    in_time("the flush", || {
+        for found_out in [false, true] {
+            let latch = Latch::new();
+            let stuck = latch.clone();
+            let seen = sink::collector();
+            let queue = seen.clone().inspect(move |_| stuck.pass()).queued();
+            let broadcaster = Broadcaster::new();
+            broadcaster.add(queue.clone()).unwrap();
+            for event in 0..10 {
+                broadcaster.write(event).unwrap();
+            }
+            latch.arrived(1);
+            drop(queue.close());
+            if found_out {
+                // It is off the list, and what it accepted is still on its way.
+                broadcaster.write(10).unwrap();
+                assert_eq!(broadcaster.ended().count, 1);
+            }
+            let flushing = broadcaster.flush();
+            assert!(!flushing.is_done());
+            latch.open();
+            flushing.wait().unwrap();
+            assert_eq!(seen.len(), 10);
+            broadcaster.close().wait().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_refusal_is_counted_though_the_event_panics_when_it_is_dropped() {
+    struct Bomb;
+    impl Clone for Bomb {
+        fn clone(&self) -> Self {
+            Self
+        }
+    }
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                std::panic::panic_any(crate::common::PLANNED);
+            }
+        }
+    }
+    crate::common::hush_planned_panics();
+    let (sink, events) = outflow::channel::unbounded();
+    drop(events);
+    let broadcaster = Broadcaster::new();
+    broadcaster.add(sink).unwrap();
+    let write = std::panic::AssertUnwindSafe(|| broadcaster.write(Bomb));
+    assert!(std::panic::catch_unwind(write).is_err(), "the destructor's panic goes on to the writer");
+    assert_eq!((broadcaster.len(), broadcaster.ended().undelivered), (0, 1));
+}

@@ -649,3 +649,102 @@ fn an_abort_beside_live_writers_tells_what_the_stats_tell() {
         assert_eq!(stats.accepted, accepted.load(Ordering::SeqCst), "{stats:?}");
     }
 }
+
+/// Calls a closure when it is closed, and another when it is flushed.
+struct Calls<C, F>(C, F);
+
+impl<C: Fn() + Send + Sync, F: Fn() + Send + Sync> Sink<u64> for Calls<C, F> {
+    type Error = Infallible;
+
+    fn write(&self, _: u64) -> Result<(), WriteError<u64, Infallible>> {
+        Ok(())
+    }
+
+    fn flush(&self) -> Flushing {
+        self.1();
+        Flushing::done()
+    }
+
+    fn close(&self) -> Closing {
+        self.0();
+        Closing::done()
+    }
+}
+
+#[test]
+fn a_sink_whose_own_close_or_flush_waits_for_what_is_above_it_is_told_so() {
+    in_time("the close", || {
+        let (sender, told) = mpsc::channel();
+        let above: Arc<OnceLock<Broadcaster<u64>>> = Arc::default();
+        let (closes, flushes) = (Arc::clone(&above), Arc::clone(&above));
+        let (sends, also) = (sender.clone(), sender);
+        let broadcaster = Broadcaster::new();
+        let waits = Calls(
+            move || sends.send(format!("{:?}", closes.wait().close().wait())).unwrap(),
+            move || {
+                // A flush that comes back to where it came through ends there.
+                flushes.wait().flush().wait().unwrap();
+                also.send(format!("{:?}", flushes.wait().close().wait())).unwrap();
+            },
+        );
+        broadcaster.add(waits).unwrap();
+        assert!(above.set(broadcaster.clone()).is_ok());
+        broadcaster.flush().wait().unwrap();
+        broadcaster.close().wait().unwrap();
+        let told: Vec<String> = told.try_iter().collect();
+        assert_eq!(told, ["Err(WouldDeadlock)"; 2], "in its flush, and in its close");
+    });
+    in_time("the close", || {
+        let (sender, told) = mpsc::channel();
+        let above: Arc<OnceLock<outflow::queue::WeakQueue<u64>>> = Arc::default();
+        let (closes, flushes) = (Arc::clone(&above), Arc::clone(&above));
+        let (sends, also) = (sender.clone(), sender);
+        let waits = Calls(
+            move || {
+                let queue = closes.wait().upgrade().expect("a handle is alive");
+                sends.send(format!("{:?}", queue.close().wait())).unwrap();
+            },
+            move || {
+                let queue = flushes.wait().upgrade().expect("a handle is alive");
+                queue.flush().wait().unwrap();
+                also.send(format!("{:?}", queue.close().wait())).unwrap();
+            },
+        );
+        let queue = waits.queued();
+        assert!(above.set(queue.downgrade()).is_ok());
+        queue.flush().wait().unwrap();
+        queue.close().wait().unwrap();
+        let told: Vec<String> = told.try_iter().collect();
+        assert_eq!(told, ["Err(WouldDeadlock)"; 2], "in its flush, and in its close");
+    });
+}
+
+#[test]
+fn has_a_batch_under_assembly_written_at_once_though_an_evicting_writer_is_in_the_spill() {
+    in_time("the close", || {
+        let (in_sink, in_spill) = (Latch::new(), Latch::new());
+        let (first, stuck) = (in_sink.clone(), in_spill.clone());
+        let batches = sink::collector();
+        let spill = sink::for_each(move |_: u64| stuck.pass());
+        let queue = batches.clone().inspect(move |_: &Vec<u64>| first.pass()).batched_with(
+            outflow::queue::Batch::of(100).within(HOUR),
+            Buffer::bounded(1).drop_oldest().spill(spill),
+        );
+        queue.write(0).unwrap();
+        queue.flush().within(Duration::ZERO).ok();
+        in_sink.arrived(1);
+        queue.write(1).unwrap();
+        let evicts = queue.clone();
+        let writer = thread::spawn(move || evicts.write(2).unwrap());
+        in_spill.arrived(1);
+        in_sink.open();
+        wait_until("the batch is under assembly", || queue.is_empty());
+        let closing = queue.close();
+        wait_until("the batch is written", || batches.len() == 2);
+        assert!(!closing.is_done(), "a writer is in the spill");
+        in_spill.open();
+        closing.wait().unwrap();
+        writer.join().unwrap();
+        assert_eq!(batches.take(), [[0], [2]]);
+    });
+}

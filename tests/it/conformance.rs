@@ -1,5 +1,5 @@
-//! Every sink and combinator of this crate keeps the laws that it claims. What one does not claim is left out by
-//! name, beside the reason.
+//! Every sink and combinator of this crate keeps the laws that it claims. A law that one does not claim is left out by
+//! name, with the reason.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -24,10 +24,10 @@ use outflow::{
 
 const SHORT: Duration = Duration::from_micros(20);
 
-/// What the closure of a leaf writes to is no downstream of the leaf, and not its to close.
+/// A leaf has no downstream: what its closure writes to is not the leaf's to close.
 const OF_A_LEAF: [Law; 2] = [Law::ClosesDownstream, Law::ClosedBelow];
 
-/// Nor is what reads a channel, which moreover waits where a downstream would call.
+/// Nor has a channel, whose reader moreover waits for events instead of being called with them.
 const OF_A_CHANNEL: [Law; 4] =
     [Law::ClosesDownstream, Law::ClosedBelow, Law::CalledFromWithin, Law::SurvivesPanic];
 
@@ -51,7 +51,7 @@ fn stamps(kept: &Collector<Probe>) -> Vec<Stamp> {
     kept.events().iter().map(Probe::stamp).collect()
 }
 
-/// Spills into a collector, which is closed with it.
+/// The subject spills into a collector, and closes it.
 fn spilling(subject: Subject, kept: Collector<Probe>) -> Subject {
     let closed = kept.clone();
     subject.spilled(move || stamps(&kept)).closes(move || closed.is_closed())
@@ -135,7 +135,7 @@ fn inspect_and_metered_and_closeable() {
 
 #[test]
 fn keep_open() {
-    // It swallows `close`: that is what it is for. Behind `closeable` only the downstream stays open.
+    // It does not pass `close` on: that is its purpose. Behind `closeable` only the downstream stays open.
     Conformance::new(|end: Downstream| end.keep_open())
         .without([Law::ClosedRefuses, Law::ClosesDownstream])
         .assert();
@@ -145,20 +145,20 @@ fn keep_open() {
 #[test]
 fn close_with_last() {
     keeps_all(|end| end.close_with_last());
-    // A clone that was dropped, and one that was closed, keep it open no longer.
+    // A clone that was dropped or closed does not keep the downstream open.
     keeps_all(|end| end.close_with_last().clone());
     keeps_all(|end| {
         let (other, shared) = clones(end);
         other.close().wait().unwrap();
         shared
     });
-    // While another is open, which it is as long as the subject, the downstream stays open.
+    // Another clone that is open, here as long as the subject lives, keeps the downstream open.
     let beside = |end| {
         let (other, shared) = clones(end);
         Subject::new(shared).closes(move || !other.is_closed())
     };
     Conformance::of_subjects(beside).without([Law::ClosesDownstream]).assert();
-    // Under chains of which each is closed for itself.
+    // The same under two queues, of which only one is closed.
     let beside_a_queue = |end| {
         let (other, shared) = clones(end);
         let other = other.queued();
@@ -175,7 +175,7 @@ fn clones(end: Downstream) -> (CloseWithLast<Downstream, Probe>, CloseWithLast<D
 #[test]
 fn close_on_failure() {
     keeps_all(|end| end.close_on_failure());
-    // It closes by itself when the sink fails, once in a hundred writes.
+    // Law 2 is left out since it closes by itself when the sink fails, once in a hundred writes.
     Conformance::new(|end| Flaky::at_random(end, 0.01, 7).close_on_failure())
         .without([Law::ClosedRefuses])
         .assert();
@@ -184,19 +184,19 @@ fn close_on_failure() {
 #[test]
 fn tee() {
     // It is closed when both are. While only one is, as in the middle of its own close, it accepts what the
-    // other takes, and counts that as missed: seen from either side.
+    // other takes, and counts that as missed. The downstream is the first of the two, then the second.
     let of_both = [Law::ClosesDownstream, Law::ClosedBelow];
-    let left = |end: Downstream| {
+    let first = |end: Downstream| {
         let other = Recorder::keyed(Probe::stamp);
         tee_of(end.clone().tee(other.clone()), end, other)
     };
-    let right = |end: Downstream| {
+    let second = |end: Downstream| {
         let other = Recorder::keyed(Probe::stamp);
         tee_of(other.clone().tee(end.clone()), end, other)
     };
-    Conformance::of_subjects(left).without(of_both).assert();
-    Conformance::of_subjects(right).without(of_both).assert();
-    // Both sides the same sink, each with its half: then it closes when that does.
+    Conformance::of_subjects(first).without(of_both).assert();
+    Conformance::of_subjects(second).without(of_both).assert();
+    // Both write to the downstream, each half of the events: then the tee is closed when the downstream is.
     let halves = |end: Downstream| {
         end.clone()
             .filter(|probe: &Probe| is_even(probe.stamp()))
@@ -205,7 +205,7 @@ fn tee() {
     Conformance::new(halves).laws([Law::HandedBack, Law::InOrder, Law::ClosedBelow]).assert();
 }
 
-/// A tee counts what either side misses; what the downstream does is that without what the other does.
+/// A tee counts what either of its two sinks misses. What the downstream missed is that without what the other missed.
 fn tee_of<S, T>(tee: Tee<S, T>, end: Downstream, other: Recorder<Probe>) -> Subject
 where
     Tee<S, T>: Sink<Probe> + Send + Sync + 'static,
@@ -282,7 +282,7 @@ where
     P: Policy,
 {
     queue_over(buffer, |end| end);
-    // One that takes its time, so that there is no room.
+    // A slow sink, so that the buffer fills up.
     queue_over(buffer, |end| Slow::new(end, SHORT));
 }
 
@@ -322,13 +322,13 @@ fn queue_of_each_policy() {
 }
 
 #[test]
-fn queue_whose_close_alone_tells() {
+fn queue_of_which_only_the_close_reports() {
     keeps_all(|end| end.queued());
     keeps_all(|end| end.queued_with(Buffer::bounded(3)));
     keeps_all(|end| end.queued().queued());
 }
 
-/// Writes a batch one by one, and hands back what is left when it is refused.
+/// Writes the events of a batch one by one. When one is refused, it hands back that one and those after it.
 struct OneByOne(Downstream);
 
 impl Sink<Vec<Probe>> for OneByOne {
@@ -359,8 +359,8 @@ impl Sink<Vec<Probe>> for OneByOne {
 
 #[test]
 fn batched() {
-    // A batch on which a sink panics counts as lost, all of it, whatever of it the sink had taken; one of a
-    // single event has no such doubt.
+    // A batch on which a sink panics counts as lost as a whole, even if the sink had taken some of its events. With
+    // batches of one event the count is exact.
     for batch in [Batch::of(7), Batch::of(5).within(Duration::from_millis(1))] {
         Conformance::of_subjects(move |end| counted(OneByOne(end).batched(batch)))
             .without([Law::SurvivesPanic])
@@ -416,7 +416,7 @@ fn broadcaster() {
         broadcaster
     };
     Conformance::new(of_one).without(OF_A_BROADCASTER).assert();
-    // First, in the middle and last of three.
+    // As the first, second and third of three sinks.
     for at in 0..3 {
         let among_others = move |end: Downstream| {
             let broadcaster = Broadcaster::new();
@@ -435,7 +435,7 @@ fn broadcaster() {
 }
 
 #[test]
-fn broadcaster_whose_close_tells_what_each_sink_missed() {
+fn broadcaster_whose_close_reports_what_each_sink_missed() {
     fn over<S>(between: impl Fn(Downstream) -> S + Send + Sync + 'static)
     where
         S: Sink<Probe, Error = Infallible> + Send + Sync + 'static,
@@ -444,25 +444,25 @@ fn broadcaster_whose_close_tells_what_each_sink_missed() {
             let (broadcaster, other) = (Broadcaster::new(), Recorder::keyed(Probe::stamp));
             broadcaster.add(between(end.clone())).unwrap();
             broadcaster.add(Slow::new(other.clone(), SHORT).queued()).unwrap();
-            let (told, closed) = (broadcaster.clone(), other.clone());
+            let (handle, closed) = (broadcaster.clone(), other.clone());
             Subject::new(broadcaster).closes(move || closed.is_closed()).counted(move || {
-                // Once it is closed, and that is through, every handle tells the same.
-                let told = told
+                // When its close has completed, another call of `close` returns the same outcome.
+                let reported = handle
                     .is_closed()
-                    .then(|| told.close())
+                    .then(|| handle.close())
                     .filter(Closing::is_done)
                     .map_or(0, |closing| closing.wait().err().map_or(0, |error| error.undelivered()));
                 let (here, there) = (set(end.delivered()), set(other.stamps()));
                 let (only_here, only_there) =
                     (here.difference(&there).count(), there.difference(&here).count());
-                // What is told is what either missed, and what both did twice.
-                let by_both = told.saturating_sub((only_here + only_there) as u64);
+                // The close reports what either sink missed, and counts twice what both did.
+                let by_both = reported.saturating_sub((only_here + only_there) as u64);
                 only_there as u64 + by_both.div_ceil(2)
             })
         };
         Conformance::of_subjects(make)
             .without(OF_A_BROADCASTER)
-            // A queue that panics is closed, and so removed.
+            // A queue whose sink panics is closed, and so removed.
             .without([Law::SurvivesPanic])
             .rounds(90)
             .assert();
@@ -485,7 +485,7 @@ fn broadcaster_of_queues() {
         broadcaster.add(sink::discard().queued()).unwrap();
         broadcaster
     })
-    // A queue that panics is closed, and so removed: the broadcaster goes on with the other.
+    // A queue whose sink panics is closed, and so removed: the broadcaster goes on with the other.
     .without(OF_A_BROADCASTER)
     .without([Law::SurvivesPanic])
     .assert();
@@ -504,7 +504,7 @@ fn subscription() {
     .assert();
 }
 
-/// As of a broadcaster: a follower whose sink closes, or panics, ends alone, and the log goes on.
+/// As with a broadcaster, a follower whose sink closes or panics ends, and the log goes on.
 #[test]
 fn log() {
     fn followed(end: Downstream, options: FollowOptions<Probe>) -> Subject {
@@ -519,7 +519,7 @@ fn log() {
     }
     let without = [Law::ClosedBelow, Law::SurvivesPanic];
     Conformance::of_subjects(|end| followed(end, FollowOptions::new())).without(without).assert();
-    // Writers wait for it, it skips, or it is closed; the last as if its sink had closed.
+    // A follower that lags makes writers wait, or skips events.
     for lag in [Lag::Block, Lag::Skip] {
         Conformance::of_subjects(move |end| followed(end, FollowOptions::new().max_lag(3, lag)))
             .without(without)

@@ -1,4 +1,4 @@
-//! The conformance check finds each law broken by a sink that is made to break it, and names it.
+//! For each law there is a sink that breaks it, and `Conformance` reports that law.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -12,7 +12,7 @@ use outflow::{CloseError, Closing, FlushError, Flushing, Queue, Sink, SinkExt, W
 
 type Answer = Result<(), WriteError<Probe, Infallible>>;
 
-/// A short limit, for those that hang.
+/// The limit is short, since some of the sinks hang.
 fn check<S, F>(make: F) -> Result<(), Violation>
 where
     F: Fn(Downstream) -> S + Send + Sync + 'static,
@@ -33,7 +33,7 @@ where
     assert!(violation.to_string().starts_with(&format!("breaks law {}", law.number())), "{violation}");
 }
 
-/// The same for a sink that breaks others too.
+/// As [`breaks`], for a sink that breaks other laws too.
 #[track_caller]
 fn breaks_alone<S, F>(law: Law, says: &str, make: F)
 where
@@ -46,7 +46,7 @@ where
     assert!(violation.what.contains(says), "{violation}");
 }
 
-/// Passes everything on, but for what a test has replaced.
+/// Passes every call on, except where a test replaces it.
 struct Broken<S, W> {
     sink: S,
     write: W,
@@ -106,7 +106,7 @@ fn law_1_a_copy_is_handed_back() {
 
 #[test]
 fn law_1_another_event_is_handed_back() {
-    // Keeps what it was to hand back, and hands back what it kept before.
+    // Keeps the event that it should hand back, and hands back the one that it kept before.
     breaks(Law::HandedBack, "was handed back", |end| {
         let kept: Mutex<Option<Probe>> = Mutex::new(None);
         Broken::new(end, move |end: &Downstream, event: Probe| {
@@ -125,7 +125,7 @@ fn law_1_another_event_is_handed_back() {
 #[test]
 fn law_2_a_write_after_close_is_accepted() {
     breaks(Law::ClosedRefuses, "is_closed() is false", |end| end.keep_open());
-    // One that says that it is closed, and accepts what it then drops.
+    // It says that it is closed, and yet accepts events, which it drops.
     breaks(Law::ClosedRefuses, "was accepted after close", |end| {
         Broken::new(end, |end: &Downstream, event: Probe| {
             let _ = end.write(event);
@@ -191,7 +191,7 @@ fn law_2_a_write_after_close_fails_instead() {
 }
 
 #[test]
-fn law_3_a_second_closer_is_told_before_the_drain_is_through() {
+fn law_3_a_second_close_completes_before_the_drain() {
     struct Hasty(Queue<Probe>, AtomicBool);
     impl Sink<Probe> for Hasty {
         type Error = Infallible;
@@ -203,7 +203,7 @@ fn law_3_a_second_closer_is_told_before_the_drain_is_through() {
         }
         fn close(&self) -> Closing {
             if self.1.swap(true, Ordering::SeqCst) {
-                // As go-events answers a second closer.
+                // As a second close of go-events does.
                 while !self.0.is_closed() {
                     thread::yield_now();
                 }
@@ -215,7 +215,7 @@ fn law_3_a_second_closer_is_told_before_the_drain_is_through() {
             self.0.is_closed()
         }
     }
-    breaks(Law::CloseIsShared, "told", |end| {
+    breaks(Law::CloseIsShared, "a close completed with", |end| {
         Hasty(end.inspect(|_| thread::sleep(Duration::from_micros(20))).queued(), AtomicBool::new(false))
     });
 }
@@ -233,7 +233,7 @@ fn law_3_a_close_waits_itself() {
 }
 
 #[test]
-fn law_3_two_closers_are_told_different_things() {
+fn law_3_two_closers_get_different_outcomes() {
     breaks(Law::CloseIsShared, "and another", |end| {
         let mut broken = Broken::new(end, Downstream::write);
         broken.close = |end| {
@@ -246,8 +246,8 @@ fn law_3_two_closers_are_told_different_things() {
 }
 
 #[test]
-fn law_3_a_close_is_never_through() {
-    breaks(Law::CloseIsShared, "not through", |end| {
+fn law_3_a_close_never_completes() {
+    breaks(Law::CloseIsShared, "does not complete", |end| {
         let mut broken = Broken::new(end, Downstream::write);
         broken.close = |end| {
             drop(end.close());
@@ -272,7 +272,7 @@ fn law_4_an_event_is_dropped() {
 
 #[test]
 fn law_4_an_event_is_dropped_when_a_close_comes_between() {
-    // By itself it loses nothing; in a race with a close it does.
+    // It loses events only in a race with a close.
     breaks(Law::Accounted, "are missing", |end| {
         Broken::new(end, |end: &Downstream, event: Probe| {
             if end.is_closed() {
@@ -288,7 +288,7 @@ fn law_4_an_event_is_dropped_when_a_close_comes_between() {
 
 #[test]
 fn law_4_an_event_is_delivered_twice() {
-    breaks(Law::Accounted, "came twice", |end| {
+    breaks(Law::Accounted, "arrived twice", |end| {
         Broken::new(end, |end: &Downstream, event: Probe| {
             if event.stamp().sequence == 9 {
                 end.write_ref(&event).map_err(|_| WriteError::Closed(event.clone()))?;
@@ -300,7 +300,7 @@ fn law_4_an_event_is_delivered_twice() {
 
 #[test]
 fn law_4_an_event_is_delivered_and_handed_back() {
-    breaks(Law::Accounted, "came all the same", |end| {
+    breaks(Law::Accounted, "arrived all the same", |end| {
         struct Both(Downstream);
         impl Sink<Probe> for Both {
             type Error = &'static str;
@@ -338,17 +338,17 @@ fn law_4_an_event_is_leaked() {
 }
 
 #[test]
-fn law_4_more_is_counted_than_was_given_up() {
+fn law_4_more_is_counted_than_is_missing() {
     let violation = Conformance::of_subjects(|end: Downstream| Subject::new(end).counted(|| 1))
         .limit(Duration::from_secs(2))
         .run()
         .unwrap_err();
     assert_eq!(violation.law, Law::Accounted, "{violation}");
-    assert!(violation.what.contains("counted as given up"), "{violation}");
+    assert!(violation.what.contains("counted as undelivered"), "{violation}");
 }
 
 #[test]
-fn law_4_a_flush_is_through_too_early() {
+fn law_4_a_flush_completes_too_early() {
     struct Lies(Queue<Probe>);
     impl Sink<Probe> for Lies {
         type Error = Infallible;
@@ -365,7 +365,7 @@ fn law_4_a_flush_is_through_too_early() {
             self.0.is_closed()
         }
     }
-    breaks(Law::Accounted, "the flush was through", |end| {
+    breaks(Law::Accounted, "the flush completed", |end| {
         Lies(end.inspect(|_| thread::sleep(Duration::from_micros(200))).queued())
     });
 }
@@ -393,11 +393,11 @@ fn law_4_a_flush_always_fails() {
     });
 }
 
-/// A queue whose close is that of the queue, but for what it tells once it was aborted.
+/// A queue whose close reports something else when it was aborted.
 struct Aborted<S> {
     queue: Queue<Probe>,
     closing: OnceLock<Closing>,
-    tells: fn(CloseError) -> Result<(), CloseError>,
+    reports: fn(CloseError) -> Result<(), CloseError>,
     below: S,
 }
 
@@ -405,10 +405,10 @@ impl<S> Aborted<S>
 where
     S: Sink<Probe, Error = Infallible> + Clone + Send + Sync + 'static,
 {
-    fn over(end: S, tells: fn(CloseError) -> Result<(), CloseError>) -> Self {
-        // Slow, so that something is left.
+    fn over(end: S, reports: fn(CloseError) -> Result<(), CloseError>) -> Self {
+        // Slow, so that events remain when it is aborted.
         let queue = end.clone().inspect(|_| thread::sleep(Duration::from_micros(50))).queued();
-        Self { queue, closing: OnceLock::new(), tells, below: end }
+        Self { queue, closing: OnceLock::new(), reports, below: end }
     }
 }
 
@@ -429,14 +429,14 @@ where
     fn close(&self) -> Closing {
         let begin = || {
             let (closing, pending) = Closing::pending();
-            let (below, tells) = (self.queue.close(), self.tells);
+            let (below, reports) = (self.queue.close(), self.reports);
             let aborted = below.clone();
-            pending.on_abort(move || aborted.abort().or_else(tells));
-            thread::spawn(move || pending.finish(below.wait().or_else(tells)));
+            pending.on_abort(move || aborted.abort().or_else(reports));
+            thread::spawn(move || pending.finish(below.wait().or_else(reports)));
             closing
         };
         let closing = self.closing.get_or_init(begin).clone();
-        // Nobody is to see it open who was told that it is closed.
+        // It must be closed when `close` returns.
         while !self.queue.is_closed() {
             thread::yield_now();
         }
@@ -449,15 +449,15 @@ where
 }
 
 #[test]
-fn law_4_an_abort_tells_nothing_of_what_it_gives_up() {
+fn law_4_an_abort_does_not_report_every_event_that_it_did_not_deliver() {
     breaks(Law::Accounted, "are missing, 0 are counted, after a race", |end| Aborted::over(end, |_| Ok(())));
-    // One less than it gives up.
+    // It reports one too few.
     let one_less = |error: CloseError| {
         let events = error.undelivered().saturating_sub(1);
         Err(CloseError::Undelivered { events, in_flight: 0 })
     };
     breaks(Law::Accounted, "are missing", move |end| Aborted::over(end, one_less));
-    // What tells more may count it for each of several sinks; what says that it does not know tells no lie.
+    // More is right where an event counts once for each of several sinks, and `Aborted` sets no bound.
     let laws = [Law::Accounted, Law::CloseIsShared];
     let twice =
         |error: CloseError| Err(CloseError::Undelivered { events: 2 * error.undelivered(), in_flight: 0 });
@@ -511,8 +511,8 @@ fn law_5_another_sink_that_it_holds_is_not_closed() {
 
 #[test]
 fn law_6_events_change_places() {
-    // Keeps one back and writes it after the next.
-    breaks(Law::InOrder, "came after", |end| {
+    // Holds one event back and writes it after the next.
+    breaks(Law::InOrder, "arrived after", |end| {
         struct Swaps(Downstream, Mutex<Option<Probe>>);
         impl Swaps {
             fn empty(&self) {
@@ -573,7 +573,7 @@ fn law_6_a_reader_takes_the_newest_first() {
 
 #[test]
 fn law_7_a_queue_accepts_for_ever_over_a_downstream_that_has_closed() {
-    /// A queue as go-events has it: a list, a lock, a thread that drops what its sink refuses.
+    /// A queue as in go-events: a list, a lock, and a thread that drops what its sink refuses.
     type State = (Mutex<(VecDeque<Probe>, bool)>, Condvar);
     struct Naive(Arc<State>, Closing);
     impl Naive {
@@ -630,18 +630,18 @@ fn law_7_a_queue_accepts_for_ever_over_a_downstream_that_has_closed() {
 }
 
 #[test]
-fn law_7_what_the_downstream_refuses_is_gone_in_silence() {
+fn law_7_what_the_downstream_refuses_is_lost_in_silence() {
     breaks_alone(Law::ClosedBelow, "are missing", |end| {
-        let told = AtomicBool::new(false);
+        let closed = AtomicBool::new(false);
         Broken::new(end, move |end: &Downstream, event: Probe| match end.write(event) {
-            Err(_) if !told.swap(true, Ordering::SeqCst) => Ok(()),
-            answer => answer,
+            Err(_) if !closed.swap(true, Ordering::SeqCst) => Ok(()),
+            outcome => outcome,
         })
     });
 }
 
 #[test]
-fn law_7_what_the_downstream_refuses_is_counted_and_the_close_tells_nothing() {
+fn law_7_what_the_downstream_refuses_is_counted_and_the_close_does_not_report_it() {
     let violation = Conformance::of_subjects(|end: Downstream| {
         let (closed, dropped) = (AtomicBool::new(false), Arc::new(AtomicU64::new(0)));
         let counts = Arc::clone(&dropped);
@@ -650,7 +650,7 @@ fn law_7_what_the_downstream_refuses_is_counted_and_the_close_tells_nothing() {
                 dropped.fetch_add(1, Ordering::SeqCst);
                 Ok(())
             }
-            answer => answer,
+            outcome => outcome,
         });
         Subject::new(sink).counted(move || counts.load(Ordering::SeqCst))
     })
@@ -658,15 +658,15 @@ fn law_7_what_the_downstream_refuses_is_counted_and_the_close_tells_nothing() {
     .run()
     .unwrap_err();
     assert_eq!(violation.law, Law::ClosedBelow, "{violation}");
-    assert!(violation.what.contains("the close tells nothing of it"), "{violation}");
+    assert!(violation.what.contains("the close does not report it"), "{violation}");
 }
 
-/// Of ten events one comes to the downstream.
+/// One event in ten reaches the downstream.
 fn is_tenth(stamp: Stamp) -> bool {
     stamp.sequence % 10 == 9
 }
 
-/// The check of one law over a sink that lets few events through: `write` gets those.
+/// Checks one law over a sink that drops most events, and passes the others to `write`.
 #[track_caller]
 fn breaks_over_few<W>(law: Law, says: &str, write: impl Fn() -> W + Send + Sync + 'static)
 where
@@ -697,7 +697,7 @@ where
 }
 
 #[test]
-fn law_8_a_lock_is_held_over_a_downstream_to_which_little_comes() {
+fn law_8_a_lock_is_held_over_a_downstream_that_few_events_reach() {
     breaks_over_few(Law::CalledFromWithin, "hangs", || {
         let lock = Mutex::new(());
         move |end: &Downstream, event: Probe| {
@@ -708,7 +708,7 @@ fn law_8_a_lock_is_held_over_a_downstream_to_which_little_comes() {
 }
 
 #[test]
-fn law_9_all_is_lost_after_a_panic_of_a_downstream_to_which_little_comes() {
+fn law_9_all_is_lost_after_a_panic_of_a_downstream_that_few_events_reach() {
     breaks_over_few(Law::SurvivesPanic, "are missing", || {
         let broken = AtomicBool::new(false);
         move |end: &Downstream, event: Probe| {
@@ -716,14 +716,14 @@ fn law_9_all_is_lost_after_a_panic_of_a_downstream_to_which_little_comes() {
                 return if end.is_closed() { Err(WriteError::Closed(event)) } else { Ok(()) };
             }
             let guard = Guard(&broken);
-            let answer = end.write(event);
+            let outcome = end.write(event);
             std::mem::forget(guard);
-            answer
+            outcome
         }
     });
 }
 
-/// Raises a flag if it is dropped, as by a panic.
+/// Sets a flag when it is dropped, as a panic does.
 struct Guard<'a>(&'a AtomicBool);
 
 impl Drop for Guard<'_> {
@@ -734,7 +734,7 @@ impl Drop for Guard<'_> {
 
 #[test]
 fn what_could_not_be_checked_is_reported() {
-    // Nothing comes to the downstream, and so it cannot call, nor panic.
+    // No event reaches the downstream, and so it can neither call nor panic.
     let nothing = |end: Downstream| Subject::new(end.filter(|_: &Probe| false)).delivers(|_| false);
     for law in [Law::CalledFromWithin, Law::SurvivesPanic] {
         let violation = Conformance::of_subjects(nothing)
@@ -779,17 +779,17 @@ fn law_9_a_lock_is_poisoned() {
         let lock = Mutex::new(());
         let waits = Mutex::new(None::<thread::ThreadId>);
         Broken::new(end, move |end: &Downstream, event: Probe| {
-            // Lets itself be called from within, and no more than that.
+            // A write from within a write works.
             let own = Some(thread::current().id());
             if *waits.lock().unwrap() == own {
                 return end.write(event);
             }
             let held = lock.lock().unwrap();
             *waits.lock().unwrap() = own;
-            let answer = end.write(event);
+            let outcome = end.write(event);
             *waits.lock().unwrap() = None;
             drop(held);
-            answer
+            outcome
         })
     });
 }
@@ -820,12 +820,12 @@ fn law_9_a_worker_dies_and_its_close_hangs() {
             self.sender.lock().unwrap().is_none() || self.end.is_closed()
         }
     }
-    breaks_alone(Law::SurvivesPanic, "a close is not through, when the downstream panics", |end| {
+    breaks_alone(Law::SurvivesPanic, "a close does not complete, when the downstream panics", |end| {
         let (sender, events) = std::sync::mpsc::channel::<Probe>();
         let (closing, pending) = Closing::pending();
         let below = end.clone();
         thread::spawn(move || {
-            // What a panic does not come to.
+            // A panic does not drop it, and so the close never completes.
             let pending = std::mem::ManuallyDrop::new(pending);
             while let Ok(event) = events.recv() {
                 let _ = below.write(event);
@@ -839,7 +839,7 @@ fn law_9_a_worker_dies_and_its_close_hangs() {
 
 #[test]
 fn law_9_other_events_go_with_the_one_that_panics() {
-    // A batch of one's own: what is in it when the downstream panics is gone, and the close does not tell.
+    // It writes in batches. When the downstream panics, the others in the batch are lost, and the close does not say so.
     struct Batches(Downstream, Mutex<Vec<Probe>>);
     impl Batches {
         fn empty(&self) {
@@ -877,7 +877,7 @@ fn law_9_other_events_go_with_the_one_that_panics() {
             self.0.is_closed()
         }
     }
-    // With one writer it is the first of a batch on which the downstream panics, and the rest goes with it.
+    // With one writer the downstream panics on the first event of a batch, and the others are lost with it.
     let violation = Conformance::new(|end: Downstream| Batches(end, Mutex::default()))
         .laws([Law::SurvivesPanic])
         .writers(1)
@@ -887,7 +887,7 @@ fn law_9_other_events_go_with_the_one_that_panics() {
 }
 
 #[test]
-fn a_law_that_is_not_claimed_is_not_looked_for() {
+fn a_law_that_is_left_out_is_not_checked() {
     Conformance::new(|end: Downstream| end.keep_open())
         .without([Law::ClosedRefuses, Law::ClosesDownstream])
         .run()

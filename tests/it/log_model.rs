@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use outflow::log::{Cursor, Follower, Lag, Log, LogOptions, RecvError, Start, StartError, SubscribeOptions};
+use outflow::log::{
+    Cursor, FollowerHandle, Lag, Log, LogOptions, Start, StartError, SubscribeOptions, TryRecvError,
+};
 use outflow::{CloseError, Sink, sink};
 
 /// A cursor, and what is known of it.
@@ -16,7 +18,7 @@ struct Reader {
 }
 
 struct Following {
-    follower: Follower<u64>,
+    follower: FollowerHandle<u64>,
     delivered: sink::Collector<u64>,
     start: u64,
     /// Where it was closed alone, if it was.
@@ -66,13 +68,13 @@ impl Reader {
     }
 }
 
-fn found<T>(answer: &Result<Option<T>, RecvError>) -> Expected {
+fn found<T>(answer: &Result<T, TryRecvError>) -> Expected {
     match answer {
-        Ok(Some(_)) => Expected::Events,
-        Ok(None) => Expected::Empty,
-        Err(RecvError::Ended) => Expected::Ended,
-        Err(RecvError::Lagged(lagged)) => Expected::Lagged(lagged.missed),
-        Err(RecvError::Closed(lagged)) => Expected::Closed(lagged.missed),
+        Ok(_) => Expected::Events,
+        Err(TryRecvError::Empty) => Expected::Empty,
+        Err(TryRecvError::Ended) => Expected::Ended,
+        Err(TryRecvError::Lagged(lagged)) => Expected::Lagged(lagged.missed),
+        Err(TryRecvError::Closed(lagged)) => Expected::Closed(lagged.missed),
         Err(other) => panic!("{other:?}"),
     }
 }
@@ -161,13 +163,13 @@ impl Model {
         let expected = reader.expect(head, closed);
         match random.u32(0..4) {
             0 => {
-                let answer = reader.cursor.try_next_batch();
+                let answer = reader.cursor.try_next_chunk();
                 assert_eq!(found(&answer), expected);
-                if let Ok(Some(batch)) = answer {
-                    assert!(!batch.is_empty());
-                    assert_eq!(batch.first(), reader.position);
-                    let past = reader.position as usize + batch.len();
-                    assert_eq!(*batch, self.events[reader.position as usize..past]);
+                if let Ok(chunk) = answer {
+                    assert!(!chunk.is_empty());
+                    assert_eq!(chunk.first_seq(), reader.position);
+                    let past = reader.position as usize + chunk.len();
+                    assert_eq!(*chunk, self.events[reader.position as usize..past]);
                     reader.position = past as u64;
                 }
                 return;
@@ -175,7 +177,7 @@ impl Model {
             1 => {
                 let answer = reader.cursor.recv_timeout(Duration::ZERO);
                 assert_eq!(found(&answer), expected);
-                if let Ok(Some(event)) = answer {
+                if let Ok(event) = answer {
                     assert_eq!(event, self.events[reader.position as usize]);
                     reader.position += 1;
                 }
@@ -183,7 +185,7 @@ impl Model {
             _ => {
                 let answer = reader.cursor.try_recv();
                 assert_eq!(found(&answer), expected);
-                if let Ok(Some(event)) = answer {
+                if let Ok(event) = answer {
                     assert_eq!(event, self.events[reader.position as usize]);
                     reader.position += 1;
                 }

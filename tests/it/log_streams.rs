@@ -10,7 +10,7 @@ use futures::executor::{ThreadPool, block_on};
 use futures::stream::FusedStream;
 use futures::task::SpawnExt;
 use futures::{Stream, StreamExt};
-use outflow::log::{Cursor, Lag, Log, LogOptions, Start, SubscribeOptions};
+use outflow::log::{Cursor, Lag, Log, LogOptions, Numbered, RecvError, Start, SubscribeOptions};
 use outflow::{Sink, sink};
 
 fn poll<E: Clone>(cursor: &mut Cursor<E>, waker: &Waker) -> Poll<Option<E>> {
@@ -199,4 +199,36 @@ fn a_stream_begins_where_it_was_told_and_leaks_nothing() {
     let read: Vec<u64> = block_on(cursor.map(|event| event.id).collect());
     assert_eq!(read, [2, 3, 4]);
     census.assert_none_left();
+}
+
+#[test]
+fn a_stream_that_is_cancelled_wakes_its_task_and_says_why_it_ended() {
+    let log = Log::new();
+    let mut cursor = log.subscribe();
+    let handle = cursor.handle();
+    let (count, waker) = Count::new();
+    let mut numbered = cursor.numbered();
+    let poll = |numbered: &mut Numbered<u32>| Pin::new(numbered).poll_next(&mut Context::from_waker(&waker));
+    log.write(7).unwrap();
+    assert_eq!(poll(&mut numbered), Poll::Ready(Some((0, 7))));
+    assert!(poll(&mut numbered).is_pending());
+    handle.cancel();
+    assert_eq!(count.get(), 1);
+    assert_eq!(poll(&mut numbered), Poll::Ready(None));
+    assert_eq!(numbered.get_ref().end_reason(), Some(RecvError::Cancelled));
+    assert!(numbered.is_terminated());
+}
+
+#[test]
+fn a_cancel_races_a_task_that_goes_to_sleep() {
+    in_time("the tasks", || {
+        for _ in 0..5_000 {
+            let log = Log::<u32>::new();
+            let mut cursor = log.subscribe();
+            let handle = cursor.handle();
+            let cancels = thread::spawn(move || handle.cancel());
+            assert_eq!(block_on(cursor.next()), None);
+            cancels.join().unwrap();
+        }
+    });
 }

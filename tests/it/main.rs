@@ -23,21 +23,31 @@ mod conformance;
 #[cfg(feature = "testing")]
 mod conformance_catches;
 #[cfg(feature = "testing")]
+mod depth;
+#[cfg(feature = "testing")]
 mod flush;
+mod getters;
 mod go_events;
 #[cfg(feature = "testing")]
 mod log;
+#[cfg(feature = "testing")]
+mod log_flush;
 mod log_model;
+#[cfg(feature = "testing")]
+mod log_panics;
 #[cfg(feature = "futures")]
 mod log_streams;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod ordering;
+mod owned;
 mod panics;
 #[cfg(feature = "testing")]
 mod reentrancy;
 mod retry;
 mod retry_after;
+#[cfg(feature = "testing")]
+mod rings;
 #[cfg(feature = "futures")]
 mod streams;
 #[cfg(feature = "testing")]

@@ -1,4 +1,4 @@
-//! What is published through the `metrics` facade: each series of `docs::observability`, once, under any race.
+//! Metrics: each series of `docs::observability` is published, and each increment once, in any race.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,10 +10,10 @@ use metrics::{CounterFn, GaugeFn, HistogramFn, Key, KeyName, Metadata, Recorder,
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use outflow::metrics::Publisher;
 use outflow::retry::{Breaker, Constant};
-use outflow::{Buffer, Counter, Meter, Sink, SinkExt, sink};
+use outflow::{Broadcaster, Buffer, Counter, Log, Meter, Sink, SinkExt, sink};
 
-/// A recorder of its own for a test, since tests run at once. Counters of a snapshot are since the last one:
-/// here they add up.
+/// A recorder for one test, since tests run concurrently. The counters of a snapshot begin at the last one; here they are
+/// added up.
 struct Scrapes {
     recorder: DebuggingRecorder,
     counters: Mutex<BTreeMap<String, u64>>,
@@ -97,7 +97,7 @@ fn a_meter_publishes_events_successes_failures_errors_and_writes_in_flight() {
         assert!(below.write(0).unwrap_err().is_closed());
     }
 
-    // Read twice: each is passed on once.
+    // A second update publishes no increment again.
     for _ in 0..2 {
         let scrape = scrapes.update(&publisher);
         assert_eq!(
@@ -111,7 +111,7 @@ fn a_meter_publishes_events_successes_failures_errors_and_writes_in_flight() {
             ])
         );
         assert_eq!(scrape.gauges, gauges([("outflow_in_flight{sink=webhooks}", 0.0)]));
-        assert!(scrape.histograms.is_empty(), "nobody asked for one");
+        assert!(scrape.histograms.is_empty(), "no latency was asked for");
     }
 }
 
@@ -149,6 +149,10 @@ fn a_queue_publishes_where_its_events_are() {
     let of_queue = |scrape: &Scrape| -> BTreeMap<String, u64> {
         scrape.counters.clone().into_iter().filter(|(name, _)| name.contains("queue")).collect()
     };
+    let levels_of = |mut scrape: Scrape| {
+        let age = scrape.gauges.remove("outflow_queue_oldest_age_seconds{queue=webhooks}");
+        (scrape.gauges, age.unwrap())
+    };
     let levels = |pending, in_flight, writes| {
         gauges([
             ("outflow_queue_pending{queue=webhooks}", pending),
@@ -157,15 +161,87 @@ fn a_queue_publishes_where_its_events_are() {
         ])
     };
     assert_eq!(of_queue(&scrape), expected(0, 3, 0));
-    assert_eq!(scrape.gauges, levels(4.0, 1.0, 1.0));
+    assert_eq!(levels_of(scrape).0, levels(4.0, 1.0, 1.0));
 
-    // One is delivered, the next is what the sink panics on, and what is left is spilled.
+    // One event is delivered, the sink panics on the next, and the others are spilled.
     release.send(false).unwrap();
     release.send(true).unwrap();
     assert!(queue.close().wait().is_err());
     let scrape = scrapes.update(&publisher);
     assert_eq!(of_queue(&scrape), expected(1, 6, 1));
-    assert_eq!(scrape.gauges, levels(0.0, 0.0, 0.0));
+    assert_eq!(levels_of(scrape), (levels(0.0, 0.0, 0.0), 0.0));
+}
+
+#[test]
+fn the_age_of_the_oldest_event_grows_while_it_waits_and_no_longer() {
+    let scrapes = Scrapes::new();
+    let publisher = Publisher::new();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let queue = sink::for_each(move |_: u64| _ = released.lock().unwrap().recv()).queued();
+    publisher.queue("webhooks", &queue);
+    let age = || {
+        let scrape = scrapes.update(&publisher);
+        scrape.gauges["outflow_queue_oldest_age_seconds{queue=webhooks}"]
+    };
+    assert_eq!(age(), 0.0, "nothing waits");
+    queue.write_all(0..3).unwrap();
+    wait_until("the worker is in the sink", || queue.stats().in_flight == 1);
+    assert_eq!(age(), 0.0, "first seen");
+    let of_two = age();
+    assert!(of_two > 0.0);
+    // A later event does not change the age.
+    queue.write(3).unwrap();
+    assert!(age() > of_two);
+    // When no other event waits, its own age is published.
+    (0..3).for_each(|_| release.send(()).unwrap());
+    wait_until("the last one is in the sink", || queue.stats().delivered == 3);
+    assert_eq!(age(), 0.0, "none waits");
+    drop(release);
+    queue.close().wait().unwrap();
+}
+
+#[test]
+fn a_follower_and_a_subscription_publish_where_their_events_are() {
+    let scrapes = Scrapes::new();
+    let publisher = Publisher::new();
+    let log = Log::new();
+    let follower = log.follow(sink::discard::<u64>());
+    let broadcaster = Broadcaster::new();
+    let saved = sink::collector();
+    let watcher = broadcaster.subscribe(Buffer::bounded(2).drop_oldest().spill(saved));
+    let other = broadcaster.subscribe(Buffer::bounded(2).drop_newest());
+    publisher.follower("webhooks", &follower);
+    publisher.subscription("watcher", &watcher).subscription("other", &other);
+    log.write_all(0..5).unwrap();
+    log.close().wait().unwrap();
+    broadcaster.write_all(0..5_u64).unwrap();
+    assert_eq!(watcher.recv(), Ok(3));
+
+    let scrape = scrapes.update(&publisher);
+    let expected = counters([
+        ("outflow_follower_accepted_total{follower=webhooks}", 5),
+        ("outflow_follower_delivered_total{follower=webhooks}", 5),
+        ("outflow_follower_skipped_total{follower=webhooks}", 0),
+        ("outflow_follower_dropped_total{follower=webhooks}", 0),
+        ("outflow_follower_spilled_total{follower=webhooks}", 0),
+        ("outflow_follower_lost_total{follower=webhooks}", 0),
+        ("outflow_subscription_dropped_total{subscription=watcher}", 0),
+        ("outflow_subscription_spilled_total{subscription=watcher}", 3),
+        ("outflow_subscription_dropped_total{subscription=other}", 3),
+        ("outflow_subscription_spilled_total{subscription=other}", 0),
+    ]);
+    assert_eq!(scrape.counters, expected);
+    assert_eq!(scrape.gauges["outflow_subscription_pending{subscription=watcher}"], 1.0);
+    assert_eq!(scrape.gauges["outflow_subscription_pending{subscription=other}"], 2.0);
+
+    // After its end each is published once more, and then dropped.
+    drop((watcher, other));
+    broadcaster.close().wait().unwrap();
+    let scrape = scrapes.update(&publisher);
+    assert_eq!(scrape.counters["outflow_subscription_dropped_total{subscription=other}"], 5);
+    assert_eq!(scrape.counters["outflow_subscription_spilled_total{subscription=watcher}"], 4);
+    assert_eq!(format!("{publisher:?}"), "Publisher { sources: 0 }");
 }
 
 #[test]
@@ -221,19 +297,19 @@ fn latency_is_the_time_of_one_write_through_the_meter_by_outcome() {
     assert!((3.0 * 0.003 + 2.0 * 0.005..2.0).contains(&whole), "with the waits between: {whole}");
 }
 
-/// A recorder that panics when it is passed something, as long as it is set to.
+/// A recorder that panics when it gets a value, while `panics` is set.
 #[derive(Clone, Default)]
-struct Moody {
+struct Panicky {
     panics: Arc<AtomicBool>,
-    /// On this series alone, if any.
+    /// If set, it panics only for this series.
     only: Arc<Mutex<Option<&'static str>>>,
-    /// What was passed to every counter and every gauge, and recorded in every histogram.
+    /// The sum of the values of each counter, gauge and histogram.
     passed: Arc<Mutex<BTreeMap<String, f64>>>,
 }
 
-struct Instrument(Moody, String);
+struct Instrument(Panicky, String);
 
-impl Moody {
+impl Panicky {
     fn instrument(&self, key: &Key) -> Arc<Instrument> {
         Arc::new(Instrument(self.clone(), key.name().to_owned()))
     }
@@ -281,7 +357,7 @@ impl HistogramFn for Instrument {
     }
 }
 
-impl Recorder for Moody {
+impl Recorder for Panicky {
     fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
     fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
@@ -304,7 +380,7 @@ impl Recorder for Moody {
 #[test]
 fn a_histogram_that_panics_changes_the_outcome_of_no_write() {
     hush_planned_panics();
-    let recorder = Moody::default();
+    let recorder = Panicky::default();
     let timed = || {
         let meter = Meter::new();
         metrics::with_local_recorder(&recorder, || _ = Publisher::new().latency("moody", &meter));
@@ -335,9 +411,9 @@ fn a_histogram_that_panics_changes_the_outcome_of_no_write() {
 }
 
 #[test]
-fn a_recorder_that_panics_costs_what_it_was_passed_and_nothing_else() {
+fn a_recorder_that_panics_loses_the_value_that_it_got_and_nothing_else() {
     hush_planned_panics();
-    let recorder = Moody::default();
+    let recorder = Panicky::default();
     let publisher = Publisher::new();
     let update = || metrics::with_local_recorder(&recorder, || publisher.update());
     let (panics, fine, meter) = (Counter::new(), Counter::new(), Meter::new());
@@ -365,7 +441,7 @@ fn a_recorder_that_panics_costs_what_it_was_passed_and_nothing_else() {
     update();
     assert_eq!(passed(), [1.0, 6.0, 12.0]);
 
-    // On everything, and when it is the last that is passed on: all is let go.
+    // It panics for every series, at their last update: all sources are dropped.
     sink.write(1).unwrap();
     drop((sink, panics, fine, meter));
     *recorder.only.lock().unwrap() = None;
@@ -376,7 +452,7 @@ fn a_recorder_that_panics_costs_what_it_was_passed_and_nothing_else() {
 }
 
 #[test]
-fn a_meter_that_is_published_twice_is_let_go_by_each() {
+fn a_meter_that_is_published_twice_is_dropped_by_each_publisher() {
     let scrapes = Scrapes::new();
     let (one, other, meter) = (Publisher::new(), Publisher::new(), Meter::new());
     one.meter("a", &meter).meter("b", &meter);
@@ -398,7 +474,7 @@ fn a_meter_that_is_published_twice_is_let_go_by_each() {
 }
 
 #[test]
-fn a_counter_that_is_published_twice_is_let_go_by_each() {
+fn a_counter_that_is_published_twice_is_dropped_for_each_name() {
     let scrapes = Scrapes::new();
     let (publisher, dropped) = (Publisher::new(), Counter::new());
     publisher.dropped("a", &dropped).dropped("b", &dropped);
@@ -460,7 +536,7 @@ fn what_has_one_name_adds_up_and_a_queue_may_take_the_place_of_another() {
 }
 
 #[test]
-fn a_publisher_keeps_nothing_open_and_lets_go_of_what_has_ended_with_its_last_counts() {
+fn a_publisher_keeps_nothing_open_and_drops_what_has_ended_with_its_last_counts() {
     let scrapes = Scrapes::new();
     let publisher = Publisher::new();
     let spill = Arc::new(sink::collector::<u64>());
@@ -476,12 +552,12 @@ fn a_publisher_keeps_nothing_open_and_lets_go_of_what_has_ended_with_its_last_co
     drop((meter, retries));
     queue.write_all(0..100).unwrap();
     assert_eq!(format!("{publisher:?}"), "Publisher { sources: 3 }");
-    // The last handle: the queue drains and closes what is below.
+    // This drops the last handle: the queue drains, and closes the sink below.
     drop(queue);
     wait_until("the sink below is closed", || delivered.is_closed());
 
     let counted = || scrapes.update(&publisher).counters["outflow_queue_delivered_total{queue=q}"];
-    wait_until("all is let go", || {
+    wait_until("all sources are dropped", || {
         assert_eq!(counted(), 100);
         format!("{publisher:?}") == "Publisher { sources: 0 }"
     });

@@ -172,3 +172,161 @@ fn two_buffers_that_spill_into_each_other_come_to_an_end() {
         assert_eq!(kept + dropped, 100, "an event is missing");
     });
 }
+
+#[test]
+fn the_worker_of_a_full_queue_that_evicts_keeps_the_order_of_its_writes_by_whatever_means() {
+    in_time("the worker", || {
+        let own: Own<_> = Arc::default();
+        let (inside, latch) = (Arc::clone(&own), Latch::new());
+        let (dest, stuck) = (sink::collector(), latch.clone());
+        let queue = dest
+            .clone()
+            .inspect(move |event: &u64| {
+                if *event == 0 {
+                    stuck.pass();
+                    let queue = inside.wait().upgrade().unwrap();
+                    queue.write_timeout(100, std::time::Duration::from_secs(3600)).unwrap();
+                    queue.write(101).unwrap();
+                    queue.write_timeout(102, std::time::Duration::ZERO).unwrap();
+                    assert!(queue.try_write(103).is_err(), "it would overtake");
+                    queue.write(104).unwrap();
+                }
+            })
+            .queued_with(Buffer::bounded(2).drop_oldest());
+        own.set(queue.downgrade()).unwrap();
+        queue.write(0).unwrap();
+        latch.arrived(1);
+        queue.write(1).unwrap();
+        queue.write(2).unwrap();
+        latch.open();
+        queue.flush().wait().unwrap();
+        queue.close().wait().unwrap();
+        assert_eq!(dest.events(), [0, 1, 2, 100, 101, 102, 104]);
+    });
+}
+
+#[test]
+fn what_a_worker_wrote_to_itself_is_overtaken_by_nothing_that_others_write_later_and_evict_for() {
+    const EACH: u64 = 20_000;
+
+    in_time("the worker", || {
+        let own = Arc::new(OnceLock::<WeakQueue<(bool, u64), outflow::buffer::DropOldest>>::new());
+        let inside = Arc::clone(&own);
+        // How many the worker has written itself by now.
+        let written = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&written);
+        let (delivered, evicted) = (sink::collector(), sink::collector());
+        let queue = delivered
+            .clone()
+            .inspect(move |(by_worker, _): &(bool, u64)| {
+                if !by_worker {
+                    let queue = inside.wait().upgrade().unwrap();
+                    let next = counted.load(Ordering::SeqCst) + 1;
+                    queue.write_timeout((true, next), std::time::Duration::MAX).unwrap();
+                    counted.store(next, Ordering::SeqCst);
+                }
+            })
+            .queued_with(Buffer::bounded(2).drop_oldest().spill(evicted.clone()));
+        assert!(own.set(queue.downgrade()).is_ok());
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..EACH {
+                        // With the number of those that were written before.
+                        queue.write((false, written.load(Ordering::SeqCst))).unwrap();
+                    }
+                });
+            }
+        });
+        wait_until("nothing is left", || queue.stats().pending + queue.stats().in_flight == 0);
+        queue.close().wait().unwrap();
+        let gone: std::collections::HashSet<u64> = evicted
+            .events()
+            .into_iter()
+            .filter(|(by_worker, _)| *by_worker)
+            .map(|(_, number)| number)
+            .collect();
+        let mut last = 0;
+        for (by_worker, number) in delivered.events() {
+            if by_worker {
+                assert!(number > last, "{number} after {last}");
+                last = number;
+            } else {
+                let missing = (last + 1..=number).find(|number| !gone.contains(number));
+                assert_eq!(missing, None, "overtaken by one that was written after it");
+            }
+        }
+    });
+}
+
+#[test]
+fn what_a_worker_writes_to_itself_overtakes_nothing_that_waits_while_it_has_more_of_its_own_to_come() {
+    in_time("the worker", || {
+        let own: Own<_> = Arc::default();
+        let inside = Arc::clone(&own);
+        let (latch, dest) = (Latch::new(), sink::collector());
+        let stuck = latch.clone();
+        let queue = dest
+            .clone()
+            .inspect(move |event: &u64| {
+                let queue = || inside.wait().upgrade().unwrap();
+                match event {
+                    0 => {
+                        stuck.pass();
+                        queue().write(100).unwrap();
+                    }
+                    // By now there is room again for one that another thread has written in the meantime.
+                    2 => {
+                        (4..6).for_each(|event| {
+                            std::thread::scope(|scope| _ = scope.spawn(|| queue().write(event).unwrap()))
+                        });
+                        queue().write(101).unwrap();
+                    }
+                    _ => {}
+                }
+            })
+            .queued_with(Buffer::bounded(3));
+        own.set(queue.downgrade()).unwrap();
+        queue.write(0).unwrap();
+        latch.arrived(1);
+        (1..4).for_each(|event| queue.write(event).unwrap());
+        latch.open();
+        wait_until("all are delivered", || dest.len() == 8);
+        assert_eq!(dest.events(), [0, 1, 2, 3, 100, 4, 5, 101]);
+        queue.close().wait().unwrap();
+    });
+}
+
+#[test]
+fn a_flush_of_a_queue_whose_worker_writes_to_itself_is_a_barrier() {
+    in_time("the flush", || {
+        let own: Own<_> = Arc::default();
+        let inside = Arc::clone(&own);
+        let dest = sink::collector();
+        let queue = dest
+            .clone()
+            .inspect(move |event: &u64| {
+                if *event < 1 << 32 && event % 2 == 0 {
+                    let queue = inside.wait().upgrade().unwrap();
+                    (1..4).for_each(|n| queue.write(event + (n << 32)).unwrap());
+                }
+            })
+            .queued_with(Buffer::bounded(2));
+        own.set(queue.downgrade()).unwrap();
+        std::thread::scope(|scope| {
+            for writer in 0..3 {
+                let (queue, dest) = (&queue, &dest);
+                scope.spawn(move || {
+                    for n in 0..300 {
+                        let event = (writer << 16) + n;
+                        queue.write(event).unwrap();
+                        queue.flush().wait().unwrap();
+                        assert!(dest.events().contains(&event), "flushed, not delivered");
+                    }
+                });
+            }
+        });
+        queue.flush().wait().unwrap();
+        queue.close().wait().unwrap();
+    });
+}

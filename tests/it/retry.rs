@@ -1,4 +1,4 @@
-//! A retry can be closed, gives up as it was asked to, and clones nothing.
+//! A retry: its close wakes a write that waits, it gives up when asked to, and it clones no event.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
@@ -70,7 +70,7 @@ fn a_close_closes_what_is_under_it() {
 }
 
 #[test]
-fn a_downstream_closed_behind_its_back_ends_it_at_the_next_attempt() {
+fn a_downstream_that_closes_by_itself_ends_a_write_at_its_next_attempt() {
     let below = sink::collector::<u64>();
     let retry = below.clone().retry(Constant::new(HOUR));
     drop(below.close());
@@ -79,7 +79,7 @@ fn a_downstream_closed_behind_its_back_ends_it_at_the_next_attempt() {
 }
 
 #[test]
-fn gives_up_after_so_many_attempts_and_hands_back_the_event_and_the_last_error() {
+fn gives_up_after_max_attempts_and_hands_back_the_event_and_the_last_error() {
     let attempts = AtomicU32::new(0);
     let retry = sink::from_fn(|_: &u64| Err(attempts.fetch_add(1, Ordering::SeqCst) + 1))
         .retry(Constant::new(Duration::ZERO))

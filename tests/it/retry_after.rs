@@ -1,4 +1,4 @@
-//! An endpoint that says when to come back is left alone for as long, and no longer than it may ask for.
+//! A retry waits as long as an endpoint asks for, and no longer than the limit.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -17,7 +17,7 @@ fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Fails, and asks for this.
+/// An error with a wait that the endpoint asks for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Ask(Option<Duration>);
 
@@ -27,7 +27,7 @@ impl RetryAfter for Ask {
     }
 }
 
-/// Calls `write` on another thread, and has time pass at once whenever it waits by the clock.
+/// Calls `write` on another thread, and advances the clock whenever it waits.
 fn without_waiting<T: Send>(clock: &VirtualClock, write: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let writer = scope.spawn(write);
@@ -39,7 +39,7 @@ fn without_waiting<T: Send>(clock: &VirtualClock, write: impl FnOnce() -> T + Se
     })
 }
 
-/// Asks for these in turn, then accepts; answers at what times it was tried.
+/// Writes to an endpoint that asks for these waits in turn, then accepts. Returns the times of the attempts.
 fn tries(
     asked: &[Option<Duration>],
     strategy: impl FnOnce(&VirtualClock) -> Constant,
@@ -67,19 +67,19 @@ fn constant(backoff: Duration) -> impl FnOnce(&VirtualClock) -> Constant {
 }
 
 #[test]
-fn waits_as_long_as_is_asked_or_as_the_strategy_says_whichever_is_longer() {
+fn waits_for_the_longer_of_what_the_endpoint_asks_for_and_what_the_strategy_says() {
     let asked = [Some(secs(60)), Some(secs(1)), None, Some(Duration::ZERO)];
     assert_eq!(tries(&asked, constant(secs(10)), None), [0, 60, 70, 80, 90].map(secs));
 }
 
 #[test]
-fn one_that_asks_for_a_year_does_not_get_it() {
+fn an_endpoint_that_asks_for_a_year_does_not_get_it() {
     for asked in [YEAR, Duration::MAX] {
         assert_eq!(tries(&[Some(asked)], constant(Duration::ZERO), None), [0, 300].map(secs));
         assert_eq!(tries(&[Some(asked)], constant(Duration::ZERO), Some(secs(7))), [0, 7].map(secs));
     }
     assert_eq!(tries(&[Some(YEAR)], constant(Duration::ZERO), Some(Duration::ZERO)), [0, 0].map(secs));
-    // The limit is the endpoint's; the strategy's own wait may be longer.
+    // The limit is for the endpoint. The strategy's wait may be longer.
     assert_eq!(tries(&[Some(YEAR)], constant(secs(30)), Some(secs(7))), [0, 30].map(secs));
 }
 
@@ -97,7 +97,7 @@ fn nothing_overflows() {
 }
 
 #[test]
-fn the_time_is_for_every_writer_and_a_success_does_not_shorten_it() {
+fn the_wait_is_for_every_writer_and_a_success_does_not_shorten_it() {
     let clock = VirtualClock::new();
     let asking = AtomicBool::new(true);
     let retry = sink::from_fn(
@@ -110,10 +110,10 @@ fn the_time_is_for_every_writer_and_a_success_does_not_shorten_it() {
     .honor_retry_after()
     .max_attempts(1);
 
-    // Given up, and yet it is the endpoint that asked.
+    // The event is given up, and the wait holds all the same.
     assert!(retry.write(1).is_err());
     asking.store(false, Ordering::SeqCst);
-    // One that was under way succeeds meanwhile.
+    // A write that was under way succeeds meanwhile.
     RetryStrategy::<u32, Ask>::success(retry.strategy());
     assert_eq!(RetryStrategy::<u32, Ask>::backoff(retry.strategy(), &1), secs(60));
     without_waiting(&clock, || retry.write(2).unwrap());
@@ -131,12 +131,12 @@ fn what_is_asked_for_in_a_final_failure_holds_for_the_others_whichever_method_is
             || sink::from_fn(asks).retry(Breaker::new(1, secs(1)).clock(clock.clone())).clock(clock.clone());
         let before = retry().give_up_when(|_| true).honor_retry_after();
         let after = retry().honor_retry_after().give_up_when(|_| true);
-        // The writer of that event has it back at once, by a clock that stands still.
+        // The write of that event fails at once; the clock stands still.
         assert_eq!(before.write(7).unwrap_err().into_event(), 7);
         assert_eq!(after.write(7).unwrap_err().into_event(), 7);
         let left = |strategy: &dyn RetryStrategy<u32, Ask, Stop = GiveUp>| strategy.backoff(&1);
         assert_eq!([left(before.strategy()), left(after.strategy())], [secs(60); 2]);
-        // After that time the breaker has nothing to add: it counted no failure.
+        // Afterwards the breaker adds no wait, since it counted no failure.
         clock.advance(secs(60));
         assert_eq!([left(before.strategy()), left(after.strategy())], [Duration::ZERO; 2]);
     });
@@ -166,7 +166,7 @@ fn of_two_times_that_were_asked_for_the_later_one_holds() {
         .clock(clock.clone())
         .honor_retry_after()
         .max_attempts(1);
-    // Two requests that were under way together.
+    // Two requests were under way at the same time.
     for asked in [secs(60), secs(5)] {
         let failed = Failure { event: &asked, error: &Ask(Some(asked)), attempt: 1, elapsed: Duration::ZERO };
         assert!(retry.strategy().failure(failed).is_err());
@@ -186,12 +186,12 @@ fn a_breaker_keeps_its_probe_until_the_time_is_over() {
     retry.write(1).unwrap_err();
     let backoff = || RetryStrategy::<u32, Ask>::backoff(retry.strategy(), &1);
 
-    // Long after the breaker's own second: a writer that asks it now claims the probe for a second.
+    // The breaker's own second is over. If it were asked now, this writer would be the probe for a second.
     clock.advance(Duration::from_millis(59_500));
     assert_eq!(backoff(), Duration::from_millis(500));
     clock.advance(Duration::from_millis(500));
     assert_eq!(backoff(), Duration::ZERO);
-    // And only one probes.
+    // Only one writer probes.
     assert_eq!(backoff(), secs(1));
 }
 
@@ -233,7 +233,7 @@ fn of_writers_that_race_none_is_let_through_early() {
             .clock(clock.clone())
             .honor_retry_after()
             .max_attempts(1);
-        // A time that is over, and is taken away by a writer that looks, while another is asked for.
+        // One writer finds a wait over and clears it, while another sets a new one.
         failing.write(1).unwrap_err();
         clock.advance(Duration::from_nanos(1));
         thread::scope(|scope| {

@@ -795,3 +795,173 @@ fn a_futures_sink_that_closes_itself_refuses_and_one_that_another_closed_is_not_
     let ready = Pin::new(&mut sender).poll_ready(&mut context);
     assert!(matches!(ready, Poll::Ready(Err(IntoFuturesError::<u32>::Closed(None)))));
 }
+
+/// Reads events to their end where it is woken, on the thread that wakes it, which waits for its turn.
+struct Reader {
+    events: std::sync::Mutex<Option<Events<u64>>>,
+    read: mpsc::Sender<u64>,
+}
+
+impl Reader {
+    fn start(events: Events<u64>) -> mpsc::Receiver<u64> {
+        let (read, seen) = mpsc::channel();
+        Arc::new(Self { events: std::sync::Mutex::new(Some(events)), read }).wake();
+        seen
+    }
+}
+
+impl Wake for Reader {
+    fn wake(self: Arc<Self>) {
+        let waker = Waker::from(Arc::clone(&self));
+        let mut slot = self.events.lock().unwrap();
+        while let Some(events) = &mut *slot {
+            match poll(events, &waker) {
+                Poll::Ready(Some(event)) => self.read.send(event).unwrap(),
+                Poll::Ready(None) => *slot = None,
+                Poll::Pending => return,
+            }
+        }
+    }
+}
+
+#[test]
+fn a_rendezvous_is_read_by_a_waker_that_polls_at_once_on_the_writers_thread() {
+    in_time("the writers", || {
+        for writers in [1, 2, 4] {
+            const EACH: u64 = 3000;
+            let (sink, events) = channel::rendezvous();
+            let seen = Reader::start(events);
+            thread::scope(|scope| {
+                for writer in 0..writers {
+                    let sink = sink.clone();
+                    scope.spawn(move || {
+                        for n in 0..EACH {
+                            sink.write(writer * EACH + n).unwrap();
+                        }
+                    });
+                }
+            });
+            drop(sink);
+            let seen: Vec<u64> = seen.iter().collect();
+            assert_eq!(seen.len() as u64, writers * EACH);
+            for writer in 0..writers {
+                assert!(seen.iter().filter(|event| **event / EACH == writer).is_sorted());
+            }
+        }
+    });
+}
+
+#[test]
+fn a_waker_at_one_rendezvous_may_poll_the_events_of_another() {
+    // The first channel's reader is polled where the second is written to, and the other way round.
+    struct Both {
+        events: std::sync::Mutex<[Option<Events<u64>>; 2]>,
+        read: mpsc::Sender<u64>,
+    }
+
+    impl Wake for Both {
+        fn wake(self: Arc<Self>) {
+            let waker = Waker::from(Arc::clone(&self));
+            let mut slots = self.events.lock().unwrap();
+            for slot in &mut *slots {
+                while let Some(events) = slot {
+                    match poll(events, &waker) {
+                        Poll::Ready(Some(event)) => self.read.send(event).unwrap(),
+                        Poll::Ready(None) => *slot = None,
+                        Poll::Pending => break,
+                    }
+                }
+            }
+        }
+    }
+
+    in_time("the writers", || {
+        const EACH: u64 = 5000;
+        let (first, events) = channel::rendezvous();
+        let (second, others) = channel::rendezvous();
+        let (read, seen) = mpsc::channel();
+        Arc::new(Both { events: std::sync::Mutex::new([Some(events), Some(others)]), read }).wake();
+        thread::scope(|scope| {
+            for sink in [first, second] {
+                scope.spawn(move || (0..EACH).for_each(|n| sink.write(n).unwrap()));
+            }
+        });
+        assert_eq!(seen.iter().count() as u64, 2 * EACH);
+    });
+}
+
+#[test]
+fn a_rendezvous_is_read_from_within_wake_by_ref() {
+    // A task that is polled again from within its own poll's `wake_by_ref`, as by an executor that runs what is woken.
+    in_time("the writers", || {
+        let (sink, events) = channel::rendezvous();
+        let seen = Reader::start(events);
+        for n in 0..1000 {
+            let sink = sink.clone();
+            let writes = thread::spawn(move || sink.write(n).unwrap());
+            assert_eq!(seen.recv(), Ok(n));
+            writes.join().unwrap();
+        }
+        drop(sink);
+        assert!(seen.recv().is_err());
+    });
+}
+
+#[test]
+fn the_spill_of_a_subscription_is_not_written_to_after_its_close() {
+    use std::convert::Infallible;
+    use std::sync::atomic::AtomicBool;
+
+    #[derive(Clone, Default)]
+    struct Spill(Arc<(AtomicBool, AtomicBool)>);
+
+    impl Sink<u64> for Spill {
+        type Error = Infallible;
+
+        fn write(&self, event: u64) -> Result<(), outflow::WriteError<u64, Infallible>> {
+            if self.0.0.load(Ordering::SeqCst) {
+                self.0.1.store(true, Ordering::SeqCst);
+                return Err(outflow::WriteError::Closed(event));
+            }
+            Ok(())
+        }
+
+        fn flush(&self) -> outflow::Flushing {
+            outflow::Flushing::done()
+        }
+
+        fn close(&self) -> Closing {
+            self.0.0.store(true, Ordering::SeqCst);
+            Closing::done()
+        }
+    }
+
+    in_time("the subscription", || {
+        for round in 0..4000 {
+            let spill = Spill::default();
+            let broadcaster = Broadcaster::new();
+            let watcher = broadcaster.subscribe(Buffer::bounded(1).drop_oldest().spill(spill.clone()));
+            let start = Start::of(3);
+            thread::scope(|scope| {
+                for writer in 0..2 {
+                    let (start, broadcaster) = (Arc::clone(&start), &broadcaster);
+                    scope.spawn(move || {
+                        start.line_up();
+                        (0..20).for_each(|n| _ = broadcaster.write(writer * 100 + n));
+                    });
+                }
+                start.line_up();
+                for _ in 0..round % 64 {
+                    std::hint::spin_loop();
+                }
+                if round % 2 == 0 {
+                    drop(broadcaster.close());
+                }
+                drop(watcher);
+            });
+            broadcaster.close().wait().unwrap();
+            assert!(spill.0.0.load(Ordering::SeqCst), "it is closed");
+            assert!(!spill.0.1.load(Ordering::SeqCst), "it was written to after its close, in round {round}");
+        }
+    });
+}

@@ -1,4 +1,4 @@
-//! The test kit does what it is told, the same way every time, whatever races with it.
+//! The sinks of the test kit misbehave exactly as asked, the same way every time, whatever races with them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -40,7 +40,11 @@ fn a_virtual_clock_wakes_those_whose_time_has_come_and_no_others() {
             clock.advance(SECOND - Duration::from_nanos(1));
             assert_eq!(clock.sleeping(), 4 - seconds);
             clock.advance(Duration::from_nanos(1));
-            assert_eq!(clock.sleeping(), 3 - seconds, "who is woken sleeps no more, even before it has run");
+            assert_eq!(
+                clock.sleeping(),
+                3 - seconds,
+                "a woken thread counts as awake, even before it has run"
+            );
             wait_until("it is awake", || woken.len() == seconds);
         }
         assert_eq!(woken.take(), [1, 2, 3]);
@@ -49,13 +53,13 @@ fn a_virtual_clock_wakes_those_whose_time_has_come_and_no_others() {
 }
 
 #[test]
-fn a_virtual_clock_loses_no_advance_that_comes_while_somebody_goes_to_sleep() {
+fn a_virtual_clock_loses_no_advance_that_comes_while_a_thread_goes_to_sleep() {
     in_time("a sleeper", || {
         for _ in 0..5000 {
             let clock = VirtualClock::new();
             thread::scope(|scope| {
                 scope.spawn(|| sleep(&clock, SECOND));
-                // It counts as asleep a moment before it is.
+                // It counts as asleep shortly before it is.
                 clock.until_sleeping(1);
                 clock.advance(SECOND);
             });
@@ -117,7 +121,7 @@ fn flaky_fails_the_same_writes_however_many_write() {
 }
 
 #[test]
-fn flaky_asks_its_script_for_no_write_that_a_closed_sink_refuses() {
+fn flaky_uses_up_no_outcome_for_a_write_that_a_closed_sink_refuses() {
     let flaky = Flaky::script(sink::discard(), [Fail]);
     flaky.close().wait().unwrap();
     assert!(flaky.write(1).unwrap_err().is_closed());
@@ -164,7 +168,7 @@ fn slow_writers_wait_side_by_side() {
 }
 
 #[test]
-fn stuck_lets_nobody_through_until_it_is_released_whatever_is_closed() {
+fn stuck_blocks_every_write_until_its_latch_is_opened_whatever_is_closed() {
     in_time("the writers", || {
         let latch = Latch::new();
         let through = Arc::new(AtomicU64::new(0));
@@ -206,7 +210,7 @@ fn panicking_at_every_0th_write_is_refused() {
 }
 
 #[test]
-fn panicking_panics_where_it_was_told_to_with_the_message_given() {
+fn panicking_panics_at_the_write_given_with_the_message_given() {
     let kept = sink::collector();
     let sink = Panicking::at(kept.clone(), 2).message("third time unlucky");
     let messages: Vec<Option<String>> = (0..4)
@@ -233,7 +237,7 @@ fn a_recorder_finds_what_is_wrong() {
     assert_eq!(found(&[of(0, 1), of(0, 0)]), [Irregularity::OutOfOrder { late: of(0, 0), after: of(0, 1) }]);
     assert_eq!(found(&[of(0, 0), of(0, 0)]), [Irregularity::Repeated(of(0, 0))]);
     assert_eq!(found(&[of(4, 2)]), [Irregularity::Missing(of(4, 0)), Irregularity::Missing(of(4, 1))]);
-    // A gap of which nobody wants to see every number.
+    // A gap too long to list in full.
     assert_eq!(found(&[of(0, 0), of(0, u64::MAX)]).len(), 1000);
 }
 
@@ -250,7 +254,7 @@ fn a_recorder_that_is_not_complete_says_so() {
     let of = |n| Stamp::new(0, n);
     let complete = |recorder: &Recorder| recorder.assert_complete(1, 3);
     assert_eq!(says(&[of(0), of(1), of(2)], complete), "");
-    // At the end too, of which no later event tells.
+    // Missing at the end too, which no later event shows.
     assert_eq!(says(&[of(0), of(1)], complete), "event 2 of writer 0 is missing");
     assert!(says(&[of(0), of(1), of(2), of(3)], complete).contains("event 3 of writer 0"));
     assert_eq!(says(&[of(0), of(2)], Recorder::assert_in_order), "");

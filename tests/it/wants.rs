@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use outflow::retry::Constant;
 use outflow::sink::Collector;
-use outflow::{Counter, DeadLetter, Meter, Sink, SinkExt, sink};
+use outflow::{
+    Broadcaster, CloseError, Closing, Counter, DeadLetter, Flushing, Meter, Sink, SinkExt, WriteError,
+    channel, sink,
+};
 
 /// Wants the numbers below ten, and fails at none of them.
 fn small(kept: &Collector<u32>) -> impl Sink<u32, Error = Infallible> + Send + Sync + use<> {
@@ -117,4 +120,90 @@ fn a_closed_sink_refuses_what_it_does_not_want_all_the_same() {
     let sink = small(&kept);
     sink.close().wait().unwrap();
     assert!(!sink.wants(&10) && sink.write(10).unwrap_err().is_closed());
+}
+
+/// Answers what it wants by a panic.
+struct Unsure(Collector<u32>);
+
+impl Sink<u32> for Unsure {
+    type Error = Infallible;
+
+    fn write(&self, event: u32) -> Result<(), WriteError<u32, Infallible>> {
+        self.0.write(event)
+    }
+
+    fn flush(&self) -> Flushing {
+        self.0.flush()
+    }
+
+    fn close(&self) -> Closing {
+        self.0.close()
+    }
+
+    fn wants(&self, _: &u32) -> bool {
+        std::panic::panic_any(crate::common::PLANNED)
+    }
+}
+
+#[test]
+fn what_a_closed_sink_does_not_want_is_not_counted_as_undelivered_by_a_queue() {
+    // Its reader has hung up before anything was delivered.
+    let (sink, events) = channel::unbounded();
+    drop(events);
+    let queue = sink.filter(|event: &u32| *event > 10).queued();
+    queue.write(1).unwrap();
+    assert!(matches!(queue.close().wait(), Ok(()) | Err(CloseError::DownstreamClosed { events: 0 })));
+    let stats = queue.stats();
+    assert_eq!((stats.accepted, stats.delivered, stats.dropped), (1, 1, 0));
+
+    let (sink, events) = channel::unbounded();
+    drop(events);
+    let queue = sink.filter(|event: &u32| *event > 10).queued();
+    queue.write(11).unwrap();
+    assert_eq!(queue.close().wait(), Err(CloseError::DownstreamClosed { events: 1 }));
+}
+
+#[test]
+fn what_a_closed_sink_does_not_want_is_not_counted_as_undelivered_by_a_broadcaster() {
+    for (event, undelivered) in [(1, 0), (11, 1)] {
+        // In the midst of others, and last: it gets the event itself there.
+        for at in 0..2 {
+            let closed = sink::collector();
+            let broadcaster = Broadcaster::new();
+            if at == 1 {
+                broadcaster.add(sink::discard()).unwrap();
+            }
+            broadcaster.add(closed.clone().filter(|event: &u32| *event > 10)).unwrap();
+            if at == 0 {
+                broadcaster.add(sink::discard()).unwrap();
+            }
+            drop(closed.close());
+            broadcaster.write(event).unwrap();
+            let ended = broadcaster.ended();
+            assert_eq!(ended.undelivered, undelivered, "{ended:?}");
+            broadcaster.close().wait().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_sink_that_panics_when_it_is_asked_wants_the_event() {
+    crate::common::hush_planned_panics();
+    let closed = sink::collector();
+    drop(closed.close());
+    let queue = Unsure(closed.clone()).queued();
+    queue.write(1).unwrap();
+    assert_eq!(queue.close().wait(), Err(CloseError::DownstreamClosed { events: 1 }));
+    assert_eq!(queue.stats().dropped, 1);
+
+    for last in [false, true] {
+        let (seen, broadcaster) = (sink::collector(), Broadcaster::new());
+        broadcaster.add(Unsure(closed.clone())).unwrap();
+        if !last {
+            broadcaster.add(seen.clone()).unwrap();
+        }
+        broadcaster.write(1).unwrap();
+        assert_eq!(broadcaster.ended().undelivered, 1);
+        assert_eq!(seen.len(), usize::from(!last), "the others get it all the same");
+    }
 }

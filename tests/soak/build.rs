@@ -73,11 +73,11 @@ macro_rules! buffered {
 fn refuses(plan: &Plan) -> bool {
     let mut below = plan.below.iter();
     match plan.make {
-        Make::KeepOpen | Make::Back { .. } => false,
+        // What panics before it looks whether it is closed has failed, and may be accepted above.
+        Make::KeepOpen | Make::Back { .. } | Make::CatchPanic => false,
         Make::Tee | Make::Fallback => below.all(refuses),
         Make::Filter { .. } | Make::FilterMap { .. } | Make::Map | Make::MapOwned => refuses(&plan.below[0]),
         Make::Inspect { .. } | Make::Metered | Make::DeadLetter | Make::Lossy => refuses(&plan.below[0]),
-        Make::CatchPanic => refuses(&plan.below[0]),
         _ => true,
     }
 }
@@ -535,8 +535,9 @@ where
         Make::Map => probed(sink.map(|event: &Event| event.clone()), edge),
         Make::MapOwned => probed(sink.map_owned(|event: Event| event, |event| event), edge),
         Make::Inspect { panics } => {
-            let inspect = move |event: &Event| {
-                if panics > 0 && event.seq % panics == 0 {
+            let inspect = move |_: &Event| {
+                let seen = counted.fetch_add(1, Ordering::SeqCst) + 1;
+                if panics > 0 && seen % panics == 0 {
                     std::panic::panic_any(PLANNED);
                 }
             };

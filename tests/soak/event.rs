@@ -24,8 +24,8 @@ pub enum Bomb {
 /// Shared by everything in a program.
 #[derive(Default)]
 pub struct World {
-    /// How many events and how many sinks there are.
-    pub live: [AtomicI64; 2],
+    /// How many events there are.
+    pub live: AtomicI64,
     ids: AtomicU64,
     instances: AtomicU64,
     broken: Mutex<Vec<(&'static str, String)>>,
@@ -103,24 +103,18 @@ pub struct Event {
 }
 
 /// Counted as long as it lives.
-pub struct Live(Arc<World>, Kind);
-
-#[derive(Clone, Copy)]
-pub enum Kind {
-    Event,
-    Sink,
-}
+struct Live(Arc<World>);
 
 impl Live {
-    pub fn new(world: &Arc<World>, kind: Kind) -> Self {
-        world.live[kind as usize].fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(world), kind)
+    fn new(world: &Arc<World>) -> Self {
+        world.live.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(world))
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        self.0.live[self.1 as usize].fetch_sub(1, Ordering::SeqCst);
+        self.0.live.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -136,7 +130,7 @@ impl Event {
         drop(streams);
         let id = world.ids.fetch_add(1, Ordering::Relaxed);
         let instance = world.instances.fetch_add(1, Ordering::Relaxed);
-        Self { id, stream, seq, hops, instance, bomb, live: Live::new(world, Kind::Event) }
+        Self { id, stream, seq, hops, instance, bomb, live: Live::new(world) }
     }
 
     /// Drops it without its planned panic.
@@ -154,7 +148,7 @@ impl Clone for Event {
         }
         let instance = world.instances.fetch_add(1, Ordering::Relaxed);
         let Self { id, stream, seq, hops, bomb, .. } = *self;
-        Self { id, stream, seq, hops, instance, bomb, live: Live::new(world, Kind::Event) }
+        Self { id, stream, seq, hops, instance, bomb, live: Live::new(world) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A graph that is built: its nodes as the oracle knows them, and the handles that operations go through.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use outflow::buffer::Policy;
 use outflow::channel::ChannelSink;
-use outflow::log::Follower;
+use outflow::log::FollowerHandle;
 use outflow::{Broadcaster, Closing, Flushing, Log, Queue, SharedSink, Sink, SinkId, WriteError};
 
 use crate::build::{Builder, sure};
@@ -108,7 +108,7 @@ pub struct Handle {
     pub entry: Option<Entry>,
     pub bus: Option<Broadcaster<Event>>,
     pub log: Option<Log<Event>>,
-    pub follower: Option<Follower<Event>>,
+    pub follower: Option<FollowerHandle<Event>>,
 }
 
 /// The terms of the accounts of a queue, and of a follower.
@@ -163,18 +163,19 @@ pub struct Graph {
     /// Of the nodes that were planned.
     pub handles: Vec<Mutex<Handle>>,
     /// The sinks of each broadcaster.
-    pub entries: Mutex<HashMap<usize, Vec<(SinkId, usize)>>>,
+    pub entries: Mutex<BTreeMap<usize, Vec<(SinkId, usize)>>>,
     pub readers: Mutex<Vec<JoinHandle<()>>>,
     pub idle: Mutex<Vec<Source>>,
     /// What was taken out, and is nobody's now.
     pub orphans: Mutex<Vec<SharedSink<Event>>>,
     pub closings: Mutex<Vec<(usize, Closing)>>,
-    pub targets: Mutex<HashMap<usize, Arc<OnceLock<Entry>>>>,
+    /// What rings lead back to. A hash map would leak the others when the destructor of one panics.
+    pub targets: Mutex<BTreeMap<usize, Arc<OnceLock<Entry>>>>,
 }
 
 impl Graph {
     pub fn build(plan: &Plan, world: &Arc<World>) -> Arc<Self> {
-        let mut targets = HashMap::new();
+        let mut targets = BTreeMap::new();
         plan.ring_targets(&mut |to| drop(targets.insert(to, Arc::default())));
         let graph = Arc::new(Self {
             world: Arc::clone(world),

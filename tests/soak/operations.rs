@@ -47,8 +47,8 @@ impl Op {
             0..45 => Self::Write(node),
             45..54 => Self::WriteRef(node),
             54..60 => Self::WriteFor(inner),
-            60..62 => Self::Flush(inner),
-            62..68 => Self::FlushWait(node),
+            60..62 if traits.has(Trait::Flushes) => Self::Flush(inner),
+            62..68 if traits.has(Trait::Flushes) => Self::FlushWait(node),
             68..74 if traits.has(Trait::InnerCloses) => Self::Close(inner),
             74..76 if traits.has(Trait::InnerCloses) => Self::CloseWait(inner),
             76..78 if traits.has(Trait::InnerCloses) => Self::CloseFollower(inner),
@@ -60,6 +60,7 @@ impl Op {
             88..90 if traits.has(Trait::Changes) => Self::Attach(inner, seed),
             90 if traits.has(Trait::Changes) => Self::Detach(inner),
             91..94 => Self::Get(inner),
+            94..97 if traits.has(Trait::Changes) && traits.has(Trait::Idle) => Self::Remove(inner),
             94..97 => Self::Yield,
             _ => Self::Write(inner),
         }
@@ -85,6 +86,8 @@ impl Operator<'_> {
     fn perform(&self, op: &Op) {
         let graph = self.graph;
         match *op {
+            // What is stuck has to be aborted in the end, and the handles are kept for that.
+            Op::Drop(_) if self.program.needs_abort() => {}
             Op::FlushWait(node) => {
                 let node = node % graph.handles.len();
                 let handle = graph.handle(node);

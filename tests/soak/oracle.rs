@@ -22,7 +22,7 @@ fn is_exact(program: &Program) -> bool {
 
 /// The programs in which events may be given up although nothing below answers `Closed` or panics.
 fn aborts(program: &Program) -> bool {
-    program.traits.any(&[Trait::Aborts, Trait::Stuck, Trait::Idle])
+    program.needs_abort() || program.traits.has(Trait::Aborts)
 }
 
 /// Whether a reader lets go of its end before everything is read.
@@ -53,7 +53,7 @@ pub fn flushed(
     match outcome {
         Ok(()) => {
             let owed: HashSet<u64> = owed.iter().copied().collect();
-            settled(graph, program, &graph.node(node), &owed);
+            settled(graph, program, &graph.node(node), &owed, false);
         }
         Err(error) => {
             let troubled =
@@ -67,8 +67,10 @@ pub fn flushed(
     }
 }
 
-fn settled(graph: &Graph, program: &Program, node: &Node, owed: &HashSet<u64>) {
-    if node.detached.load(Ordering::SeqCst) {
+fn settled(graph: &Graph, program: &Program, node: &Node, owed: &HashSet<u64>, closed: bool) {
+    // The flush of a closed sink ends when its close does, which does not reach what is kept open.
+    let closed = closed || node.edge.is_shut();
+    if node.detached.load(Ordering::SeqCst) || closed && matches!(node.make, Make::KeepOpen) {
         return;
     }
     if let Make::Queue { .. } = node.make {
@@ -87,10 +89,10 @@ fn settled(graph: &Graph, program: &Program, node: &Node, owed: &HashSet<u64>) {
                     continue;
                 }
                 accounted(graph, program, &below, &node.edge, owed);
-                settled(graph, program, &graph.node(below.below[0]), owed);
+                settled(graph, program, &graph.node(below.below[0]), owed, closed);
             }
             Make::Subscribe { .. } | Make::Cursor { .. } => {}
-            _ => settled(graph, program, &below, owed),
+            _ => settled(graph, program, &below, owed, closed),
         }
     }
 }
@@ -110,6 +112,8 @@ fn accounted(graph: &Graph, program: &Program, node: &Node, into: &Edge, owed: &
             let after = (into.accepted().len() as u64).saturating_sub(stats.accepted);
             stats.dropped + stats.skipped + stats.lost + after
         }
+        // A flush does not wait for an event that a writer is carrying into the spill.
+        Some(stats) if evicts(node) => stats.dropped + stats.skipped + stats.lost + stats.in_flight,
         Some(stats) => stats.dropped + stats.skipped + stats.lost,
         // No handle is left to ask: only where nothing can be given up is it known that nothing was.
         None if aborts(program) || evicts(node) || !is_exact(program) => u64::MAX,
@@ -192,10 +196,10 @@ pub fn accounts(graph: &Graph, program: &Program) -> Accounts {
 }
 
 /// A stream is forwarded, and a channel read and its rest spilled, by a thread that ends later: below it nothing is at
-/// rest.
+/// rest. Nor is what is kept open: while a queue runs, an event on the move may be in none of its counts.
 fn below_no_stream(graph: &Graph, node: &Arc<Node>, nodes: &mut Vec<Arc<Node>>) {
     nodes.push(Arc::clone(node));
-    if !matches!(node.make, Make::Forward | Make::Channel { .. } | Make::Subscribe { .. }) {
+    if !matches!(node.make, Make::Forward | Make::Channel { .. } | Make::Subscribe { .. } | Make::KeepOpen) {
         node.below.iter().for_each(|below| below_no_stream(graph, &graph.node(*below), nodes));
     }
 }
@@ -247,7 +251,13 @@ impl Books<'_> {
         if self.program.traits.any(&early) {
             return;
         }
-        let hung_up = self.program.plan.any(&hangs_up);
+        // A forward ends at the first flush that fails.
+        let plan = &self.program.plan;
+        let flush_fails = |make: &Make| matches!(make, Make::Leaf(leaf) if leaf.flush_panics);
+        if plan.any(&|make| matches!(make, Make::Forward)) && plan.any(&flush_fails) {
+            return;
+        }
+        let hung_up = plan.any(&hangs_up);
         let is_spill = |leaf: usize| {
             let mut reads = self.nodes.iter().filter(|node| node.reads.is_some());
             reads.any(|node| node.below.first() == Some(&leaf))

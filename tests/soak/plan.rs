@@ -15,12 +15,13 @@ use crate::operations::Op;
 pub enum Trait {
     Rings, Reentry, SinkPanics, ClosurePanics, ClonePanics, DropPanics, ClosePanics, Aborts, InnerCloses, SelfCloses,
     Stuck, Idle, Drops, Changes, Waits, Deep,
+    Flushes,
 }
 
 use Trait::*;
 
 /// Each with its name and how many programs in a hundred have it.
-pub const TRAITS: [(Trait, &str, u8); 16] = [
+pub const TRAITS: [(Trait, &str, u8); 17] = [
     (Rings, "rings", 20),
     (Reentry, "reentry", 20),
     (SinkPanics, "sink-panics", 20),
@@ -37,6 +38,7 @@ pub const TRAITS: [(Trait, &str, u8); 16] = [
     (Changes, "changes", 30),
     (Waits, "waits", 50),
     (Deep, "deep", 5),
+    (Flushes, "flushes", 75),
 ];
 
 #[derive(Clone, Copy, Debug)]
@@ -215,6 +217,15 @@ impl Program {
             _ => End::Close,
         };
         Self { traits, plan, threads, bombs: rng.u64(1..6), bomb, end }
+    }
+
+    /// Whether it may take an abort to end it: where nothing takes an event out, or an event is retried for ever because
+    /// each attempt panics in its destructor or clone.
+    pub fn needs_abort(&self) -> bool {
+        let for_ever = self.traits.any(&[Trait::DropPanics, Trait::ClonePanics])
+            && self.plan.any(&|make| matches!(make, Make::CatchPanic))
+            && self.plan.any(&|make| matches!(make, Make::Retry(_)));
+        for_ever || self.traits.any(&[Trait::Stuck, Trait::Idle])
     }
 
     /// The program, to be read by people.
@@ -452,14 +463,16 @@ impl<'a> Planner<'a> {
     pub fn reading(&mut self) -> Reading {
         match self.rng.u8(0..10) {
             0..2 => Reading::First(self.rng.u64(0..6)),
-            2..5 if self.traits.has(Idle) => Reading::Idle,
+            2..8 if self.traits.has(Idle) => Reading::Idle,
             _ => Reading::All,
         }
     }
 
     pub fn subscription(&mut self, next: u32) -> Plan {
         let reading = self.reading();
-        let (policy, stream) = (self.policy(false), self.one(40));
+        // Writers wait for a reader that does not read.
+        let waits = self.traits.has(Idle) && self.one(60) && self.may_wait();
+        let (policy, stream) = (if waits { Policy::Block } else { self.policy(false) }, self.one(40));
         let capacity = self.rng.usize(1..5);
         let make = Make::Subscribe { policy, capacity, reading, stream };
         self.plan(make, |p| p.spill(next).into_iter().collect())
@@ -476,7 +489,8 @@ impl<'a> Planner<'a> {
 
     fn bus(&mut self, next: u32) -> Plan {
         let node = self.node;
-        let (sinks, subscriptions) = (self.rng.usize(1..4), usize::from(self.one(35)));
+        let often = if self.traits.has(Idle) { 80 } else { 35 };
+        let (sinks, subscriptions) = (self.rng.usize(1..4), usize::from(self.one(often)));
         self.plan(Make::Bus, |p| {
             p.targets.push(node);
             let mut below: Vec<_> = (0..sinks).map(|_| p.reliable(next)).collect();

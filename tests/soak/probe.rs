@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use outflow::buffer::Full;
 use outflow::{CatchPanicError, Closing, Flushing, SharedSink, Sink, WriteError};
 
-use crate::event::{Event, Kind, Live, World};
+use crate::event::{Event, World};
 use crate::graph::Sorted;
 
 /// The one error of sinks that can fail.
@@ -88,7 +88,8 @@ pub struct Edge {
     refuses: bool,
     /// Set when a close has returned.
     shut: AtomicBool,
-    pub closes: AtomicU64,
+    /// How many probes there are, each of which owns what is below.
+    pub sinks: AtomicU64,
     traffic: [Mutex<Traffic>; 2],
     world: Arc<World>,
 }
@@ -100,10 +101,14 @@ impl Edge {
             promises,
             refuses,
             shut: AtomicBool::new(false),
-            closes: AtomicU64::new(0),
+            sinks: AtomicU64::new(0),
             traffic: Default::default(),
             world: Arc::clone(world),
         })
+    }
+
+    pub fn is_shut(&self) -> bool {
+        self.shut.load(Ordering::SeqCst)
     }
 
     fn traffic(&self, from: From) -> MutexGuard<'_, Traffic> {
@@ -203,12 +208,18 @@ pub struct Probe<S> {
     sink: S,
     edge: Arc<Edge>,
     from: From,
-    _live: Live,
 }
 
 impl<S> Probe<S> {
     pub fn new(sink: S, edge: &Arc<Edge>, from: From) -> Self {
-        Self { sink, edge: Arc::clone(edge), from, _live: Live::new(&edge.world, Kind::Sink) }
+        edge.sinks.fetch_add(1, Ordering::SeqCst);
+        Self { sink, edge: Arc::clone(edge), from }
+    }
+}
+
+impl<S> Drop for Probe<S> {
+    fn drop(&mut self) {
+        self.edge.sinks.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -240,7 +251,6 @@ where
     }
 
     fn close(&self) -> Closing {
-        self.edge.closes.fetch_add(1, Ordering::SeqCst);
         let closing = self.sink.close();
         self.edge.shut.store(true, Ordering::SeqCst);
         closing

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use outflow::Closing;
 
-use crate::event::{Bomb, Kind, World};
+use crate::event::{Bomb, World};
 use crate::graph::{Entry, Graph};
 use crate::operations::Operator;
 use crate::oracle::{self, Accounts, Books};
@@ -47,12 +47,18 @@ pub fn run(program: &Program) -> Broken {
     }
 
     says(|| "waits until nothing is left".into());
-    let live = |kind: Kind| world.live[kind as usize].load(Ordering::SeqCst);
     // The compiler leaks what a function returns when the destructor of an argument panics after it:
     // rust-lang/rust#47949.
-    let events = || if program.bomb == Bomb::Drop { 0 } else { live(Kind::Event) };
-    if !eventually(|| events() == 0 && live(Kind::Sink) == 0) {
-        world.broke("no byte is left", format!("{} events and {} sinks are", events(), live(Kind::Sink)));
+    let events = || if program.bomb == Bomb::Drop { 0 } else { world.live.load(Ordering::SeqCst) };
+    let sinks = || -> Vec<usize> {
+        let left = nodes.iter().filter(|node| node.edge.sinks.load(Ordering::SeqCst) > 0);
+        left.map(|node| node.id).collect()
+    };
+    if !eventually(|| events() == 0 && sinks().is_empty()) {
+        world.broke(
+            "no byte is left",
+            format!("{} events are, and the sinks of nodes {:?}", events(), sinks()),
+        );
     }
     if !eventually(|| watchdog::threads() <= threads_before) {
         world
@@ -73,7 +79,7 @@ pub fn run(program: &Program) -> Broken {
 
 fn operate(program: &Program, graph: &Arc<Graph>) {
     let (running, barrier) = (AtomicUsize::new(program.threads.len()), Barrier::new(program.threads.len()));
-    let waits_for_abort = program.traits.any(&[Trait::Stuck, Trait::Idle]);
+    let waits_for_abort = program.needs_abort();
     thread::scope(|scope| {
         for (at, ops) in program.threads.iter().enumerate() {
             let (running, barrier) = (&running, &barrier);
@@ -90,17 +96,24 @@ fn operate(program: &Program, graph: &Arc<Graph>) {
             while running.load(Ordering::SeqCst) > 0 && Instant::now() < patience {
                 thread::sleep(Duration::from_micros(200));
             }
-            says(|| "aborts everything, while the threads run".into());
-            abort_all(graph);
+            abort_all(program, graph);
         }
         says(|| "waits for the threads".into());
     });
 }
 
-fn abort_all(graph: &Graph) {
+fn abort_all(program: &Program, graph: &Graph) {
     let entries = graph.handles.iter().filter_map(|handle| handle.lock().unwrap().entry.clone());
-    for entry in entries.collect::<Vec<_>>() {
+    let mut entries: Vec<_> = entries.collect();
+    if program.traits.has(Trait::Idle) {
+        // An abort waits for the spills of what it sheds, and does not reach into them: no write may wait for a reader
+        // that reads nothing by then.
+        entries.reverse();
+        entries.iter().for_each(|entry| _ = close(graph, entry));
+    }
+    for entry in entries {
         if let Some(closing) = close(graph, &entry) {
+            says(|| format!("aborts node {}", entry.edge.node));
             let _ = closing.abort();
         }
     }
@@ -119,9 +132,8 @@ fn end(program: &Program, graph: &Arc<Graph>) -> Accounts {
     says(|| "closes the root".into());
     let closing = close(graph, &root);
     let again = close(graph, &root);
-    if program.traits.any(&[Trait::Stuck, Trait::Idle]) {
-        says(|| "aborts everything".into());
-        abort_all(graph);
+    if program.needs_abort() {
+        abort_all(program, graph);
     }
     if let (Some(closing), End::Abort) = (&closing, program.end) {
         says(|| "aborts the root".into());
@@ -153,7 +165,8 @@ fn close_orphans(graph: &Graph) {
     let orphans = std::mem::take(&mut *graph.orphans.lock().unwrap());
     for orphan in orphans {
         says(|| "closes what was taken out".into());
-        let _ = catch_unwind(AssertUnwindSafe(|| orphan.close().within(Duration::from_millis(500))));
+        // Its destructor is a user's as well.
+        let _ = catch_unwind(AssertUnwindSafe(move || orphan.close().within(Duration::from_millis(500))));
     }
 }
 
@@ -163,6 +176,9 @@ pub struct Settings {
     pub seed: Option<u64>,
     pub rounds: u64,
     pub keep_going: bool,
+    /// How often a new program that failed is run again to see it fail once more, which is what counts: a thread of a
+    /// busy machine can be late by seconds.
+    pub confirm: u64,
     pub without: Vec<String>,
     pub patience: Duration,
 }
@@ -179,6 +195,7 @@ impl Settings {
             seed: asked("OUTFLOW_SOAK_SEED"),
             rounds: asked("OUTFLOW_SOAK_ROUNDS").unwrap_or(200),
             keep_going: asked::<u8>("OUTFLOW_SOAK_KEEP_GOING") == Some(1),
+            confirm: asked("OUTFLOW_SOAK_CONFIRM").unwrap_or(50),
             without: env::var("OUTFLOW_SOAK_WITHOUT")
                 .map(|names| names.split(',').filter(|name| !name.is_empty()).map(str::to_string).collect())
                 .unwrap_or_default(),
@@ -271,6 +288,16 @@ pub fn soak(settings: &Settings, kept: &[u64]) -> BTreeMap<String, Vec<u64>> {
         }
         programs += 1;
         let Err((promise, report)) = worker.run(seed) else { continue };
+        let is_new = settings.seed.is_none() && programs > kept.len();
+        worker = Worker::start();
+        let mut again = (0..settings.confirm).map(|_| worker.run(seed));
+        if is_new && settings.confirm > 0 && !again.any(|outcome| outcome.is_err()) {
+            println!(
+                "seed {seed} broke a promise, and not in {} more runs: {promise}\n{report}",
+                settings.confirm
+            );
+            continue;
+        }
         let seen = failures.entry(promise.clone()).or_default();
         if seen.len() < 3 {
             let program = Program::of(seed, &settings.without);

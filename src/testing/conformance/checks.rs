@@ -4,13 +4,13 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::trial::{Answer, Trial, Written};
+use super::trial::{Trial, WriteOutcome, Written};
 use super::{Law, Plan, Violation};
 use crate::lifecycle::{CloseError, Closing, FlushError};
 use crate::sync::caught::panic_message;
 use crate::testing::Stamp;
 
-/// How many close at once.
+/// How many threads close at the same time.
 const CLOSERS: u32 = 3;
 
 pub(super) fn run<E>(plan: &Arc<Plan<E>>) -> Result<(), Violation>
@@ -21,7 +21,7 @@ where
     for round in 0..plan.rounds {
         within_limit(plan, move |trial| race(trial, round))?;
     }
-    // What these are about is one law each; the others they look at are checked above.
+    // Each of these is about one law. The other laws that it looks at are checked above.
     if plan.laws.contains(&Law::CloseIsShared) {
         within_limit(plan, held)?;
     }
@@ -37,7 +37,7 @@ where
     Ok(())
 }
 
-/// Runs a check on a thread of its own, which stays behind if it hangs.
+/// Runs a check on a thread of its own, which is left behind if it hangs.
 fn within_limit<E, F>(plan: &Arc<Plan<E>>, check: F) -> Result<(), Violation>
 where
     E: Clone + Send + 'static,
@@ -48,7 +48,7 @@ where
     let inside = Arc::clone(&trial);
     thread::spawn(move || {
         let outcome = catch_unwind(AssertUnwindSafe(|| check(&inside)));
-        // Whoever waits may have gone.
+        // The receiver may have stopped waiting.
         let _ = sender.send(outcome.map_err(panic_message));
     });
     let outcome = ended.recv_timeout(plan.limit);
@@ -61,12 +61,12 @@ where
     }
 }
 
-/// How many events a close says were not delivered.
+/// How many events a close reports as not delivered.
 fn undelivered(outcome: &Result<(), CloseError>) -> u64 {
     outcome.as_ref().err().map_or(0, CloseError::undelivered)
 }
 
-/// The same of a close that was aborted: there is one that does not know, and says so.
+/// As [`undelivered`], of a close that was aborted. `Aborted` sets no bound.
 fn undelivered_at_most(error: &CloseError) -> u64 {
     match error {
         CloseError::Aborted => u64::MAX,
@@ -76,24 +76,24 @@ fn undelivered_at_most(error: &CloseError) -> u64 {
     }
 }
 
-/// Closes, and answers what the close tells; `None` if it hangs.
+/// Closes, and returns the outcome; `None` if the close hangs.
 fn close_and_wait<E>(trial: &Trial<E>) -> Option<Result<(), CloseError>>
 where
     E: Clone + Send + 'static,
 {
     let outcome = trial.outcome(&trial.close());
     if outcome.is_none() {
-        trial.found(trial.current_step().0, "a close is not through");
+        trial.found(trial.current_step().0, "a close does not complete");
     }
     outcome
 }
 
-/// How a law is reported that a check had to leave open.
+/// Reports a law that could not be checked.
 fn not_checked<E>(trial: &Trial<E>, law: Law, writes: &str)
 where
     E: Clone + Send + 'static,
 {
-    trial.found(law, format!("it could not be checked, since {writes} came to the downstream"));
+    trial.found(law, format!("it could not be checked, since {writes} reached the downstream"));
 }
 
 /// One writer, a flush, a close, writes after it, another close.
@@ -105,8 +105,8 @@ where
     trial.step(Law::Accounted, "while one writer writes");
     let events = trial.plan.events;
     for n in 0..events {
-        if trial.write(Stamp::new(0, n), &mut written) == Answer::Closed {
-            trial.found(Law::ClosedRefuses, "a write was refused as Closed, and nobody has closed it");
+        if trial.write(Stamp::new(0, n), &mut written) == WriteOutcome::Closed {
+            trial.found(Law::ClosedRefuses, "a write was refused as Closed before any close");
             return;
         }
     }
@@ -115,7 +115,7 @@ where
     match &flushed {
         Ok(()) => {}
         Err(FlushError::TimedOut) => {
-            trial.found(Law::Accounted, "the flush is not through");
+            trial.found(Law::Accounted, "the flush does not complete");
             return;
         }
         Err(error) => trial.found(Law::Accounted, format!("the flush failed ({error})")),
@@ -124,14 +124,14 @@ where
         let (there, accepted) = (trial.accounted(0), trial.accepted());
         trial.found(
             Law::Accounted,
-            format!("the flush was through with {there} of {accepted} events accounted for"),
+            format!("the flush completed with {there} of {accepted} events accounted for"),
         );
     }
 
     trial.step(Law::CloseIsShared, "at the close");
     let closing = trial.close();
     let Some(outcome) = trial.outcome(&closing) else {
-        trial.found(Law::CloseIsShared, "the close is not through");
+        trial.found(Law::CloseIsShared, "the close does not complete");
         return;
     };
     trial.step(Law::ClosedRefuses, "after the close");
@@ -148,7 +148,7 @@ where
     });
     trial.step(Law::CloseIsShared, "at the second close");
     match trial.outcome(&trial.close()) {
-        None => trial.found(Law::CloseIsShared, "the second close is not through"),
+        None => trial.found(Law::CloseIsShared, "the second close does not complete"),
         Some(second) => same_outcome(trial, &[outcome.clone(), second]),
     }
 
@@ -157,7 +157,7 @@ where
     trial.drop_all();
 }
 
-/// Several writers against several closers, one of which aborts every third time.
+/// Several writers race with several closers; every third round, one of these aborts.
 fn race<E>(trial: &Arc<Trial<E>>, round: u32)
 where
     E: Clone + Send + 'static,
@@ -167,7 +167,7 @@ where
     let writers = trial.plan.writers;
     let threads = usize::try_from(writers).unwrap_or(usize::MAX).saturating_add(CLOSERS as usize);
     let barrier = Barrier::new(threads);
-    let (written, told) = thread::scope(|scope| {
+    let (written, closes) = thread::scope(|scope| {
         let closers: Vec<_> = (0..CLOSERS)
             .map(|closer| {
                 let barrier = &barrier;
@@ -200,24 +200,24 @@ where
         let written = Written::join(writers.into_iter().map(joined));
         (written, closers.into_iter().map(joined).collect::<Vec<_>>())
     });
-    let outcomes: Vec<_> = told.iter().map(|(_, _, outcome)| outcome.clone()).collect();
+    let outcomes: Vec<_> = closes.iter().map(|(_, _, outcome)| outcome.clone()).collect();
     same_outcome(trial, &outcomes);
     trial.step(Law::Accounted, "after a race of writers and closers");
-    let given_up = match outcomes.first() {
+    let reported = match outcomes.first() {
         Some(Err(error)) if aborts => undelivered_at_most(error),
         first => first.map_or(0, undelivered),
     };
-    trial.account(&written, given_up, Law::Accounted);
-    // Only now, since what is not there by the end was not told too early but is lost.
-    for (before, there, _) in told {
+    trial.account(&written, reported, Law::Accounted);
+    // After the accounting: an event that never arrives is lost, and no sign of a close that completed too early.
+    for (before, there, _) in closes {
         if trial.close_is_barrier && !aborts {
-            told_too_early(trial, before, there);
+            completed_too_early(trial, before, there);
         }
     }
     trial.drop_all();
 }
 
-/// A close while a write is held up downstream: it begins and comes back, and nobody is told too early.
+/// Closes while a write is blocked downstream: `close` returns, and no close completes before the write.
 fn held<E>(trial: &Arc<Trial<E>>)
 where
     E: Clone + Send + 'static,
@@ -225,7 +225,7 @@ where
     if !trial.uses_end() {
         return;
     }
-    trial.step(Law::CloseIsShared, "while a write is held up downstream");
+    trial.step(Law::CloseIsShared, "while a write is blocked downstream");
     let hold = trial.end.hold();
     let (sender, wrote) = mpsc::channel();
     let inside = Arc::clone(trial);
@@ -237,7 +237,7 @@ where
         }
         written
     });
-    // The write of a sink without a queue does not come back, that of one with a queue does.
+    // Without a queue, the write does not return; with one, it does.
     let deadline = Instant::now() + trial.plan.limit / 4;
     while hold.arrivals() == 0 && Instant::now() < deadline {
         thread::sleep(Duration::from_micros(100));
@@ -255,17 +255,17 @@ where
     let patience = trial.plan.limit / 4;
     let begun: Vec<_> = (0..CLOSERS).map_while(|_| closings.recv_timeout(patience).ok()).collect();
     if begun.len() < CLOSERS as usize {
-        trial.found(Law::CloseIsShared, "close itself waits for a write that is held up");
+        trial.found(Law::CloseIsShared, "close itself waits for a write that is blocked");
     }
     for (before, closing) in &begun {
         if trial.close_is_barrier && closing.is_done() && trial.accounted(0) < *before {
-            told_too_early(trial, *before, trial.accounted(undelivered(&closing.wait())));
+            completed_too_early(trial, *before, trial.accounted(undelivered(&closing.wait())));
         }
     }
     hold.open();
     let outcomes: Vec<_> = begun.iter().filter_map(|(_, closing)| trial.outcome(closing)).collect();
     if outcomes.len() < begun.len() {
-        trial.found(Law::CloseIsShared, "a close is not through, though the write was let go");
+        trial.found(Law::CloseIsShared, "a close does not complete, though the write was unblocked");
         return;
     }
     same_outcome(trial, &outcomes);
@@ -273,7 +273,7 @@ where
         Ok(written) => written,
         Err(panic) => std::panic::resume_unwind(panic),
     };
-    trial.step(Law::Accounted, "after a close while a write was held up");
+    trial.step(Law::Accounted, "after a close while a write was blocked");
     trial.account(&written, outcomes.first().map_or(0, undelivered), Law::Accounted);
     trial.drop_all();
 }
@@ -290,7 +290,7 @@ where
     let mut written = Written::default();
     (0..4).for_each(|n| _ = trial.write(Stamp::new(0, n), &mut written));
     trial.end.end();
-    if write_on(trial, 4, &mut written, |_| false) != Answer::Closed {
+    if write_on(trial, 4, &mut written, |_| false) != WriteOutcome::Closed {
         trial.found(Law::ClosedBelow, "it still accepts, or fails, what is written to it");
     }
     if !trial.poll(|| trial.sink().is_closed()) {
@@ -301,30 +301,30 @@ where
     if let Some(stamp) = trial.refused_unseen(&written).filter(|_| outcome.is_ok()) {
         trial.found(
             Law::ClosedBelow,
-            format!("{stamp} was accepted, and refused by the downstream, and the close tells nothing of it"),
+            format!("{stamp} was accepted, the downstream refused it, and the close does not report it"),
         );
     }
     trial.drop_all();
 }
 
-/// One writer writes, from this event on, until what is waited for has happened, or it is refused as `Closed`, or
-/// a quarter of the time is over. How much of what is written comes to the downstream, and when, is the sink's.
+/// One writer writes, beginning with event `first`, until `has_happened` holds, a write is refused as `Closed`, or a
+/// quarter of the time limit is over. How many of the writes reach the downstream, and when, depends on the sink.
 fn write_on<E>(
     trial: &Trial<E>,
     first: u64,
     written: &mut Written,
     mut has_happened: impl FnMut(u64) -> bool,
-) -> Answer
+) -> WriteOutcome
 where
     E: Clone + Send + 'static,
 {
     let deadline = Instant::now() + trial.plan.limit / 4;
     let mut sequence = first;
     loop {
-        let answer = trial.write(Stamp::new(0, sequence), written);
+        let outcome = trial.write(Stamp::new(0, sequence), written);
         sequence += 1;
-        if answer == Answer::Closed || has_happened(sequence) || Instant::now() > deadline {
-            return answer;
+        if outcome == WriteOutcome::Closed || has_happened(sequence) || Instant::now() > deadline {
+            return outcome;
         }
         if sequence - first > 100 {
             thread::sleep(Duration::from_micros(100));
@@ -332,11 +332,12 @@ where
     }
 }
 
-/// What is to happen with this write of one writer that comes to the downstream, if there are as many.
+/// The write that reaches the downstream as this one, counted from 1, makes it write to the sink.
 const ECHOED: u64 = 2;
+/// This one makes it close the sink.
 const CLOSED: u64 = 5;
 
-/// How many events are written from within if hardly any of them is to come to the downstream.
+/// How many events are written from within at most, where few of them are to reach the downstream.
 const MOST_ECHOES: u64 = 1000;
 
 /// The downstream writes to the sink, flushes it and closes it.
@@ -359,7 +360,7 @@ where
         let nth = count.fetch_add(1, Ordering::SeqCst) + 1;
         if nth == ECHOED {
             let mut written = Written::default();
-            // At least some that are to come to the downstream in their turn.
+            // At least two that are to reach the downstream in turn.
             let enough = |n: u64| n >= 4 && (0..n).filter(|n| trial.delivers(Stamp::new(1, *n))).count() >= 2;
             let echoes = (4..=MOST_ECHOES).find(|n| enough(*n)).unwrap_or(MOST_ECHOES);
             (0..echoes).for_each(|n| _ = trial.write(Stamp::new(1, n), &mut written));
@@ -378,21 +379,21 @@ where
     let mut written = Written::default();
     let closes = |came: &AtomicU64| came.load(Ordering::SeqCst) >= CLOSED;
     write_on(trial, 0, &mut written, |sequence| sequence >= 8 && closes(&came));
-    // What was accepted is delivered, or given up, by then.
+    // When the close has completed, every accepted event is delivered or reported.
     let Some(outcome) = close_and_wait(trial) else { return };
     if !closes(&came) {
         let writes = format!("{} writes, fewer than {CLOSED},", came.load(Ordering::SeqCst));
         not_checked(trial, Law::CalledFromWithin, &writes);
     }
     trial.end.call(None);
-    // A call that is under way holds the sender until it is through.
+    // A call under way holds a sender until it returns.
     let inside: Vec<Written> = from_inside.iter().collect();
     let written = Written::join(inside.into_iter().chain([written]));
     trial.account(&written, undelivered(&outcome), Law::Accounted);
     trial.drop_all();
 }
 
-/// The downstream panics, once, in the middle of what comes to it.
+/// The downstream panics once, halfway through the events.
 fn panics<E>(trial: &Arc<Trial<E>>)
 where
     E: Clone + Send + 'static,
@@ -416,7 +417,7 @@ where
             .collect();
         Written::join(writers.into_iter().map(joined))
     });
-    // Not all of that needs to have come, and what comes after the panic is what this is about.
+    // Some of these events may not have reached the downstream. The point of the check is the events after the panic.
     trial.end.panic_next();
     let mut after = Written::default();
     let mut due = None;
@@ -438,16 +439,13 @@ where
     trial.drop_all();
 }
 
-/// Of the events that were accepted before a close began, so many are there when it was told to be through.
-fn told_too_early<E>(trial: &Trial<E>, before: u64, there: u64)
+/// Reports a close that completed when only `there` of the `before` events accepted before it were accounted for.
+fn completed_too_early<E>(trial: &Trial<E>, before: u64, there: u64)
 where
     E: Clone + Send + 'static,
 {
     if there < before {
-        trial.found(
-            Law::CloseIsShared,
-            format!("a closer was told that all is done with {there} of {before} events there"),
-        );
+        trial.found(Law::CloseIsShared, format!("a close completed with {there} of {before} events there"));
     }
 }
 
@@ -455,20 +453,20 @@ fn same_outcome<E>(trial: &Trial<E>, outcomes: &[Result<(), CloseError>])
 where
     E: Clone + Send + 'static,
 {
-    let told: Vec<String> = outcomes.iter().map(|outcome| format!("{outcome:?}")).collect();
-    if let Some(pair) = told.windows(2).find(|pair| pair[0] != pair[1]) {
-        trial.found(Law::CloseIsShared, format!("one closer is told {} and another {}", pair[0], pair[1]));
+    let shown: Vec<String> = outcomes.iter().map(|outcome| format!("{outcome:?}")).collect();
+    if let Some(pair) = shown.windows(2).find(|pair| pair[0] != pair[1]) {
+        trial.found(Law::CloseIsShared, format!("one closer gets {} and another {}", pair[0], pair[1]));
     }
 }
 
 fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     match thread.join() {
-        Ok(answer) => answer,
+        Ok(value) => value,
         Err(panic) => std::panic::resume_unwind(panic),
     }
 }
 
-/// A different time every round, from nothing to some microseconds.
+/// Spins for a time that differs from round to round, up to some microseconds.
 fn spin(round: u32) {
     // Knuth's multiplicative hash.
     for _ in 0..(round.wrapping_mul(2_654_435_761) >> 20) % 3000 {

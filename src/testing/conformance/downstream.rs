@@ -9,11 +9,11 @@ use crate::contract::{Sink, WriteError};
 use crate::lifecycle::{Closing, Flushing};
 use crate::testing::{Latch, Probe, Stamp};
 
-/// The sink that [`Conformance`](super::Conformance) hands to the maker of what it checks: reliable, and the
-/// end of the chain. Clones are the same sink.
+/// The reliable sink that [`Conformance`](super::Conformance) hands to your closure, to stand at the end of the chain.
+/// Clones share one state.
 ///
-/// It keeps the stamps of what it is written, and does what a check asks for: waits, closes by itself, panics,
-/// calls the sink above. It refuses writes once it is closed. A chain that needs a sink that can fail puts a
+/// It keeps the stamps of the events written to it, and, as each check needs, waits, closes by itself, panics, or calls
+/// the sink above. It refuses writes once it is closed. Where the chain needs a sink that can fail, put a
 /// [`Flaky`](crate::testing::Flaky) before it.
 ///
 /// # Examples
@@ -39,9 +39,9 @@ type Call<E> = Arc<dyn Fn(&E) + Send + Sync>;
 
 struct State<E> {
     delivered: Vec<Stamp>,
-    /// Refused after a close.
+    /// Refused after a call of `close`.
     late: Vec<Stamp>,
-    /// Refused since it had closed by itself.
+    /// Refused after it had closed by itself.
     refused: Vec<Stamp>,
     closed: bool,
     closes: u64,
@@ -49,7 +49,7 @@ struct State<E> {
     hold: Option<Latch>,
     /// What a write calls before it is delivered.
     call: Option<Call<E>>,
-    /// How many writes there are to come until one panics.
+    /// How many writes succeed before one panics.
     panic_in: Option<u64>,
     panicked: u64,
 }
@@ -70,20 +70,7 @@ impl<E> Downstream<E> {
         Self { shared: Arc::new(Shared { stamp, state: Mutex::new(state) }) }
     }
 
-    /// The stamps of what was delivered so far, in the order in which it came.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::{Conformance, Downstream, Subject};
-    ///
-    /// Conformance::of_subjects(|end: Downstream| {
-    ///     let reads = end.clone();
-    ///     Subject::new(end).delivered(move || reads.delivered())
-    /// })
-    /// .run()?;
-    /// # Ok::<(), outflow::testing::Violation>(())
-    /// ```
+    /// The stamps of the events delivered so far, in the order in which they came.
     pub fn delivered(&self) -> Vec<Stamp> {
         self.shared.state.lock().delivered.clone()
     }
@@ -96,7 +83,7 @@ impl<E> Downstream<E> {
         self.shared.state.lock().refused.clone()
     }
 
-    /// Whether somebody closed it: not by itself.
+    /// Whether its `close` was called; `false` if it closed by itself.
     pub(super) fn was_closed(&self) -> bool {
         self.shared.state.lock().closes > 0
     }
@@ -109,29 +96,29 @@ impl<E> Downstream<E> {
         self.shared.state.lock().hold.get_or_insert_with(Latch::new).clone()
     }
 
-    /// Closes by itself, without having been told to.
+    /// Closes it as if by itself.
     pub(super) fn end(&self) {
         self.shared.state.lock().closed = true;
     }
 
     pub(super) fn call(&self, call: Option<Call<E>>) {
-        // What it holds may be dropped with it, and may call here.
+        // Dropped without the lock: what the closure holds may call this sink from its destructor.
         let before = std::mem::replace(&mut self.shared.state.lock().call, call);
         drop(before);
     }
 
-    /// Panics once, after so many writes have come.
+    /// Makes one write panic, after this many have succeeded.
     pub(super) fn panic_after(&self, writes: u64) {
         self.shared.state.lock().panic_in = Some(writes);
     }
 
-    /// Panics with the next write, if it is still to panic.
+    /// Makes the next write panic, if the panic is still to come.
     pub(super) fn panic_next(&self) {
         let mut state = self.shared.state.lock();
         state.panic_in = state.panic_in.map(|_| 0);
     }
 
-    /// Takes an event, unless it is closed.
+    /// Takes an event; `false` if it is closed.
     fn take(&self, event: &E) -> bool {
         let (hold, call) = {
             let state = self.shared.state.lock();
@@ -161,7 +148,7 @@ impl<E> Downstream<E> {
                 // Not `panic!`, whose hook would print it.
                 resume_unwind(Box::new("planned panic".to_owned()));
             }
-            Some(left) => *left -= 1,
+            Some(remaining) => *remaining -= 1,
             None => {}
         }
         state.delivered.push(stamp);

@@ -1,23 +1,12 @@
 use std::fmt;
 
-/// A law that every sink of this crate keeps: see [`docs::guarantees`](crate::docs::guarantees), where they
-/// stand in full.
-///
-/// # Examples
-///
-/// ```
-/// use outflow::testing::Law;
-///
-/// assert_eq!(Law::InOrder.number(), 6);
-/// assert_eq!(Law::InOrder.to_string(), "law 6 (events of one writer arrive in the order written)");
-/// assert!(Law::ALL.iter().map(|law| law.number()).eq(1..=9));
-/// ```
+/// A law that every sink of this crate keeps. [`docs::guarantees`](crate::docs::guarantees) has their full text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Law {
     /// 1: an error hands back the event that was passed in, itself.
     HandedBack,
-    /// 2: once `close` has returned, every write answers `Closed`, from every thread.
+    /// 2: once `close` has returned, every write fails with `Closed`, from every thread.
     ClosedRefuses,
     /// 3: `close` never waits, may be called any number of times, from anywhere; every `Closing` waits for the
     /// same drain and gets the same outcome.
@@ -29,7 +18,7 @@ pub enum Law {
     /// 6: events of one writer arrive in the order written, and what was written before another began
     /// precedes it.
     InOrder,
-    /// 7: a downstream that answers `Closed` makes the sink closed, and not in silence.
+    /// 7: a downstream that refuses a write as `Closed` closes the sink above it, and never in silence.
     ClosedBelow,
     /// 8: the sink may be called from within its own downstream.
     CalledFromWithin,
@@ -38,7 +27,7 @@ pub enum Law {
 }
 
 impl Law {
-    /// All of them, in order.
+    /// All nine, in order.
     pub const ALL: [Self; 9] = [
         Self::HandedBack,
         Self::ClosedRefuses,
@@ -51,15 +40,7 @@ impl Law {
         Self::SurvivesPanic,
     ];
 
-    /// Its number.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::Law;
-    ///
-    /// assert_eq!(Law::SurvivesPanic.number(), 9);
-    /// ```
+    /// Its number, from 1 to 9.
     pub fn number(self) -> u32 {
         self as u32 + 1
     }
@@ -67,12 +48,14 @@ impl Law {
     fn text(self) -> &'static str {
         match self {
             Self::HandedBack => "an error hands back the event that was passed in, itself",
-            Self::ClosedRefuses => "once close has returned, every write answers Closed",
+            Self::ClosedRefuses => "once close has returned, every write fails with Closed",
             Self::CloseIsShared => "close never waits, and every Closing waits for the same drain",
             Self::Accounted => "every event is accounted for, exactly once",
             Self::ClosesDownstream => "a downstream is closed with the sink, after the last write to it",
             Self::InOrder => "events of one writer arrive in the order written",
-            Self::ClosedBelow => "a downstream that answers Closed makes the sink closed, not in silence",
+            Self::ClosedBelow => {
+                "a downstream that refuses as Closed closes the sink above it, never in silence"
+            }
             Self::CalledFromWithin => "a sink may be called from within its own downstream",
             Self::SurvivesPanic => "a panic leaves no sink hanging and no other event unaccounted for",
         }
@@ -85,7 +68,7 @@ impl fmt::Display for Law {
     }
 }
 
-/// A law that a sink breaks, and how it was seen.
+/// A law that a sink breaks, and how that showed.
 ///
 /// # Examples
 ///
@@ -93,7 +76,7 @@ impl fmt::Display for Law {
 /// use outflow::SinkExt;
 /// use outflow::testing::{Conformance, Downstream, Law};
 ///
-/// // A shared sink must not be closed by one of its chains, and so breaks the laws of a close.
+/// // `keep_open` passes no close on, and so breaks the laws of a close.
 /// let violation = Conformance::new(|end: Downstream| end.keep_open()).run().unwrap_err();
 /// assert_eq!(violation.law, Law::ClosedRefuses);
 /// assert!(violation.to_string().starts_with("breaks law 2"));
@@ -102,9 +85,9 @@ impl fmt::Display for Law {
 #[error("breaks {law}: {what}")]
 #[non_exhaustive]
 pub struct Violation {
-    /// Which law.
+    /// The law that is broken.
     pub law: Law,
-    /// What was seen, and in which check.
+    /// What happened, and in which check.
     pub what: String,
 }
 

@@ -18,24 +18,23 @@ use super::probe::Census;
 use super::{Probe, Stamp};
 use crate::contract::Sink;
 
-/// Checks that a sink keeps the laws, and names the one that it breaks.
+/// Checks that a sink keeps the [laws](Law), and names the first that it breaks.
 ///
-/// It is given a maker of fresh sinks, which is handed the [`Downstream`] to put at the end, and answers the
-/// sink, or a [`Subject`], which also says how to read what else becomes of an event. Then it
+/// You pass a closure that makes a fresh sink for each check. It is called with the [`Downstream`] to put at the end of
+/// the chain, and returns the sink, or a [`Subject`], which also says where else events go. The checks:
 ///
-/// - writes by itself, flushes, closes, writes after the close and closes again;
-/// - races several writers with several closers, many times over, and with an abort every third time;
-/// - closes while a write is held up downstream;
-/// - lets the downstream close by itself;
-/// - calls the sink from within the downstream;
-/// - has the downstream panic;
+/// - one thread writes, flushes, closes, writes after the close and closes again;
+/// - several writers race with several closers, many times over, with an abort every third time;
+/// - the sink is closed while a write is blocked downstream;
+/// - the downstream closes by itself;
+/// - the downstream calls the sink from within a write;
+/// - the downstream panics.
 ///
-/// and after each accounts for every event that it wrote. What hangs is ended by a time limit and reported;
-/// its threads stay behind. The last three write until the downstream has done what it is to do: if too few
-/// writes come to it for that, the law could not be checked, and that is reported as a violation of it.
+/// After each, every event that was written is accounted for. A check that hangs is reported when its time limit is
+/// over; its threads are left behind. The last three need some writes to reach the downstream, and write until enough
+/// have. If too few do, the law could not be checked, and that is reported as a violation of it.
 ///
-/// A race shows what it shows: that a sink passes is no proof. What a check cannot see by its nature a
-/// [`Subject`] may have to tell it, and a law that a sink does not claim is left out by name:
+/// A pass is no proof: races do not show every interleaving. A law that a sink does not claim is left out by name, with
 /// [`without`](Conformance::without).
 ///
 /// # Examples
@@ -55,7 +54,7 @@ use crate::contract::Sink;
 /// # Ok::<(), outflow::testing::Violation>(())
 /// ```
 ///
-/// A sink of one's own, that takes text, writes it elsewhere, and forgot to look whether it is closed:
+/// A sink of your own, which takes text, writes it elsewhere, and has a bug: it accepts writes after its close.
 ///
 /// ```
 /// use std::convert::Infallible;
@@ -114,18 +113,8 @@ struct Plan<E> {
 type EventOf<E> = Box<dyn Fn(Stamp, &Census) -> E + Send + Sync>;
 
 impl Conformance<Probe> {
-    /// Checks the sinks that `make` makes, with [`Probe`]s: every law, 4 writers of 60 events each, 30 races,
-    /// 20 s for each check.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::SinkExt;
-    /// use outflow::testing::{Conformance, Downstream};
-    ///
-    /// Conformance::new(|end: Downstream| end.queued()).run()?;
-    /// # Ok::<(), outflow::testing::Violation>(())
-    /// ```
+    /// Checks the sinks that `make` returns, with [`Probe`]s as events. Defaults: every law, 4 writers of 60 events each,
+    /// 30 races, 20 s for each check.
     pub fn new<F, S>(make: F) -> Self
     where
         F: Fn(Downstream) -> S + Send + Sync + 'static,
@@ -134,22 +123,7 @@ impl Conformance<Probe> {
         Self::of_subjects(move |end| Subject::new(make(end)))
     }
 
-    /// The same for sinks of which there is more to tell.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::{Conformance, Downstream, Subject};
-    /// use outflow::{Buffer, SinkExt};
-    ///
-    /// Conformance::of_subjects(|end: Downstream| {
-    ///     let queue = end.queued_with(Buffer::bounded(4).drop_newest());
-    ///     let stats = queue.clone();
-    ///     Subject::new(queue).counted(move || stats.stats().dropped + stats.stats().lost)
-    /// })
-    /// .run()?;
-    /// # Ok::<(), outflow::testing::Violation>(())
-    /// ```
+    /// As [`new`](Conformance::new), for sinks whose events do not all go to the downstream: see [`Subject`].
     pub fn of_subjects<F>(make: F) -> Self
     where
         F: Fn(Downstream) -> Subject + Send + Sync + 'static,
@@ -162,25 +136,11 @@ impl<E> Conformance<E>
 where
     E: Clone + Send + 'static,
 {
-    /// Checks a sink of another event: `event` makes the one of a stamp, and `stamp` tells whose it is.
+    /// Checks a sink of events of another type: `event` makes the event of a stamp, and `stamp` returns the stamp of an
+    /// event. The type has an example.
     ///
-    /// That an error hands back the event itself and not a copy, and that none is leaked, only a [`Probe`] can
-    /// show: a sink that takes any event is better checked with [`new`](Conformance::new).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::{Conformance, Downstream, Stamp, Subject};
-    ///
-    /// // Events of one's own; what is under test may ask more of them than a probe has.
-    /// Conformance::of_events(
-    ///     |stamp: Stamp| (stamp.writer, stamp.sequence),
-    ///     |event| Stamp::new(event.0, event.1),
-    ///     |end: Downstream<(u64, u64)>| Subject::new(end),
-    /// )
-    /// .run()?;
-    /// # Ok::<(), outflow::testing::Violation>(())
-    /// ```
+    /// Only a [`Probe`] shows that an error hands back the event itself and not a copy, and that no event is leaked. So
+    /// a sink that takes any event is better checked with [`new`](Conformance::new).
     pub fn of_events<G, K, F>(event: G, stamp: K, make: F) -> Self
     where
         G: Fn(Stamp) -> E + Send + Sync + 'static,
@@ -209,18 +169,7 @@ where
         }
     }
 
-    /// Checks these laws and no others.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::SinkExt;
-    /// use outflow::testing::{Conformance, Downstream, Law};
-    ///
-    /// let shared = |end: Downstream| end.keep_open();
-    /// assert!(Conformance::new(shared).laws([Law::HandedBack, Law::InOrder]).run().is_ok());
-    /// assert!(Conformance::new(shared).laws([Law::ClosedRefuses]).run().is_err());
-    /// ```
+    /// Checks only these laws.
     pub fn laws<I>(mut self, laws: I) -> Self
     where
         I: IntoIterator<Item = Law>,
@@ -229,19 +178,7 @@ where
         self
     }
 
-    /// Leaves out what the sink does not claim.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::SinkExt;
-    /// use outflow::testing::{Conformance, Downstream, Law};
-    ///
-    /// Conformance::new(|end: Downstream| end.keep_open())
-    ///     .without([Law::ClosedRefuses, Law::ClosesDownstream])
-    ///     .run()?;
-    /// # Ok::<(), outflow::testing::Violation>(())
-    /// ```
+    /// Leaves out laws that the sink does not claim to keep, such as law 2 for [`keep_open`](crate::SinkExt::keep_open).
     pub fn without<I>(mut self, laws: I) -> Self
     where
         I: IntoIterator<Item = Law>,
@@ -252,21 +189,11 @@ where
         self
     }
 
-    /// How many threads write at once.
+    /// How many threads write at the same time.
     ///
     /// # Panics
     ///
     /// If it is 0.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::SinkExt;
-    /// use outflow::testing::{Conformance, Downstream};
-    ///
-    /// Conformance::new(|end: Downstream| end.queued()).writers(2).run()?;
-    /// # Ok::<(), outflow::testing::Violation>(())
-    /// ```
     #[track_caller]
     pub fn writers(mut self, writers: u64) -> Self {
         assert!(writers > 0, "a check without writers would find nothing: give at least 1");
@@ -274,21 +201,11 @@ where
         self
     }
 
-    /// How many events each writes.
+    /// How many events each thread writes.
     ///
     /// # Panics
     ///
-    /// If they are fewer than 8, which some checks need.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::SinkExt;
-    /// use outflow::testing::{Conformance, Downstream};
-    ///
-    /// Conformance::new(|end: Downstream| end.queued()).events(20).run()?;
-    /// # Ok::<(), outflow::testing::Violation>(())
-    /// ```
+    /// If it is less than 8, which some checks need.
     #[track_caller]
     pub fn events(mut self, events: u64) -> Self {
         assert!(events >= 8, "{events} events are too few to check with: give at least 8");
@@ -296,22 +213,11 @@ where
         self
     }
 
-    /// How many times writers race with closers; a sink is made for each. Every third race, from the third on, has
-    /// an abort in it.
+    /// How many times writers race with closers, each time over a new sink. Every third race has an abort in it.
     ///
     /// # Panics
     ///
     /// If it is 0.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::SinkExt;
-    /// use outflow::testing::{Conformance, Downstream};
-    ///
-    /// Conformance::new(|end: Downstream| end.queued()).rounds(100).run()?;
-    /// # Ok::<(), outflow::testing::Violation>(())
-    /// ```
     #[track_caller]
     pub fn rounds(mut self, rounds: u32) -> Self {
         assert!(rounds > 0, "a check without races would find little: give at least 1");
@@ -319,23 +225,13 @@ where
         self
     }
 
-    /// How long each check, and each race, may take: what is not through by then hangs.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::SinkExt;
-    /// use outflow::testing::{Conformance, Downstream};
-    ///
-    /// Conformance::new(|end: Downstream| end.queued()).limit(std::time::Duration::from_secs(60)).run()?;
-    /// # Ok::<(), outflow::testing::Violation>(())
-    /// ```
+    /// How long each check, and each race, may take. One that takes longer is reported as hanging.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.plan.limit = limit;
         self
     }
 
-    /// Checks.
+    /// Runs the checks. Blocks until they have ended.
     ///
     /// # Errors
     ///
@@ -343,35 +239,16 @@ where
     ///
     /// # Panics
     ///
-    /// If the maker does.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::SinkExt;
-    /// use outflow::testing::{Conformance, Downstream};
-    ///
-    /// Conformance::new(|end: Downstream| end.inspect(|_| {})).run()?;
-    /// # Ok::<(), outflow::testing::Violation>(())
-    /// ```
+    /// If the closure that makes the sinks does.
     pub fn run(self) -> Result<(), Violation> {
         checks::run(&Arc::new(self.plan))
     }
 
-    /// Checks, and panics with the law that is found broken.
+    /// Runs the checks, and panics if one fails: for a test.
     ///
     /// # Panics
     ///
-    /// With a [`Violation`]'s message; and if the maker does.
-    ///
-    /// # Examples
-    ///
-    /// ```should_panic
-    /// use outflow::SinkExt;
-    /// use outflow::testing::{Conformance, Downstream};
-    ///
-    /// Conformance::new(|end: Downstream| end.keep_open()).assert(); // breaks law 2
-    /// ```
+    /// With the message of the [`Violation`], or if the closure that makes the sinks does.
     #[track_caller]
     pub fn assert(self) {
         if let Err(violation) = self.run() {

@@ -7,15 +7,15 @@ use crate::contract::{Sink, WriteError};
 use crate::lifecycle::{Closing, Flushing};
 use crate::testing::{Probe, Stamp};
 
-/// A sink that [`Conformance`](super::Conformance) is to check, and how to read what it did.
+/// A sink for [`Conformance`](super::Conformance) to check, and how to read what became of its events.
 ///
-/// A sink by itself is enough, and [`Conformance::new`](super::Conformance::new), if everything that it delivers
-/// goes to the [`Downstream`](super::Downstream) that the maker was handed, and everything that it gives up is
-/// told by its close. What else there is to know stands here.
+/// [`Conformance::new`](super::Conformance::new), with the sink alone, is enough if everything that the sink delivers
+/// goes to the [`Downstream`](super::Downstream), and its close reports every event that it did not deliver. For any
+/// other sink, the methods of this type say where else events go.
 ///
 /// # Examples
 ///
-/// A queue that evicts, with what its stats count as dropped:
+/// A queue that evicts, and counts in its stats what it dropped:
 ///
 /// ```
 /// use outflow::testing::{Conformance, Downstream, Subject};
@@ -42,16 +42,7 @@ pub struct Subject<E = Probe> {
 type Read = Box<dyn Fn() -> Vec<Stamp> + Send + Sync>;
 
 impl<E> Subject<E> {
-    /// A sink whose deliveries all go to the downstream of the maker.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::{Conformance, Downstream, Subject};
-    ///
-    /// Conformance::of_subjects(|end: Downstream| Subject::new(end)).run()?;
-    /// # Ok::<(), outflow::testing::Violation>(())
-    /// ```
+    /// Begins with a sink that delivers everything to the [`Downstream`](super::Downstream).
     pub fn new<S>(sink: S) -> Self
     where
         S: Sink<E> + Send + Sync + 'static,
@@ -68,25 +59,9 @@ impl<E> Subject<E> {
         }
     }
 
-    /// For a sink that delivers elsewhere: the stamps of what it delivered, in the order in which it came. The
-    /// downstream is then none of it, and what needs one is not checked: laws 5, 7, 8 and 9, and a close while a
-    /// write is held up.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::sink;
-    /// use outflow::testing::{Conformance, Downstream, Probe, Subject};
-    ///
-    /// Conformance::of_subjects(|_: Downstream| {
-    ///     let collector = sink::collector::<Probe>();
-    ///     let reads = collector.clone();
-    ///     Subject::new(collector)
-    ///         .delivered(move || reads.events().iter().map(Probe::stamp).collect())
-    /// })
-    /// .run()?;
-    /// # Ok::<(), outflow::testing::Violation>(())
-    /// ```
+    /// For a sink that delivers elsewhere: `read` returns the stamps of the events that it delivered, in the order in
+    /// which they came. [`Conformance`](super::Conformance) has an example. The downstream is not used then, and what
+    /// needs it is not checked: laws 5, 7, 8 and 9, and a close while a write is blocked.
     pub fn delivered<F>(mut self, read: F) -> Self
     where
         F: Fn() -> Vec<Stamp> + Send + Sync + 'static,
@@ -95,23 +70,8 @@ impl<E> Subject<E> {
         self
     }
 
-    /// The stamps of what it gave up into another sink, in any order: a spill, a dead letter, a fallback.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::{Conformance, Downstream, Flaky, Probe, Subject};
-    /// use outflow::{DeadLetter, SinkExt, sink};
-    ///
-    /// Conformance::of_subjects(|end: Downstream| {
-    ///     let dead = sink::collector::<DeadLetter<Probe, _>>();
-    ///     let reads = dead.clone();
-    ///     Subject::new(Flaky::at_random(end, 0.3, 7).dead_letter(dead))
-    ///         .spilled(move || reads.events().iter().map(|letter| letter.event.stamp()).collect())
-    /// })
-    /// .run()?;
-    /// # Ok::<(), outflow::testing::Violation>(())
-    /// ```
+    /// For a sink that puts some events into another sink, as a spill, a dead letter or a fallback: `read` returns their
+    /// stamps, in any order. [`closes`](Subject::closes) has an example.
     pub fn spilled<F>(mut self, read: F) -> Self
     where
         F: Fn() -> Vec<Stamp> + Send + Sync + 'static,
@@ -120,26 +80,13 @@ impl<E> Subject<E> {
         self
     }
 
-    /// How many events it accepted, neither delivered nor [`spilled`](Subject::spilled), and counted: dropped,
-    /// lost. See the example of the type. Without this it is what the close tells as
-    /// [`undelivered`](crate::CloseError::undelivered); after an abort, which tells an event for each of several
-    /// sinks that miss it, and one in flight that may arrive yet, at most that; or anything, if the close says with
-    /// [`Aborted`](crate::CloseError::Aborted) that it does not know.
+    /// For a sink that counts what it drops or loses: `read` returns how many accepted events were neither delivered nor
+    /// [`spilled`](Subject::spilled). See the example of the type.
     ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::testing::{Conformance, Downstream, Flaky, Subject};
-    /// use outflow::{Counter, SinkExt};
-    ///
-    /// Conformance::of_subjects(|end: Downstream| {
-    ///     let dropped = Counter::new();
-    ///     let lossy = Flaky::at_random(end, 0.3, 7).lossy_counted(&dropped);
-    ///     Subject::new(lossy).counted(move || dropped.get())
-    /// })
-    /// .run()?;
-    /// # Ok::<(), outflow::testing::Violation>(())
-    /// ```
+    /// Without this method, that number is what the close reports as
+    /// [`undelivered`](crate::CloseError::undelivered). After an abort it is an upper bound, since an abort reports an
+    /// event once for each of several sinks that miss it, and also one in flight that may still arrive. A close that
+    /// fails with [`Aborted`](crate::CloseError::Aborted) sets no bound.
     pub fn counted<F>(mut self, read: F) -> Self
     where
         F: Fn() -> u64 + Send + Sync + 'static,
@@ -148,8 +95,8 @@ impl<E> Subject<E> {
         self
     }
 
-    /// For a sink whose close is through before everything is delivered, as that of a channel is: called when
-    /// the close is through, and returns when everything is.
+    /// For a sink whose close completes before everything is delivered, as a channel's does: `wait` is called after the
+    /// close, and returns when everything is delivered.
     ///
     /// # Examples
     ///
@@ -164,7 +111,7 @@ impl<E> Subject<E> {
     ///     });
     ///     Subject::new(sink).drained(move || reader.join().unwrap())
     /// })
-    /// // What reads a channel is no downstream of it.
+    /// // A channel has readers, and no downstream.
     /// .without([Law::ClosesDownstream, Law::ClosedBelow, Law::CalledFromWithin, Law::SurvivesPanic])
     /// .run()?;
     /// # Ok::<(), outflow::testing::Violation>(())
@@ -177,30 +124,24 @@ impl<E> Subject<E> {
         self
     }
 
-    /// For a sink that was handed another beside the downstream, which is to be closed with it: a spill, a dead
-    /// letter. Whether that is closed; may be said of several.
+    /// For a sink that must close another one too, as a spill or a dead letter: `is_closed` returns whether that one is
+    /// closed. Call this once for each.
     ///
     /// # Examples
     ///
     /// ```
-    /// use outflow::testing::{Conformance, Downstream, Law, Subject};
-    /// use outflow::{Buffer, Sink, SinkExt, sink};
+    /// use outflow::testing::{Conformance, Downstream, Flaky, Probe, Subject};
+    /// use outflow::{DeadLetter, Sink, SinkExt, sink};
     ///
-    /// let spills = |spill_is_shared: bool| {
-    ///     Conformance::of_subjects(move |end: Downstream| {
-    ///         let spill = sink::collector();
-    ///         let buffer = if spill_is_shared {
-    ///             Buffer::unbounded().spill(spill.clone().keep_open())
-    ///         } else {
-    ///             Buffer::unbounded().spill(spill.clone())
-    ///         };
-    ///         Subject::new(end.queued_with(buffer)).closes(move || spill.is_closed())
-    ///     })
-    ///     .laws([Law::ClosesDownstream])
-    ///     .run()
-    /// };
-    /// assert!(spills(false).is_ok());
-    /// assert_eq!(spills(true).unwrap_err().law, Law::ClosesDownstream);
+    /// Conformance::of_subjects(|end: Downstream| {
+    ///     let dead = sink::collector::<DeadLetter<Probe, _>>();
+    ///     let (letters, closed) = (dead.clone(), dead.clone());
+    ///     Subject::new(Flaky::at_random(end, 0.3, 7).dead_letter(dead))
+    ///         .spilled(move || letters.events().iter().map(|letter| letter.event.stamp()).collect())
+    ///         .closes(move || closed.is_closed())
+    /// })
+    /// .run()?;
+    /// # Ok::<(), outflow::testing::Violation>(())
     /// ```
     pub fn closes<F>(mut self, is_closed: F) -> Self
     where
@@ -210,8 +151,8 @@ impl<E> Subject<E> {
         self
     }
 
-    /// Which of the events that it accepts are to arrive; those that are not must not. All, if nothing else is
-    /// said.
+    /// For a sink that leaves events out: `which` returns whether the event of a stamp must arrive. The others must not.
+    /// Default: all must.
     ///
     /// # Examples
     ///

@@ -13,28 +13,28 @@ use crate::sync::caught::panic_message;
 use crate::testing::Stamp;
 use crate::testing::probe::Census;
 
-/// One sink, from its making to its end, and what was found about it.
+/// One sink under test, from its making to its drop, and the violations found.
 pub(super) struct Trial<E> {
     pub(super) plan: Arc<Plan<E>>,
     pub(super) end: Downstream<E>,
-    /// Taken out at the end, so that everything that it holds is dropped.
+    /// Taken and dropped at the end, with everything that it holds.
     subject: Mutex<Option<Arc<Subject<E>>>>,
-    /// Whether its close is through when everything is delivered.
+    /// Whether its close completes only when everything is delivered.
     pub(super) close_is_barrier: bool,
     census: Census,
-    /// Some `close` has returned.
-    told: AtomicBool,
-    /// What it holds downstream may have been closed at once.
+    /// A call of `close` has returned.
+    close_returned: AtomicBool,
+    /// It was aborted, so that its downstream may have been closed at once.
     aborted: AtomicBool,
-    /// Counts up with every beginning and every end of a write.
+    /// Incremented at the beginning and at the end of every write.
     ticks: AtomicU64,
-    /// How many writes of events that are to arrive have returned well.
+    /// How many events that must arrive were accepted.
     accepted: AtomicU64,
     found: Mutex<Vec<Violation>>,
     step: Mutex<(Law, &'static str)>,
 }
 
-/// What the writers of a trial know.
+/// What became of the writes of one or more writers.
 #[derive(Default)]
 pub(super) struct Written {
     accepted: Vec<Accepted>,
@@ -50,7 +50,7 @@ struct Accepted {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum WriteOutcome {
     Accepted,
     Failed,
     Closed,
@@ -82,7 +82,7 @@ where
             close_is_barrier,
             subject: Mutex::new(Some(Arc::new(subject))),
             census: Census::default(),
-            told: AtomicBool::new(false),
+            close_returned: AtomicBool::new(false),
             aborted: AtomicBool::new(false),
             ticks: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
@@ -102,17 +102,17 @@ where
         Arc::clone(&self.subject().sink)
     }
 
-    /// Whether what it delivers goes to the downstream.
+    /// Whether it delivers to the downstream.
     pub(super) fn uses_end(&self) -> bool {
         self.subject().delivered.is_none()
     }
 
-    /// Whether this event is to arrive, if it is accepted.
+    /// Whether this event must arrive if it is accepted.
     pub(super) fn delivers(&self, stamp: Stamp) -> bool {
         (self.subject().delivers)(stamp)
     }
 
-    /// What is under way, for the case that it hangs, and which law that would break.
+    /// Names the step that begins, and the law that is broken if it hangs.
     pub(super) fn step(&self, law: Law, what: &'static str) {
         *self.step.lock() = (law, what);
     }
@@ -135,14 +135,14 @@ where
         }
     }
 
-    /// How many events that are to arrive have been accepted so far.
+    /// How many events that must arrive have been accepted so far.
     pub(super) fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::SeqCst)
     }
 
     pub(super) fn close(&self) -> Closing {
         let closing = self.sink().close();
-        self.told.store(true, Ordering::SeqCst);
+        self.close_returned.store(true, Ordering::SeqCst);
         if !self.sink().is_closed() {
             self.found(Law::ClosedRefuses, "is_closed() is false after close has returned");
         }
@@ -151,15 +151,15 @@ where
 
     pub(super) fn abort(&self, closing: &Closing) {
         self.aborted.store(true, Ordering::SeqCst);
-        // What it tells is what those who wait are told.
+        // The threads that wait for the close get the same outcome.
         let _ = closing.abort();
     }
 
-    /// Writes, every other event by reference, and looks at what comes back.
-    pub(super) fn write(&self, stamp: Stamp, written: &mut Written) -> Answer {
+    /// Writes, every other event by reference, and checks what is handed back.
+    pub(super) fn write(&self, stamp: Stamp, written: &mut Written) -> WriteOutcome {
         let sink = self.sink();
         let event = (self.plan.event)(stamp, &self.census);
-        let told = self.told.load(Ordering::SeqCst);
+        let close_returned = self.close_returned.load(Ordering::SeqCst);
         let began = self.ticks.fetch_add(1, Ordering::SeqCst);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             if stamp.sequence % 2 == 1 {
@@ -171,14 +171,14 @@ where
         let ended = self.ticks.fetch_add(1, Ordering::SeqCst);
         match outcome {
             Ok(Ok(())) => {
-                if told {
+                if close_returned {
                     self.found(Law::ClosedRefuses, format!("{stamp} was accepted after close had returned"));
                 }
                 written.accepted.push(Accepted { stamp, began, ended });
                 if self.delivers(stamp) {
                     self.accepted.fetch_add(1, Ordering::SeqCst);
                 }
-                Answer::Accepted
+                WriteOutcome::Accepted
             }
             Ok(Err(refused)) => {
                 let back = (self.plan.stamp)(&refused.event);
@@ -187,14 +187,14 @@ where
                 } else if (self.plan.is_copy)(&refused.event) {
                     self.found(Law::HandedBack, format!("{stamp} was written and a copy was handed back"));
                 }
-                if told && !refused.closed {
+                if close_returned && !refused.closed {
                     self.found(
                         Law::ClosedRefuses,
                         format!("{stamp} failed, and was not refused as Closed, after close had returned"),
                     );
                 }
                 written.handed_back.insert(stamp);
-                if refused.closed { Answer::Closed } else { Answer::Failed }
+                if refused.closed { WriteOutcome::Closed } else { WriteOutcome::Failed }
             }
             Err(panic) => {
                 written.panicked += 1;
@@ -206,18 +206,18 @@ where
                     };
                     self.found(law, format!("the write of {stamp} panicked ({message})"));
                 }
-                Answer::Panicked
+                WriteOutcome::Panicked
             }
         }
     }
 
-    /// Waits until a close is through; `None` if it hangs.
+    /// Waits until a close completes; `None` if it hangs.
     pub(super) fn outcome(&self, closing: &Closing) -> Option<Result<(), CloseError>> {
         self.poll(|| closing.is_done()).then(|| closing.wait())
     }
 
-    /// Waits for something that nothing signals; `false` if it did not come in half the time there is, so that
-    /// there is some left to tell of it.
+    /// Polls for a condition that no event signals; `false` if it does not hold within half the time limit, which leaves
+    /// time to report that.
     pub(super) fn poll(&self, holds: impl Fn() -> bool) -> bool {
         let deadline = Instant::now() + self.plan.limit / 2;
         let mut pause = Duration::from_micros(1);
@@ -242,22 +242,22 @@ where
         self.subject().spilled.as_ref().map_or_else(Vec::new, |read| read())
     }
 
-    /// How many events are accounted for: delivered, spilled, counted, or told by the close.
-    pub(super) fn accounted(&self, told: u64) -> u64 {
-        self.delivered().len() as u64 + self.spilled().len() as u64 + self.given_up(told)
+    /// How many events are accounted for: delivered, spilled, and counted by the sink or `reported` by the close.
+    pub(super) fn accounted(&self, reported: u64) -> u64 {
+        self.delivered().len() as u64 + self.spilled().len() as u64 + self.undelivered(reported)
     }
 
-    fn given_up(&self, told: u64) -> u64 {
-        self.subject().counted.as_ref().map_or(told, |counted| counted())
+    fn undelivered(&self, reported: u64) -> u64 {
+        self.subject().counted.as_ref().map_or(reported, |counted| counted())
     }
 
-    /// Whether all that is known of what was given up is what an aborted close tells: that counts an event for
-    /// each of several sinks that miss it, and one that is in flight and may arrive yet.
-    fn tells_at_most(&self) -> bool {
+    /// Whether the number of undelivered events is only an upper bound, since it comes from an aborted close. That
+    /// counts an event once for each of several sinks that miss it, and one in flight that may still arrive.
+    fn is_upper_bound(&self) -> bool {
         self.aborted.load(Ordering::SeqCst) && self.subject().counted.is_none()
     }
 
-    /// What was accepted, though the downstream had closed by itself and refused it.
+    /// An event that was accepted, and that the downstream, which had closed by itself, refused.
     pub(super) fn refused_unseen(&self, written: &Written) -> Option<Stamp> {
         let there: BTreeSet<Stamp> = self.delivered().into_iter().chain(self.spilled()).collect();
         let refused: BTreeSet<Stamp> = self.end.refused().into_iter().collect();
@@ -265,9 +265,9 @@ where
         accepted.filter(|stamp| refused.contains(stamp) && !there.contains(stamp)).min()
     }
 
-    /// Accounts for every event, after everything has ended. `blame` is the law that an event that is not
-    /// there breaks, and `told` how many the close said were not delivered.
-    pub(super) fn account(&self, written: &Written, told: u64, blame: Law) {
+    /// Accounts for every event, after everything has ended. `blame` is the law that a missing event breaks, and
+    /// `reported` how many the close reported as not delivered.
+    pub(super) fn account(&self, written: &Written, reported: u64, blame: Law) {
         let drained = self.subject().drained.lock().take();
         if let Some(wait) = drained {
             wait();
@@ -275,7 +275,7 @@ where
         if self.plan.laws.contains(&Law::ClosesDownstream) {
             self.check_closed(written);
         }
-        self.account_for_each(written, told, blame);
+        self.account_for_each(written, reported, blame);
         self.check_order(written);
     }
 
@@ -290,28 +290,28 @@ where
                     format!("{late} was accepted, and written downstream after that was closed"),
                 );
             }
-            // A close that is through has closed it; one that was ended by an abort may still be about to.
+            // A close that has completed has closed it. An aborted one may not have done so yet.
             if !(self.end.was_closed() || aborted && self.poll(|| self.end.was_closed())) {
                 self.found(Law::ClosesDownstream, "the downstream was not closed");
             }
         }
-        // An abort closes what is downstream at once, and waits for nothing else.
+        // Polled, since an abort waits for none of these.
         if !self.subject().closes.iter().all(|is_closed| self.poll(is_closed)) {
             self.found(Law::ClosesDownstream, "another sink that it was handed was not closed");
         }
     }
 
-    fn account_for_each(&self, written: &Written, told: u64, blame: Law) {
+    fn account_for_each(&self, written: &Written, reported: u64, blame: Law) {
         let subject = self.subject();
         let expected: BTreeSet<Stamp> = {
             let accepted = written.accepted.iter().map(|event| event.stamp);
             accepted.filter(|stamp| (subject.delivers)(*stamp)).collect()
         };
-        // What an abort left in flight comes back in its own time.
+        // Polled, since an event that an abort left in flight may still arrive.
         if self.plan.laws.contains(&blame) {
             self.poll(|| match self.missing(&expected) as u64 {
-                missing if self.tells_at_most() => missing <= told,
-                missing => missing == self.given_up(told),
+                missing if self.is_upper_bound() => missing <= reported,
+                missing => missing == self.undelivered(reported),
             });
         }
 
@@ -319,26 +319,26 @@ where
         let mut seen = BTreeSet::new();
         for stamp in delivered.iter().chain(&spilled) {
             if !seen.insert(*stamp) {
-                self.found(Law::Accounted, format!("{stamp} came twice"));
+                self.found(Law::Accounted, format!("{stamp} arrived twice"));
             }
             if written.handed_back.contains(stamp) {
-                self.found(Law::Accounted, format!("{stamp} was handed back, and came all the same"));
+                self.found(Law::Accounted, format!("{stamp} was handed back, and arrived all the same"));
             }
         }
         if let Some(stamp) = delivered.iter().find(|stamp| !(subject.delivers)(**stamp)) {
-            self.found(Law::Accounted, format!("{stamp} came, and was not to"));
+            self.found(Law::Accounted, format!("{stamp} arrived, and must not"));
         }
         let missing: Vec<Stamp> = expected.difference(&seen).copied().collect();
-        let given_up = self.given_up(told);
-        if missing.len() as u64 > given_up {
+        let undelivered = self.undelivered(reported);
+        if missing.len() as u64 > undelivered {
             let (first, n) = (missing[0], missing.len());
             self.found(
                 blame,
-                format!("{first} was accepted and is not there: {n} are missing, {given_up} are counted"),
+                format!("{first} was accepted and is missing: {n} are missing, {undelivered} are counted"),
             );
-        } else if (missing.len() as u64) < given_up && !self.tells_at_most() {
+        } else if (missing.len() as u64) < undelivered && !self.is_upper_bound() {
             let n = missing.len();
-            self.found(blame, format!("{given_up} events are counted as given up, {n} were"));
+            self.found(blame, format!("{undelivered} events are counted as undelivered, {n} are missing"));
         }
     }
 
@@ -347,19 +347,19 @@ where
         expected.difference(&seen).count()
     }
 
-    /// What had been written when the write of another began precedes it; one writer's events are a case of
-    /// that.
+    /// Checks that an event whose write had returned when another's began precedes it. The order of one writer is a case
+    /// of that.
     fn check_order(&self, written: &Written) {
         let of: BTreeMap<Stamp, Accepted> =
             written.accepted.iter().map(|event| (event.stamp, *event)).collect();
         let mut latest: Option<Accepted> = None;
         for stamp in self.delivered() {
-            // What is handed back or panicked on has no end that tells anything.
+            // A write that failed or panicked orders nothing.
             let Some(event) = of.get(&stamp).copied() else { continue };
             if let Some(latest) = latest.filter(|latest| event.ended < latest.began) {
                 self.found(
                     Law::InOrder,
-                    format!("{stamp} came after {}, before which it was written", latest.stamp),
+                    format!("{stamp} arrived after {}, before which it was written", latest.stamp),
                 );
                 return;
             }
@@ -369,11 +369,11 @@ where
         }
     }
 
-    /// Drops the sink and looks whether any event is left.
+    /// Drops the sink, and checks that no event is alive afterwards.
     pub(super) fn drop_all(&self) {
         self.end.call(None);
         let subject = self.subject.lock().take();
-        // What the readers keep goes with it.
+        // The closures of the subject hold the readers, and drop the events that these keep.
         drop(subject);
         if !self.poll(|| self.census.alive() == 0) {
             self.found(Law::Accounted, format!("{} events were leaked", self.census.alive()));

@@ -1,0 +1,137 @@
+//! What is asked for again and again while a sink is stuck costs no memory. A process of its own, whose memory is looked at.
+
+#![cfg(all(target_os = "linux", feature = "testing"))]
+
+use std::convert::Infallible;
+use std::sync::Mutex;
+
+use outflow::queue::Batch;
+use outflow::testing::Latch;
+use outflow::{Broadcaster, Closing, Flushing, Sink, SinkExt, sink};
+
+/// One at a time: the memory is that of the process.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// The bytes of the process that are in memory.
+fn resident() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").expect("Linux has it");
+    pages.split(' ').nth(1).expect("the second number").parse::<usize>().expect("a number") * 4096
+}
+
+/// How many bytes the process has grown by while `ask` was called so often.
+#[track_caller]
+fn assert_flat(what: &str, calls: usize, mut ask: impl FnMut()) {
+    // What grows to its size once, and what the allocator keeps.
+    (0..calls / 10).for_each(|_| ask());
+    let before = resident();
+    (0..calls).for_each(|_| ask());
+    let grown = resident().saturating_sub(before);
+    // Less than eight bytes a call: what is kept of each is some two hundred.
+    assert!(grown < 8 * calls, "{what} grew by {grown} bytes in {calls} calls");
+}
+
+/// A queue whose worker is in a write until the latch opens.
+fn stuck() -> (outflow::Queue<u32>, Latch) {
+    let latch = Latch::new();
+    let inside = latch.clone();
+    let queue = sink::for_each(move |_: u32| inside.pass()).queued();
+    queue.write(1).unwrap();
+    latch.arrived(1);
+    (queue, latch)
+}
+
+#[test]
+fn a_flush_that_is_dropped() {
+    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let (queue, latch) = stuck();
+    assert_flat("a queue's flush", 200_000, || drop(queue.flush()));
+
+    let broadcaster = Broadcaster::new();
+    broadcaster.extend([queue.clone().keep_open(), queue.clone().keep_open()]).unwrap();
+    assert_flat("a broadcaster's flush", 200_000, || drop(broadcaster.flush()));
+
+    // A flush that the worker has passed on to another that is stuck.
+    let above = queue.clone().keep_open().queued();
+    assert_flat("a flush through a queue", 50_000, || {
+        drop(above.flush());
+        std::thread::yield_now();
+    });
+    let kept = queue.flush();
+    assert_flat("flushes put together", 200_000, || drop(Flushing::all([kept.clone(), kept.clone()])));
+    latch.open();
+    kept.wait().unwrap();
+    broadcaster.flush().wait().unwrap();
+}
+
+#[test]
+fn a_close_that_is_asked_for_again() {
+    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let (queue, latch) = stuck();
+    let (other, other_latch) = stuck();
+    let closing = queue.close();
+    assert_flat("a queue's close", 200_000, || assert!(!queue.close().is_done()));
+    assert_flat("closings put together", 200_000, || drop(Closing::all([closing.clone(), closing.clone()])));
+    let error = sink::from_fn(|_: &u32| Err("planned")).closeable();
+    let fallback = error.fallback(queue.clone().tee(other.clone()));
+    assert_flat("a fallback's close", 200_000, || assert!(!fallback.close().is_done()));
+    let broadcaster = Broadcaster::new();
+    broadcaster.add(queue.clone()).unwrap();
+    assert_flat("a broadcaster's close", 200_000, || assert!(!broadcaster.close().is_done()));
+    assert_flat("a closed broadcaster's flush", 200_000, || assert!(!broadcaster.flush().is_done()));
+    latch.open();
+    other_latch.open();
+    closing.wait().unwrap();
+    fallback.close().wait().unwrap();
+}
+
+/// Keeps how much room the last vector had.
+struct Capacity(std::sync::Arc<Mutex<usize>>);
+
+impl Sink<Vec<[u8; 64]>> for Capacity {
+    type Error = Infallible;
+
+    fn write(&self, batch: Vec<[u8; 64]>) -> Result<(), outflow::WriteError<Vec<[u8; 64]>, Infallible>> {
+        *self.0.lock().unwrap() = batch.capacity();
+        Ok(())
+    }
+
+    fn flush(&self) -> Flushing {
+        Flushing::done()
+    }
+
+    fn close(&self) -> Closing {
+        Closing::done()
+    }
+}
+
+#[test]
+fn a_batch_after_a_burst() {
+    const BURST: usize = 500_000;
+
+    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let capacity = std::sync::Arc::<Mutex<usize>>::default();
+    let latch = Latch::new();
+    let stuck = latch.clone();
+    let queue = Capacity(std::sync::Arc::clone(&capacity))
+        .map_owned(
+            move |batch: Vec<[u8; 64]>| {
+                stuck.pass();
+                batch
+            },
+            |batch| batch,
+        )
+        .batched(Batch::of(usize::MAX));
+    queue.write([0; 64]).unwrap();
+    latch.arrived(1);
+    queue.write_all((0..BURST).map(|_| [0; 64])).unwrap();
+    latch.open();
+    queue.flush().wait().unwrap();
+    assert!(*capacity.lock().unwrap() >= BURST, "there was no burst");
+    for _ in 0..2 {
+        queue.write([0; 64]).unwrap();
+        queue.flush().wait().unwrap();
+        let capacity = *capacity.lock().unwrap();
+        assert!(capacity <= 1024, "room for {capacity} events is kept");
+    }
+    queue.close().wait().unwrap();
+}
