@@ -5,6 +5,7 @@ use parking_lot::Mutex;
 
 use crate::contract::SharedSink;
 use crate::lifecycle::{Closing, close_caught};
+use crate::sync::blocking::blocking;
 use crate::sync::caught::drop_caught;
 use crate::sync::scope::Scope;
 use crate::trace;
@@ -74,7 +75,7 @@ impl<E> Shed<E> {
             return false;
         };
         let _inside = self.scope.enter();
-        let spilled = catch_unwind(AssertUnwindSafe(|| write(&spill))).unwrap_or_else(|panic| {
+        let spilled = catch_unwind(AssertUnwindSafe(|| blocking(|| write(&spill)))).unwrap_or_else(|panic| {
             drop_caught(panic);
             false
         });

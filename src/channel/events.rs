@@ -9,6 +9,7 @@ use super::offer::Offer;
 use crate::contract::{RecvError, TryRecvError};
 use crate::lifecycle::{Closing, MaybeDone, join};
 use crate::pipe::{Pipe, ReadEnd};
+use crate::sync::blocking::blocking;
 use crate::sync::scope::Scope;
 use crate::sync::spin::spin_then_yield;
 #[cfg(feature = "futures")]
@@ -179,7 +180,7 @@ impl<E> Events<E> {
                 if self.pipe.capacity() != Some(0) {
                     spin_then_yield(|| !self.receiver.is_empty());
                 }
-                self.receiver.recv().map_err(|_| RecvError::Ended)
+                blocking(|| self.receiver.recv()).map_err(|_| RecvError::Ended)
             }
         }
     }
@@ -225,7 +226,7 @@ impl<E> Events<E> {
     /// assert_eq!(events.recv_timeout(Duration::from_millis(1)), Err(TryRecvError::Empty));
     /// ```
     pub fn recv_timeout(&self, timeout: Duration) -> Result<E, TryRecvError> {
-        self.receiver.recv_timeout(timeout).map_err(|error| match error {
+        blocking(|| self.receiver.recv_timeout(timeout)).map_err(|error| match error {
             RecvTimeoutError::Timeout => TryRecvError::Empty,
             RecvTimeoutError::Disconnected => TryRecvError::Ended,
         })

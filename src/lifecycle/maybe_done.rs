@@ -7,6 +7,7 @@ use super::completion::{Completion, Gather, MaybeDone, Outcome};
 use super::error::CloseError;
 use super::wait::Waited;
 use super::{abort, graph};
+use crate::sync::blocking::blocking;
 
 /// How long an abort gives a write that is under way to come back.
 const ABORT_GRACE: Duration = Duration::from_millis(100);
@@ -15,7 +16,7 @@ impl MaybeDone {
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> Waited {
         match self {
             Self::Done(outcome) => Waited::Done(outcome.clone()),
-            Self::Pending(completion) => completion.wait(deadline),
+            Self::Pending(completion) => blocking(|| completion.wait(deadline)),
         }
     }
 
@@ -77,7 +78,7 @@ impl MaybeDone {
         match self {
             Self::Done(outcome) => outcome.clone(),
             Self::Pending(completion) => {
-                abort::abort(completion, Instant::now() + ABORT_GRACE);
+                blocking(|| abort::abort(completion, Instant::now() + ABORT_GRACE));
                 completion.outcome().unwrap_or(Err(CloseError::Aborted))
             }
         }

@@ -35,6 +35,7 @@ use super::stats::Held;
 use super::wake::Wake;
 use crate::lifecycle::completion::Completion;
 use crate::lifecycle::{Closing, MaybeDone};
+use crate::sync::blocking::blocking;
 use crate::sync::scope::Scope;
 
 /// How often a reader that has nothing to read yields before it sleeps: see the page on fan-out for what
@@ -194,7 +195,7 @@ impl<E> Shared<E> {
                 held_back = true;
                 state.held_back += 1;
             }
-            self.room.wait(state);
+            blocking(|| self.room.wait(state));
         };
         if held_back {
             self.go_on(state);

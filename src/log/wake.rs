@@ -18,6 +18,8 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::sync::blocking::blocking;
+
 #[cfg(feature = "futures")]
 use super::remote::Remote;
 
@@ -123,6 +125,10 @@ impl Wake {
 
     /// Sleeps until `generation` is over; `false` if `deadline` came first.
     pub(super) fn sleep(&self, generation: u64, deadline: Option<Instant>) -> bool {
+        blocking(|| self.wait_over(generation, deadline))
+    }
+
+    fn wait_over(&self, generation: u64, deadline: Option<Instant>) -> bool {
         let mut over = self.over.lock();
         while *over <= generation {
             match deadline {

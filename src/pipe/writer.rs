@@ -7,6 +7,7 @@ use super::shared::{Pipe, ReadEnd, Room};
 use crate::buffer::shed::Shed;
 use crate::buffer::{Buffer, Full, Policy, WhenFull};
 use crate::contract::WriteError;
+use crate::sync::blocking::blocking;
 
 /// The writing end, as channels and queues share it. Clones share; the last one dropped shuts the gate.
 pub(crate) struct Writer<E, P, R: ReadEnd<E>> {
@@ -116,7 +117,7 @@ where
             WhenFull::Wait(timeout) => {
                 // A timeout beyond what the clock can count is none.
                 let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-                match pipe.wait_for_room(sender, event, deadline) {
+                match blocking(|| pipe.wait_for_room(sender, event, deadline)) {
                     Room::Found => Ok(()),
                     Room::Closed(event) => Err(WriteError::Closed(event)),
                     Room::TimedOut(event) => Err(policy.refused(event, self.full())),

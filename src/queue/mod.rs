@@ -23,7 +23,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use self::state::{AbortQueue, ClosesSink, QueueState};
-use self::worker::Worker;
+use self::worker::{Step, Task, Worker};
 use crate::buffer::{BlockFor, Full, Policy, Reject, Unbounded};
 use crate::contract::{Never, Sink, WriteError, erase};
 use crate::lifecycle::{Closing, Flushing};
@@ -66,25 +66,27 @@ impl<E, P> Queue<E, P>
 where
     P: Policy,
 {
-    fn start<T, S>(
-        options: QueueOptions<E, P>,
-        sink: S,
-        run: impl FnOnce(Worker<E, Arc<S>>) + Send + 'static,
-    ) -> io::Result<Self>
+    fn start<T, S, F>(options: QueueOptions<E, P>, sink: S, step: F) -> io::Result<Self>
     where
         E: Send + 'static,
         T: 'static,
         S: Sink<T> + Send + Sync + 'static,
         S::Error: Never,
+        F: FnMut(&mut Worker<E, Arc<S>>) -> Step + Send + 'static,
     {
-        let QueueOptions { buffer, name, stack_size } = options;
+        let QueueOptions { buffer, name, stack_size, workers } = options;
         let sink = Arc::new(sink);
-        let state = QueueState::new(Arc::new(ClosesSink(erase::<T, _>(Arc::clone(&sink)))));
-        let (writer, pipe) = pipe(buffer, state);
+        let closes = Arc::new(ClosesSink(erase::<T, _>(Arc::clone(&sink))));
+        let (writer, pipe) = pipe(buffer, QueueState::new(closes, workers.is_some()));
         pipe.shed.log.of_queue(name.as_deref());
         pipe.completion.set_aborter(Arc::new(AbortQueue { pipe: Arc::downgrade(&pipe) }));
         let worker = Worker::new(pipe, Arc::new(sink));
 
+        // Without a thread the last handle is dropped here, and everything with it: nothing was accepted.
+        if let Some(workers) = workers {
+            workers.spawn(Task::new(worker, step))?;
+            return Ok(Self { writer });
+        }
         let mut thread = std::thread::Builder::new();
         if let Some(name) = name {
             thread = thread.name(name);
@@ -92,8 +94,7 @@ where
         if let Some(stack_size) = stack_size {
             thread = thread.stack_size(stack_size);
         }
-        // Without a thread the last handle is dropped here, and everything with it: nothing was accepted.
-        thread.spawn(move || run(worker))?;
+        thread.spawn(move || worker.run(step))?;
         Ok(Self { writer })
     }
 
@@ -103,7 +104,7 @@ where
         S: Sink<E> + Send + Sync + 'static,
         S::Error: Never,
     {
-        Self::start::<E, S>(options, sink, Worker::run_single)
+        Self::start::<E, S, _>(options, sink, Worker::step)
     }
 
     pub(crate) fn of_batches<S>(options: QueueOptions<E, P>, batch: Batch, sink: S) -> io::Result<Self>
@@ -112,7 +113,8 @@ where
         S: Sink<Vec<E>> + Send + Sync + 'static,
         S::Error: Never,
     {
-        Self::start::<Vec<E>, S>(options, sink, move |worker| worker.run_batched(batch))
+        let mut events = Vec::new();
+        Self::start::<Vec<E>, S, _>(options, sink, move |worker| worker.step_batched(&mut events, batch))
     }
 
     /// Writes without waiting and without evicting, whatever the buffer's policy is.

@@ -15,6 +15,7 @@ use crate::lifecycle::completion::{Abort, Outcome};
 use crate::lifecycle::{CloseError, Closing, MaybeDone, Remaining, join};
 use crate::pipe::{Pipe, ReadEnd};
 use crate::sync::scope::Scope;
+use crate::sync::waker::ReaderWaker;
 use crate::worker::Downstream;
 
 pub(super) type QueuePipe<E> = Pipe<E, QueueState<E>>;
@@ -31,6 +32,8 @@ pub(crate) struct QueueState<E> {
     /// Wakes a worker that has nothing to do.
     wake: Sender<()>,
     pub(super) woken: Receiver<()>,
+    /// Wakes one that is a task of a pool; `None` of one that has a thread of its own.
+    pub(super) task: Option<ReaderWaker>,
     downstream: Downstream<Arc<dyn CloseDownstream>>,
     cause: Mutex<Option<Cause>>,
     finished: Mutex<Finished>,
@@ -86,7 +89,7 @@ impl<E> CloseDownstream for ClosesSink<E> {
 }
 
 impl<E> QueueState<E> {
-    pub(super) fn new(downstream: Arc<dyn CloseDownstream>) -> Self {
+    pub(super) fn new(downstream: Arc<dyn CloseDownstream>, pooled: bool) -> Self {
         let (wake, woken) = crossbeam_channel::bounded(1);
         Self {
             scope: Scope::new(),
@@ -97,6 +100,7 @@ impl<E> QueueState<E> {
             flushes: Flushes::default(),
             wake,
             woken,
+            task: pooled.then(ReaderWaker::new),
             downstream: Downstream::new(downstream),
             cause: Mutex::new(None),
             finished: Mutex::default(),
@@ -111,8 +115,11 @@ impl<E> QueueState<E> {
     pub(super) fn ask(&self) {
         // Release: pairs with the worker's acquire, so that it finds what it is asked for.
         self.asked.store(true, Ordering::Release);
-        // Full: then a wake is on its way already.
-        let _ = self.wake.try_send(());
+        match &self.task {
+            Some(task) => task.wake(),
+            // Full: then a wake is on its way already.
+            None => _ = self.wake.try_send(()),
+        }
     }
 
     /// Begins to close the downstream, unless that has begun, and has the queue's close await it.
@@ -212,8 +219,13 @@ impl<E> ReadEnd<E> for QueueState<E> {
         Some((event, ()))
     }
 
-    /// A worker that waits finds an event by itself: it selects on the channel.
-    fn notify(&self) {}
+    /// A worker with a thread of its own finds an event by itself: it selects on the channel.
+    #[inline]
+    fn notify(&self) {
+        if let Some(task) = &self.task {
+            task.wake();
+        }
+    }
 
     /// A batch under assembly is written at once.
     fn shut(&self) {

@@ -3,9 +3,12 @@
 //! [`run_single`](Worker::run_single) and [`run_batched`](Worker::run_batched) are the loops; what becomes of what is left
 //! when one of them ends, however that is, stands in [`run`](Worker::run).
 
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Select, TryRecvError};
@@ -15,7 +18,8 @@ use super::flushes::Flush;
 use super::state::{Cause, QueuePipe, QueueState};
 use crate::contract::{Never, Sink, refused};
 use crate::lifecycle::{CloseError, MaybeDone, flush_caught, join};
-use crate::sync::caught::{drop_caught, panic_message};
+use crate::sync::blocking::blocking;
+use crate::sync::caught::{Payload, drop_caught, panic_message};
 use crate::sync::spin::spin_then_yield;
 use crate::trace;
 
@@ -49,10 +53,19 @@ enum Next<E> {
 }
 
 /// Why a worker stops.
-enum End {
+pub(super) enum End {
     Drained,
     Aborted,
     DownstreamClosed,
+}
+
+/// What a worker did.
+pub(super) enum Step {
+    /// It delivered something, or has to look again.
+    Moved,
+    /// There is nothing to do now.
+    Idle,
+    End(End),
 }
 
 impl<E, S> Worker<E, S>
@@ -60,26 +73,22 @@ where
     S: Sink<E>,
     S::Error: Never,
 {
-    pub(super) fn run_single(self) {
-        self.run(|worker| {
-            loop {
-                match worker.next() {
-                    Next::Event(event) => {
-                        if let Err(error) = worker.sink.write(event) {
-                            return worker.refused([refused(error)], |sink, event| sink.wants(event));
-                        }
-                        worker.delivered(1);
-                        worker.pass_flushes_on(true);
-                    }
-                    Next::Empty => {
-                        worker.pass_flushes_on(false);
-                        worker.park(None);
-                    }
-                    Next::Drained => return End::Drained,
-                    Next::Aborted => return End::Aborted,
+    /// Delivers an event, if there is one.
+    #[inline]
+    pub(super) fn step(&mut self) -> Step {
+        match self.next() {
+            Next::Event(event) => {
+                if let Err(error) = self.sink.write(event) {
+                    return Step::End(self.refused([refused(error)], |sink, event| sink.wants(event)));
                 }
+                self.delivered(1);
+                self.pass_flushes_on(true);
+                Step::Moved
             }
-        });
+            Next::Empty => Step::Idle,
+            Next::Drained => Step::End(End::Drained),
+            Next::Aborted => Step::End(End::Aborted),
+        }
     }
 }
 
@@ -88,36 +97,34 @@ where
     S: Sink<Vec<E>>,
     S::Error: Never,
 {
-    pub(super) fn run_batched(self, batch: Batch) {
-        self.run(|worker| {
-            let mut events = Vec::new();
-            loop {
-                let end = worker.assemble(&mut events, batch);
-                if matches!(end, Some(End::Aborted)) {
-                    events.drain(..).for_each(|event| worker.shed(event));
-                    return End::Aborted;
-                }
-                if !events.is_empty() {
-                    let written = events.len();
-                    // As long as the last one, but a burst is not remembered.
-                    let next = Vec::with_capacity(written.min(ROOM));
-                    if let Err(error) = worker.sink.write(std::mem::replace(&mut events, next)) {
-                        let rest = refused(error);
-                        worker.delivered(written.saturating_sub(rest.len()) as u64);
-                        return worker.refused(rest, |_, _| true);
-                    }
-                    worker.delivered(written as u64);
-                }
-                worker.pass_flushes_on(true);
-                if let Some(end) = end {
-                    return end;
-                }
+    /// Delivers a batch, if there is an event. `events` is kept from one step to the next, and empty in between.
+    pub(super) fn step_batched(&mut self, events: &mut Vec<E>, batch: Batch) -> Step {
+        let end = match self.assemble(events, batch) {
+            Step::Idle => return Step::Idle,
+            Step::Moved => None,
+            Step::End(End::Aborted) => {
+                events.drain(..).for_each(|event| self.shed(event));
+                return Step::End(End::Aborted);
             }
-        });
+            Step::End(end) => Some(end),
+        };
+        if !events.is_empty() {
+            let written = events.len();
+            // As long as the last one, but a burst is not remembered.
+            let next = Vec::with_capacity(written.min(ROOM));
+            if let Err(error) = self.sink.write(std::mem::replace(events, next)) {
+                let rest = refused(error);
+                self.delivered(written.saturating_sub(rest.len()) as u64);
+                return Step::End(self.refused(rest, |_, _| true));
+            }
+            self.delivered(written as u64);
+        }
+        self.pass_flushes_on(true);
+        end.map_or(Step::Moved, Step::End)
     }
 
     /// Takes events until the batch is full, its time is up, a flush or a close has asked for it, or there are no more.
-    fn assemble(&mut self, events: &mut Vec<E>, batch: Batch) -> Option<End> {
+    fn assemble(&mut self, events: &mut Vec<E>, batch: Batch) -> Step {
         let mut deadline: Option<Instant> = None;
         while events.len() < batch.size() {
             match self.next() {
@@ -129,25 +136,98 @@ where
                     // When many wait the channel is never found empty: so this is looked at on the way, too.
                     let flush = self.flushes.first().is_some_and(|(until, _)| *until <= self.taken);
                     if flush || (events.len() % LOOK == 0 && is_past(deadline)) {
-                        return None;
+                        return Step::Moved;
                     }
                 }
-                Next::Drained => return Some(End::Drained),
-                Next::Aborted => return Some(End::Aborted),
-                Next::Empty if events.is_empty() => {
-                    self.pass_flushes_on(false);
-                    self.park(None);
-                }
+                Next::Drained => return Step::End(End::Drained),
+                Next::Aborted => return Step::End(End::Aborted),
+                Next::Empty if events.is_empty() => return Step::Idle,
                 Next::Empty => {
                     let waits = !batch.time().is_zero() && self.flushes.is_empty() && !self.pipe.is_shut();
                     if !waits || is_past(deadline) {
-                        return None;
+                        return Step::Moved;
                     }
-                    self.park(deadline);
+                    blocking(|| self.park(deadline));
                 }
             }
         }
-        None
+        Step::Moved
+    }
+}
+
+/// How many steps a task takes before it gives way to others of its pool.
+const STEPS: usize = 256;
+
+/// A worker as a task of a pool.
+///
+/// # Why no wake-up is lost
+///
+/// One that finds nothing registers its waker and looks once more, at the channel and at `asked`. Writers and whatever
+/// asks look for the waker afterwards: see `ReaderWaker`. So does the last write, once the channel is disconnected.
+pub(super) struct Task<E, S, F, T> {
+    worker: Option<Worker<E, S>>,
+    step: F,
+    event: PhantomData<fn(T)>,
+}
+
+impl<E, S, F, T> Task<E, S, F, T> {
+    pub(super) fn new(worker: Worker<E, S>, step: F) -> Self {
+        Self { worker: Some(worker), step, event: PhantomData }
+    }
+}
+
+/// Nothing in it is pinned.
+impl<E, S, F, T> Unpin for Task<E, S, F, T> {}
+
+impl<E, S, F, T> Future for Task<E, S, F, T>
+where
+    F: FnMut(&mut Worker<E, S>) -> Step,
+    S: Sink<T>,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Self { worker: slot, step, .. } = self.get_mut();
+        let Some(worker) = slot else {
+            return Poll::Ready(());
+        };
+        let pipe = Arc::clone(&worker.pipe);
+        let _inside = pipe.end.scope().enter();
+        trace::on_worker_of(&pipe.shed.log);
+        let end = match catch_unwind(AssertUnwindSafe(|| worker.steps(step, context))) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(end)) => Ok(end),
+            Err(panic) => Err(panic),
+        };
+        if let Some(worker) = slot.take() {
+            worker.wind_up(end);
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<E, S> Worker<E, S> {
+    fn steps<T>(&mut self, step: &mut impl FnMut(&mut Self) -> Step, context: &Context<'_>) -> Poll<End>
+    where
+        S: Sink<T>,
+    {
+        let mut registered = false;
+        for _ in 0..STEPS {
+            match step(self) {
+                Step::Moved => registered = false,
+                Step::End(end) => return Poll::Ready(end),
+                Step::Idle if !self.flushes.is_empty() => self.pass_flushes_on(false),
+                Step::Idle if registered => return Poll::Pending,
+                Step::Idle => {
+                    if let Some(task) = &self.state().task {
+                        task.register(context.waker());
+                    }
+                    registered = true;
+                }
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -262,14 +342,33 @@ impl<E, S> Worker<E, S> {
         }
     }
 
-    /// Runs `pump` and sees to what is left when it ends, however that is.
-    fn run<T>(mut self, pump: impl FnOnce(&mut Self) -> End)
+    /// Delivers by `step` on this thread until that ends, and sees to what is left.
+    pub(super) fn run<T>(mut self, mut step: impl FnMut(&mut Self) -> Step)
     where
         S: Sink<T>,
     {
         let _inside = self.pipe.end.scope().enter();
         trace::on_worker_of(&self.pipe.shed.log);
-        let end = catch_unwind(AssertUnwindSafe(|| pump(&mut self)));
+        let end = catch_unwind(AssertUnwindSafe(|| {
+            loop {
+                match step(&mut self) {
+                    Step::Moved => {}
+                    Step::Idle => {
+                        self.pass_flushes_on(false);
+                        self.park(None);
+                    }
+                    Step::End(end) => return end,
+                }
+            }
+        }));
+        self.wind_up(end);
+    }
+
+    /// Sees to what is left when the worker ends, however that is.
+    fn wind_up<T>(mut self, end: Result<End, Payload>)
+    where
+        S: Sink<T>,
+    {
         let pipe = Arc::clone(&self.pipe);
         let state = &pipe.end;
         // An abort that emptied the channel before the worker saw it.

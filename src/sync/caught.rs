@@ -25,7 +25,6 @@ pub(crate) fn drop_caught<T>(value: T) {
 }
 
 /// Wakes a task. It is the executor's code, and its panic goes no further.
-#[cfg(feature = "futures")]
 pub(crate) fn wake_caught(waker: std::task::Waker) {
     run_caught(|| waker.wake());
 }

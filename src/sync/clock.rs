@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::blocking::blocking;
+
 pub(crate) use self::sealed::{Wait, Waiter};
 
 /// A clock that never goes back. Sealed: implemented by [`Monotonic`], by the `VirtualClock` of the test kit, and by
@@ -256,9 +258,9 @@ impl ClockSlot {
     }
 
     pub(crate) fn wait(&self, waiter: &Waiter, timeout: Duration) {
-        match &self.0 {
+        blocking(|| match &self.0 {
             None => Monotonic.wait(waiter, timeout),
             Some(clock) => clock.wait(waiter, timeout),
-        }
+        });
     }
 }

@@ -1,5 +1,6 @@
 //! Primitives that know no event: they import from no other room of this crate.
 
+pub(crate) mod blocking;
 pub(crate) mod caught;
 pub mod clock;
 pub(crate) mod gate;
@@ -7,7 +8,6 @@ mod id;
 pub(crate) mod scope;
 pub(crate) mod spin;
 pub(crate) mod stop;
-#[cfg(feature = "futures")]
 pub(crate) mod waker;
 
 pub(crate) use self::id::Label;

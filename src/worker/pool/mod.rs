@@ -49,7 +49,6 @@
 //! then a thread ends that has slept for the time to keep alive while more were asleep than `threads`. Of the sleepers
 //! at most `threads` sleep without an end, since a thread looks at how many there are, itself included, before it does.
 
-mod blocking;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -57,6 +56,4 @@ mod threads;
 mod watcher;
 mod workers;
 
-#[cfg_attr(not(test), expect(unused_imports, reason = "queues still have threads of their own"))]
-pub(crate) use self::blocking::blocking;
 pub use self::workers::{Workers, WorkersBuilder, WorkersStats};

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
-use super::blocking::{Waits, announce_waits_to};
 use super::task::{Schedule, Task};
 use super::watcher::{Watched, Watcher};
+use crate::sync::blocking::{Waits, announce_waits_to};
 use crate::sync::caught::drop_caught;
 
 /// How often a thread that finds nothing looks again before it yields, and then sleeps; and the spins between two looks:

@@ -76,7 +76,6 @@ impl Workers {
     /// # Errors
     ///
     /// If the pool has no thread and none can be started. The future is dropped.
-    #[cfg_attr(not(test), expect(dead_code, reason = "queues still have threads of their own"))]
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         self.owner.spawn(future)
     }

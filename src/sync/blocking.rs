@@ -28,7 +28,6 @@ pub(crate) fn announce_waits_to(waits: Arc<dyn Waits>) {
 ///
 /// On a thread of a pool another thread takes over if a task is runnable, or as soon as one is. On any other thread, and
 /// within another of these, it costs a load.
-#[cfg_attr(not(test), expect(dead_code, reason = "queues still have threads of their own"))]
 pub(crate) fn blocking<T>(f: impl FnOnce() -> T) -> T {
     let _announced = if ANNOUNCES.get() { Announced::new() } else { None };
     f()
