@@ -7,7 +7,7 @@ use outflow::http::{HttpError, HttpSink, HttpSinkBuilder};
 use outflow::retry::Constant;
 use outflow::{Sink, SinkExt};
 
-use crate::common::hush_planned_panics;
+use crate::common::planned_panic;
 use crate::server::{NOBODY, Server, empty};
 
 fn post(server: &Server) -> HttpSinkBuilder<String> {
@@ -72,11 +72,10 @@ fn no_answer_is_not_seen() {
 fn a_panic_of_a_closure_goes_on_to_the_writer_and_leaves_the_sink_in_order() {
     fn planned(event: &String) -> String {
         if event == "poisoned" {
-            std::panic::panic_any(crate::common::PLANNED);
+            planned_panic();
         }
         event.clone()
     }
-    hush_planned_panics();
     let server = Server::status("200 OK");
     let url = server.url();
     for builder in [

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Latch, OnClose, PLANNED, SOON, hush_planned_panics, in_time, wait_until};
+use crate::common::{Latch, OnClose, SOON, in_time, planned_panic, spin_for, wait_until};
 use outflow::log::{FollowOptions, Log};
 use outflow::retry::Constant;
 use outflow::{Broadcaster, Buffer, CloseError, Closing, FlushError, SharedSink, Sink, SinkExt, sink};
@@ -179,9 +179,7 @@ fn beside_writes_that_wait_in_a_backoff_accounts_for_each_of_them() {
                 })
                 .collect();
             let aborter = scope.spawn(|| {
-                for _ in 0..round * 50 {
-                    std::hint::spin_loop();
-                }
+                spin_for(round * 50);
                 let closing = broadcaster.close();
                 let other = closing.clone();
                 let _ = thread::scope(|scope| {
@@ -318,10 +316,9 @@ fn beside_another_that_is_in_a_spill_knows_what_that_will_get() {
 
 #[test]
 fn of_a_follower_that_has_ended_by_itself_and_still_spills_knows_what_it_will_spill() {
-    hush_planned_panics();
     for panics in [false, true] {
         in_time("the abort", move || {
-            let ends = sink::for_each(|_: u32| std::panic::panic_any(PLANNED));
+            let ends = sink::for_each(|_: u32| planned_panic());
             if !panics {
                 drop(ends.close());
             }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use crate::common::{Batches, Census, Dest, Event, Fault, hush_planned_panics, in_time, wait_until};
+use crate::common::{Batches, Census, Dest, Event, Fault, in_time, spin, wait_until};
 use outflow::buffer::{Buffer, Policy};
 use outflow::queue::Batch;
 use outflow::{Broadcaster, CloseError, Queue, Sink, SinkExt, WriteError, channel, sink};
@@ -54,12 +54,6 @@ fn set(ids: Vec<u64>) -> BTreeSet<u64> {
     let set: BTreeSet<u64> = ids.iter().copied().collect();
     assert_eq!(set.len(), ids.len(), "an event came twice: {ids:?}");
     set
-}
-
-fn spin(round: u32) {
-    for _ in 0..(round.wrapping_mul(2_654_435_761) >> 20) % 3000 {
-        std::hint::spin_loop();
-    }
 }
 
 fn race_queue<P: Policy>(
@@ -170,7 +164,6 @@ fn each_policy(rounds: u32, end: End, fault: impl Fn(u32) -> Fault + Copy) {
     fn queued<P: Policy>(dest: Arc<Dest>, buffer: Buffer<Event, P>) -> Queue<Event, P> {
         dest.queued_with(buffer)
     }
-    hush_planned_panics();
     let short = std::time::Duration::from_micros(50);
     for round in 0..rounds {
         let spills = round % 2 == 0;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
-use crate::common::in_time;
+use crate::common::{in_time, spin_below};
 use outflow::clock::{Clock, Monotonic};
 use outflow::retry::{
     Breaker, BreakerState, Constant, CountRetries, ExponentialBackoff, Failure, GiveUp, GiveUpWhen,
@@ -329,9 +329,7 @@ where
             while !counted.load(Ordering::SeqCst) {
                 std::hint::spin_loop();
             }
-            for _ in 0..(round.wrapping_mul(2_654_435_761) >> 20) % 400 {
-                std::hint::spin_loop();
-            }
+            spin_below(round, 400);
             Ok(())
         });
         let retry = sink.retry(Signalling(strategy(), failed));
@@ -614,9 +612,7 @@ fn a_probe_given_back_misses_no_writer_that_is_about_to_wait() {
                     while !about_to_wait.load(Ordering::SeqCst) {
                         std::hint::spin_loop();
                     }
-                    for _ in 0..(round.wrapping_mul(2_654_435_761) >> 20) % 400 {
-                        std::hint::spin_loop();
-                    }
+                    spin_below(round, 400);
                 }
                 hook(event)
             })

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 
-use crate::common::{Census, Event, Latch, PLANNED, SOON, hush_planned_panics, in_time, wait_until};
+use crate::common::{Census, Event, Latch, PLANNED, PanicsOnDrop, SOON, in_time, planned_panic, wait_until};
 use outflow::{Broadcaster, Buffer, Sink, SinkExt, SinkId, sink};
 
 #[test]
@@ -111,7 +111,6 @@ fn ten_sinks_and_a_thousand_concurrent_writes_removed_added_again_and_closed() {
 
 #[test]
 fn a_panic_in_one_sink_keeps_the_event_from_no_other_and_goes_on_to_the_writer() {
-    hush_planned_panics();
     for position in 0..4 {
         let broadcaster = Broadcaster::new();
         let kept: Vec<_> = (0..4).map(|_| sink::collector()).collect();
@@ -120,7 +119,7 @@ fn a_panic_in_one_sink_keeps_the_event_from_no_other_and_goes_on_to_the_writer()
             broadcaster
                 .add(sink.inspect(move |event: &u64| {
                     if at == position && *event == 1 {
-                        std::panic::panic_any(PLANNED);
+                        planned_panic();
                     }
                 }))
                 .unwrap();
@@ -328,10 +327,9 @@ fn a_filter_behind_a_broadcaster_rejects_without_cloning() {
 
 #[test]
 fn an_endpoint_that_fails_for_good_is_told_of() {
-    hush_planned_panics();
     let (sender, told) = mpsc::channel();
     let broadcaster = Broadcaster::with_on_closed(move |id, _: &_| _ = sender.send(id));
-    let queue = sink::for_each(|_: u64| std::panic::panic_any(PLANNED)).queued();
+    let queue = sink::for_each(|_: u64| planned_panic()).queued();
     let id = broadcaster.add(queue).unwrap();
     wait_until("the queue has ended", || {
         broadcaster.write(1).unwrap();
@@ -362,12 +360,11 @@ fn replace_takes_the_place_of_a_sink_and_closes_nothing() {
 
 #[test]
 fn a_panic_in_on_closed_keeps_no_refused_event_from_being_counted() {
-    hush_planned_panics();
     let told: Arc<AtomicU64> = Arc::default();
     let counted = Arc::clone(&told);
     let broadcaster = Broadcaster::with_on_closed(move |_, _: &_| {
         counted.fetch_add(1, Ordering::SeqCst);
-        std::panic::panic_any(PLANNED);
+        planned_panic();
     });
     for _ in 0..3 {
         let sink = sink::collector();
@@ -529,25 +526,11 @@ fn a_flush_waits_for_a_queue_that_was_closed_from_outside_and_still_drains() {
 
 #[test]
 fn a_refusal_is_counted_though_the_event_panics_when_it_is_dropped() {
-    struct Bomb;
-    impl Clone for Bomb {
-        fn clone(&self) -> Self {
-            Self
-        }
-    }
-    impl Drop for Bomb {
-        fn drop(&mut self) {
-            if !std::thread::panicking() {
-                std::panic::panic_any(crate::common::PLANNED);
-            }
-        }
-    }
-    crate::common::hush_planned_panics();
     let (sink, events) = outflow::channel::unbounded();
     drop(events);
     let broadcaster = Broadcaster::new();
     broadcaster.add(sink).unwrap();
-    let write = std::panic::AssertUnwindSafe(|| broadcaster.write(Bomb));
+    let write = std::panic::AssertUnwindSafe(|| broadcaster.write(PanicsOnDrop));
     assert!(std::panic::catch_unwind(write).is_err(), "the destructor's panic goes on to the writer");
     assert_eq!((broadcaster.len(), broadcaster.ended().undelivered), (0, 1));
 }

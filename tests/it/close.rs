@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Census, Dest, Event, Fault, Latch, SOON, in_time, wait_until};
+use crate::common::{Census, Dest, Event, Fault, Latch, SOON, in_time, spin_for, wait_until};
 use outflow::retry::Constant;
 use outflow::testing::Stuck;
 use outflow::{
@@ -120,7 +120,6 @@ fn no_concurrent_closer_is_told_before_the_drain_is_through() {
 
 #[test]
 fn concurrent_closers_get_the_same_outcome() {
-    crate::common::hush_planned_panics();
     let queue = Dest::new(Fault::PanicAt(1)).queued();
     let census = Census::new();
     let latch = Latch::new();
@@ -640,7 +639,7 @@ fn an_abort_beside_live_writers_tells_what_the_stats_tell() {
                     }
                 });
             }
-            (0..(round % 20) * 50).for_each(|_| std::hint::spin_loop());
+            spin_for((round % 20) * 50);
             queue.close().abort()
         });
         let told = outcome.as_ref().err().map_or(0, CloseError::undelivered);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::common::{OnClose, PLANNED, hush_planned_panics, in_time};
+use crate::common::{OnClose, in_time, planned_panic};
 use outflow::retry::Constant;
 use outflow::testing::Latch;
 use outflow::{
@@ -197,17 +197,16 @@ impl Sink<u32> for Broken {
     }
 
     fn flush(&self) -> Flushing {
-        std::panic::panic_any(PLANNED)
+        planned_panic()
     }
 
     fn close(&self) -> Closing {
-        std::panic::panic_any(PLANNED)
+        planned_panic()
     }
 }
 
 #[test]
 fn a_panic_of_a_shared_sink_is_the_outcome_of_the_close_and_in_a_drop_goes_no_further() {
-    hush_planned_panics();
     let first = Broken.close_with_last();
     let second = first.clone();
     drop(first.clone());
@@ -291,7 +290,6 @@ fn a_watcher_that_is_too_slow_is_cut_off_and_the_others_go_on() {
 
 #[test]
 fn a_failure_closes_after_the_attempts_of_a_retry_and_a_panicking_close_keeps_the_event_from_no_writer() {
-    hush_planned_panics();
     let attempts = AtomicUsize::new(0);
     let strict = sink::from_fn(|_: &u32| {
         attempts.fetch_add(1, Ordering::SeqCst);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use crate::common::spin_for;
 use outflow::testing::{Conformance, Downstream, Law, Probe, Stamp, Subject, Violation};
 use outflow::{CloseError, Closing, FlushError, Flushing, Queue, Sink, SinkExt, WriteError, channel, sink};
 
@@ -278,9 +279,7 @@ fn law_4_an_event_is_dropped_when_a_close_comes_between() {
             if end.is_closed() {
                 return Err(WriteError::Closed(event));
             }
-            for _ in 0..200 {
-                std::hint::spin_loop();
-            }
+            spin_for(200);
             if end.is_closed() { Ok(()) } else { end.write(event) }
         })
     });

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    Census, Dest, Event, Fault, Latch, PLANNED, SOON, hush_planned_panics, in_time, wait_until,
+    Census, Dest, Event, Fault, Latch, PLANNED, SOON, in_time, planned_panic, spin, spin_for, wait_until,
 };
 use outflow::log::{
     FollowError, FollowOptions, FollowerHandle, Lag, Log, LogOptions, RecvError, Start, StartError,
@@ -228,7 +228,6 @@ fn a_snapshot_and_the_events_after_it_fit_without_a_gap_or_an_overlap() {
 
 #[test]
 fn a_write_from_within_a_snapshot_panics_and_everything_else_works_there() {
-    hush_planned_panics();
     let log = Log::new();
     let delivered = sink::collector();
     log.follow(delivered.clone());
@@ -238,9 +237,7 @@ fn a_write_from_within_a_snapshot_panics_and_everything_else_works_there() {
         let message = *panic.unwrap_err().downcast::<&str>().unwrap();
         assert!(message.contains("snapshot"), "{message}");
 
-        let panic = catch_unwind(AssertUnwindSafe(|| {
-            inner.subscribe_with_snapshot(|| std::panic::panic_any(PLANNED))
-        }));
+        let panic = catch_unwind(AssertUnwindSafe(|| inner.subscribe_with_snapshot(|| planned_panic())));
         assert!(panic.is_err());
 
         // Writes go on.
@@ -625,7 +622,7 @@ fn a_cancel_races_a_reader_that_goes_to_sleep() {
         let mut cursor = log.subscribe();
         let handle = cursor.handle();
         let reader = thread::spawn(move || cursor.recv_timeout(SOON));
-        (0..fastrand::u32(0..20_000)).for_each(|_| std::hint::spin_loop());
+        spin_for(fastrand::u32(0..20_000));
         handle.cancel();
         assert_eq!(reader.join().unwrap(), Err(TryRecvError::Cancelled), "in round {round}");
     }
@@ -816,7 +813,7 @@ fn a_detached_follower_hands_its_sink_back_and_another_goes_on_where_it_was() {
             let log = log.clone();
             thread::spawn(move || (0..200).for_each(|event| log.write(event).unwrap()))
         };
-        (0..round * 20).for_each(|_| std::hint::spin_loop());
+        spin_for(round * 20);
         let sink = follower.detach().unwrap();
         assert!(follower.detach().is_none());
         let position = follower.position();
@@ -839,7 +836,6 @@ fn a_detached_follower_hands_its_sink_back_and_another_goes_on_where_it_was() {
 
 #[test]
 fn a_follower_that_panics_or_closes_ends_alone_and_is_told_by_name() {
-    hush_planned_panics();
     for fault in [Fault::PanicAt(3), Fault::ClosedAt(3)] {
         let census = Census::new();
         let log = Log::new();
@@ -874,33 +870,23 @@ fn a_follower_that_panics_or_closes_ends_alone_and_is_told_by_name() {
 
 #[test]
 fn a_panic_in_clone_or_in_a_closure_leaves_the_cursor_at_its_event() {
-    #[derive(Debug)]
-    struct Fragile(u32, Arc<AtomicBool>);
-    impl Clone for Fragile {
-        fn clone(&self) -> Self {
-            if self.1.swap(false, Ordering::SeqCst) {
-                std::panic::panic_any(PLANNED);
-            }
-            Self(self.0, Arc::clone(&self.1))
-        }
-    }
-    hush_planned_panics();
     for max_lag in [None, Some(Lag::Block), Some(Lag::Skip)] {
-        let armed = Arc::new(AtomicBool::new(true));
+        let census = Census::new();
+        census.panic_on_clone_of(0);
         let log = Log::new();
         let mut options = SubscribeOptions::new();
         if let Some(lag) = max_lag {
             options = options.max_lag(10, lag);
         }
         let mut cursor = log.subscribe_with(options).unwrap();
-        log.write(Fragile(1, Arc::clone(&armed))).unwrap();
+        fill(&log, &census, 0..1);
         assert!(catch_unwind(AssertUnwindSafe(|| cursor.recv())).is_err());
-        assert_eq!(cursor.recv().unwrap().0, 1);
-        log.write(Fragile(2, armed)).unwrap();
+        assert_eq!(cursor.recv().unwrap().id, 0);
+        fill(&log, &census, 1..2);
         let planned: Result<Result<(), _>, _> =
-            catch_unwind(AssertUnwindSafe(|| cursor.recv_with(|_| std::panic::panic_any(PLANNED))));
+            catch_unwind(AssertUnwindSafe(|| cursor.recv_with(|_| planned_panic())));
         assert!(planned.is_err());
-        assert_eq!(cursor.recv().unwrap().0, 2);
+        assert_eq!(cursor.recv().unwrap().id, 1);
     }
 }
 
@@ -943,7 +929,7 @@ fn waits_come_back_when_their_time_is_up_and_when_something_comes() {
             let event = cursor.recv_timeout(SOON);
             (cursor, event)
         });
-        (0..round * 300).for_each(|_| std::hint::spin_loop());
+        spin_for(round * 300);
         log.write(round).unwrap();
         let (back, event) = reader.join().unwrap();
         assert_eq!(event, Ok(round), "a wake-up was lost");
@@ -966,12 +952,6 @@ enum How {
     Detach,
     CloseFollower,
     LastHandle,
-}
-
-fn spin(round: u32) {
-    for _ in 0..(round.wrapping_mul(2_654_435_761) >> 20) % 3000 {
-        std::hint::spin_loop();
-    }
 }
 
 /// Writers, a follower that ends in some way, one that does not, cursors that come and go: everything is
@@ -1096,7 +1076,6 @@ fn race(round: u32, how: How, spills: bool, lag: Option<Lag>) {
 }
 
 fn races(how: How) {
-    hush_planned_panics();
     for round in 0..600 {
         let lag = [None, None, Some(Lag::Block), Some(Lag::Skip), Some(Lag::Close)][round as usize % 5];
         race(round, how, round % 2 == 0, lag);
@@ -1221,7 +1200,7 @@ fn no_wake_up_is_lost_between_the_last_look_and_the_sleep() {
     let mut random = fastrand::Rng::with_seed(1);
     for round in 1..=ROUNDS {
         // About as long as a reader looks before it sleeps.
-        (0..random.u32(0..2000)).for_each(|_| std::hint::spin_loop());
+        spin_for(random.u32(0..2000));
         log.write(round).unwrap();
         while echoed.load(Ordering::SeqCst) < round && !reader.is_finished() {
             thread::yield_now();
@@ -1230,39 +1209,21 @@ fn no_wake_up_is_lost_between_the_last_look_and_the_sleep() {
     reader.join().unwrap();
 }
 
-/// Panics when dropped, if it is the one that is armed; once.
-#[derive(Clone)]
-struct Bomb {
-    id: u64,
-    armed: Arc<AtomicU64>,
-}
-
-impl Drop for Bomb {
-    fn drop(&mut self) {
-        let armed = self.armed.compare_exchange(self.id, u64::MAX, Ordering::SeqCst, Ordering::SeqCst);
-        if armed.is_ok() && !thread::panicking() {
-            std::panic::panic_any(PLANNED);
-        }
-    }
-}
-
 #[test]
 fn an_event_that_panics_when_a_write_drops_it_is_no_affair_of_the_write_or_of_a_reader() {
-    hush_planned_panics();
     in_time("the close", || {
-        let armed = Arc::new(AtomicU64::new(u64::MAX));
-        let bomb = |id| Bomb { id, armed: Arc::clone(&armed) };
+        let census = Census::new();
         let log = Log::with(LogOptions::new().retain(64));
-        (0..128).for_each(|id| assert!(log.append(bomb(id)).is_ok()));
+        fill(&log, &census, 0..128);
         let delivered = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&delivered);
-        let _follower = log.follow(sink::for_each(move |_: Bomb| _ = count.fetch_add(1, Ordering::SeqCst)));
+        let _follower = log.follow(sink::for_each(move |_: Event| _ = count.fetch_add(1, Ordering::SeqCst)));
         // Long enough for it to fall asleep, which nothing tells.
         thread::sleep(Duration::from_millis(50));
-        armed.store(3, Ordering::SeqCst);
-        // Lets go of the segment that holds the bomb.
-        assert!(log.append(bomb(1000)).is_ok());
-        assert_eq!(armed.load(Ordering::SeqCst), u64::MAX, "it did not go off");
+        census.panic_on_drop_of(3);
+        // Frees the segment that holds it.
+        fill(&log, &census, 128..129);
+        assert!(census.has_panicked());
         log.close().wait().unwrap();
         assert_eq!(delivered.load(Ordering::SeqCst), 1);
     });
@@ -1270,20 +1231,20 @@ fn an_event_that_panics_when_a_write_drops_it_is_no_affair_of_the_write_or_of_a_
 
 #[test]
 fn an_event_that_panics_when_a_reader_drops_it_is_no_affair_of_the_reader_or_of_a_writer() {
-    hush_planned_panics();
     in_time("the reader", || {
-        let armed = Arc::new(AtomicU64::new(0));
+        let census = Census::new();
+        census.panic_on_drop_of(0);
         let log = Log::new();
         let mut cursor = log.subscribe_with(SubscribeOptions::new().max_lag(1, Lag::Block)).unwrap();
-        assert!(log.append(Bomb { id: 0, armed: Arc::clone(&armed) }).is_ok());
-        assert_eq!(cursor.recv_with(|bomb| bomb.id), Ok(0));
-        assert_eq!((cursor.position(), armed.load(Ordering::SeqCst)), (1, u64::MAX), "it did not go off");
+        fill(&log, &census, 0..1);
+        assert_eq!(cursor.recv_with(|event| event.id), Ok(0));
+        assert!(cursor.position() == 1 && census.has_panicked());
         let writer = {
             let log = log.clone();
-            thread::spawn(move || log.append(Bomb { id: 1, armed }).is_ok())
+            thread::spawn(move || fill(&log, &census, 1..2))
         };
-        assert_eq!(cursor.recv_with(|bomb| bomb.id), Ok(1));
-        assert!(writer.join().unwrap());
+        assert_eq!(cursor.recv_with(|event| event.id), Ok(1));
+        writer.join().unwrap();
     });
 }
 

@@ -5,17 +5,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
-use crate::common::{Census, Count, Event, in_time};
+use crate::common::{Census, Count, Event, PanicsOnWake, in_time, poll};
 use futures::executor::{ThreadPool, block_on};
 use futures::stream::FusedStream;
 use futures::task::SpawnExt;
 use futures::{Stream, StreamExt};
-use outflow::log::{Cursor, Lag, Log, LogOptions, Numbered, RecvError, Start, SubscribeOptions};
+use outflow::log::{Lag, Log, LogOptions, Numbered, RecvError, Start, SubscribeOptions};
 use outflow::{Sink, sink};
-
-fn poll<E: Clone>(cursor: &mut Cursor<E>, waker: &Waker) -> Poll<Option<E>> {
-    Pin::new(cursor).poll_next(&mut Context::from_waker(waker))
-}
 
 #[test]
 fn every_write_wakes_a_task_that_is_going_to_sleep() {
@@ -123,16 +119,10 @@ fn a_waker_is_not_kept_when_the_cursor_is_dropped() {
 
 #[test]
 fn a_waker_that_panics_is_no_affair_of_the_writer_or_of_other_tasks() {
-    struct Bomb;
-    impl Wake for Bomb {
-        fn wake(self: Arc<Self>) {
-            std::panic::resume_unwind(Box::new("planned"));
-        }
-    }
     let log = Log::new();
     let (mut first, mut second) = (log.subscribe(), log.subscribe());
     let (count, waker) = Count::new();
-    assert!(poll(&mut first, &Waker::from(Arc::new(Bomb))).is_pending());
+    assert!(poll(&mut first, &PanicsOnWake::waker()).is_pending());
     assert!(poll(&mut second, &waker).is_pending());
     log.write(1).unwrap();
     assert_eq!(count.get(), 1);

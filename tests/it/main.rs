@@ -48,6 +48,7 @@ mod retry;
 mod retry_after;
 #[cfg(feature = "testing")]
 mod rings;
+mod rounds;
 #[cfg(feature = "futures")]
 mod streams;
 #[cfg(feature = "testing")]

@@ -8,7 +8,9 @@ use std::sync::mpsc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
-use crate::common::{Census, Count, Event, Latch, in_time, wait_until};
+use crate::common::{
+    Census, Count, Event, Latch, PanicsOnWake, in_time, planned_panic, poll, spin_for, wait_until,
+};
 use futures::executor::{LocalPool, ThreadPool, block_on};
 use futures::stream::FusedStream;
 use futures::task::{LocalSpawnExt, SpawnExt};
@@ -17,10 +19,6 @@ use outflow::adapter::IntoFuturesError;
 use outflow::buffer::{Buffer, Policy};
 use outflow::channel::{self, ChannelSink, Events};
 use outflow::{Broadcaster, CloseError, Closing, FlushError, Sink, SinkExt, sink};
-
-fn poll<S: Stream + Unpin>(stream: &mut S, waker: &Waker) -> Poll<Option<S::Item>> {
-    Pin::new(stream).poll_next(&mut Context::from_waker(waker))
-}
 
 /// Threads that wait for each other without sleeping, so that they start within nanoseconds.
 struct Start(AtomicUsize);
@@ -79,7 +77,7 @@ fn race_fresh<P: Policy>(
                 thread.send((Arc::clone(&start), sink.clone())).unwrap();
             }
             start.line_up();
-            (0..round % 64).for_each(|_| std::hint::spin_loop());
+            spin_for(round % 64);
             let mut read: Vec<usize> = block_on(events.take(writers * each).collect());
             for writer in 0..writers {
                 is_done.recv().unwrap();
@@ -128,7 +126,7 @@ fn ping_pong<P: Policy>(
                 assert!(sink.write(round).is_ok());
                 assert_eq!(answered.recv(), Ok(round));
                 // As long as it takes to go to sleep, more or less.
-                (0..round % 512).for_each(|_| std::hint::spin_loop());
+                spin_for(round % 512);
             }
             sink
         });
@@ -162,7 +160,7 @@ fn the_last_of_the_events_that_evict_each_other_is_read() {
                     sink.write(round * BURST + event).unwrap();
                 }
                 answered.recv().unwrap();
-                (0..round % 512).for_each(|_| std::hint::spin_loop());
+                spin_for(round % 512);
             }
             sink
         });
@@ -253,15 +251,8 @@ fn a_waker_is_not_kept_when_the_events_are_dropped() {
 
 #[test]
 fn a_waker_that_panics_is_no_affair_of_the_writer() {
-    struct Panics;
-    impl Wake for Panics {
-        fn wake(self: Arc<Self>) {
-            std::panic::panic_any(crate::common::PLANNED);
-        }
-    }
-    crate::common::hush_planned_panics();
     let (sink, mut events) = channel::unbounded();
-    let waker = Waker::from(Arc::new(Panics));
+    let waker = PanicsOnWake::waker();
     assert!(poll(&mut events, &waker).is_pending());
     sink.write(1).unwrap();
     assert_eq!(poll(&mut events, &waker), Poll::Ready(Some(1)));
@@ -325,7 +316,7 @@ fn every_end_wakes_the_task() {
                     end(sink)
                 });
                 start.line_up();
-                (0..round % 64).for_each(|_| std::hint::spin_loop());
+                spin_for(round % 64);
                 block_on(async {
                     assert_eq!(events.next().await, Some(1));
                     while let Some(event) = events.next().await {
@@ -700,8 +691,7 @@ fn a_close_of_what_is_kept_open_is_a_flush() {
 
 #[test]
 fn a_flush_or_close_that_could_not_deliver_says_so() {
-    crate::common::hush_planned_panics();
-    let queue = sink::for_each(|_: u32| std::panic::panic_any(crate::common::PLANNED)).queued();
+    let queue = sink::for_each(|_: u32| planned_panic()).queued();
     let mut sender = queue.into_futures();
     block_on(sender.feed(1)).unwrap();
     let flushed = block_on(sender.flush()).unwrap_err();
@@ -951,9 +941,7 @@ fn the_spill_of_a_subscription_is_not_written_to_after_its_close() {
                     });
                 }
                 start.line_up();
-                for _ in 0..round % 64 {
-                    std::hint::spin_loop();
-                }
+                spin_for(round % 64);
                 if round % 2 == 0 {
                     drop(broadcaster.close());
                 }
