@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
-use common::{SOON, in_time, planned_panic, wait_until};
+use common::{SOON, in_time, planned_panic, rounds, wait_until};
 use outflow::queue::QueueOptions;
 use outflow::retry::{Breaker, Constant, Failure, RetryStrategy};
 use outflow::{Broadcaster, Buffer, CloseError, Sink, SinkExt, channel, sink};
@@ -367,7 +367,7 @@ fn what_a_full_queue_drops_is_counted_in_few_lines() {
 #[test]
 fn the_counts_add_up_whoever_closes_or_aborts_meanwhile() {
     log();
-    for round in 0..300 {
+    for round in 0..rounds(300) {
         let name = format!("raced queue {round}");
         let queue = sink::discard().queued_with(named(&name, Buffer::bounded(2).drop_oldest()));
         std::thread::scope(|scope| {

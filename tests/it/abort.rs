@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Latch, OnClose, SOON, in_time, planned_panic, spin_for, wait_until};
+use crate::common::{Latch, OnClose, SOON, in_time, planned_panic, rounds, spin_for, wait_until};
 use outflow::log::{FollowOptions, Log};
 use outflow::retry::Constant;
 use outflow::{Broadcaster, Buffer, CloseError, Closing, FlushError, SharedSink, Sink, SinkExt, sink};
@@ -165,7 +165,7 @@ fn from_within_the_write_does_not_wait_for_itself() {
 
 #[test]
 fn beside_writes_that_wait_in_a_backoff_accounts_for_each_of_them() {
-    for round in 0..300 {
+    for round in 0..rounds(300) {
         let attempts = Arc::default();
         let broadcaster = Broadcaster::new();
         let first = sink::collector();
@@ -219,7 +219,7 @@ fn undelivered(outcome: &Result<(), CloseError>) -> u64 {
 #[test]
 fn beside_another_tells_the_same_of_a_queue() {
     in_time("the aborts", || {
-        for round in 0..10_000 {
+        for round in 0..rounds(10_000) {
             let queue = dead(&Arc::default()).queued();
             let events = 3 + round % 40;
             queue.write_all(0..events).unwrap();
@@ -233,7 +233,7 @@ fn beside_another_tells_the_same_of_a_queue() {
 #[test]
 fn beside_another_tells_the_same_of_a_log() {
     in_time("the aborts", || {
-        for _ in 0..1000 {
+        for _ in 0..rounds(1000) {
             let log = Log::new();
             log.follow(dead(&Arc::default()));
             log.write_all(0..1000).unwrap();
@@ -246,7 +246,7 @@ fn beside_another_tells_the_same_of_a_log() {
 
 #[test]
 fn beside_another_and_a_writer_tells_the_same_of_a_log() {
-    for round in 0..500_u64 {
+    for round in 0..rounds(500_u64) {
         let log = Log::new();
         let delivered = sink::collector();
         log.follow(delivered.clone());

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use crate::common::{Batches, Census, Dest, Event, Fault, in_time, spin, wait_until};
+use crate::common::{Batches, Census, Dest, Event, Fault, in_time, rounds, spin, wait_until};
 use outflow::buffer::{Buffer, Policy};
 use outflow::queue::Batch;
 use outflow::{Broadcaster, CloseError, Queue, Sink, SinkExt, WriteError, channel, sink};
@@ -160,12 +160,12 @@ fn race_queue<P: Policy>(
     census.assert_none_left();
 }
 
-fn each_policy(rounds: u32, end: End, fault: impl Fn(u32) -> Fault + Copy) {
+fn each_policy(count: u32, end: End, fault: impl Fn(u32) -> Fault + Copy) {
     fn queued<P: Policy>(dest: Arc<Dest>, buffer: Buffer<Event, P>) -> Queue<Event, P> {
         dest.queued_with(buffer)
     }
     let short = std::time::Duration::from_micros(50);
-    for round in 0..rounds {
+    for round in 0..rounds(count) {
         let spills = round % 2 == 0;
         let fault = fault(round);
         race_queue(round, end, fault, spills, Buffer::unbounded(), queued);
@@ -302,9 +302,9 @@ fn race_channel<P: Policy>(round: u32, reader: Reader, spills: bool, buffer: Buf
     census.assert_none_left();
 }
 
-fn each_channel(rounds: u32, reader: Reader) {
+fn each_channel(count: u32, reader: Reader) {
     let short = std::time::Duration::from_micros(50);
-    for round in 0..rounds {
+    for round in 0..rounds(count) {
         let spills = round % 2 == 0;
         race_channel(round, reader, spills, Buffer::unbounded());
         race_channel(round, reader, spills, Buffer::bounded(3));
@@ -327,7 +327,7 @@ fn of_a_channel_whose_events_are_dropped_mid_way() {
 
 #[test]
 fn of_a_rendezvous_that_is_closed_while_it_is_written_to() {
-    for round in 0..500 {
+    for round in 0..rounds(500) {
         let census = Census::new();
         let (sink, events) = channel::rendezvous();
         let (written, read) = thread::scope(|scope| {
@@ -453,17 +453,17 @@ fn race_broadcaster(round: u32, ends: Ends) {
 
 #[test]
 fn of_a_broadcaster_that_is_closed_while_it_is_written_to() {
-    in_time("the race", || (0..3000).for_each(|round| race_broadcaster(round, Ends::Close)));
+    in_time("the race", || (0..rounds(3000)).for_each(|round| race_broadcaster(round, Ends::Close)));
 }
 
 #[test]
 fn of_a_broadcaster_whose_close_is_aborted() {
-    (0..3000).for_each(|round| race_broadcaster(round, Ends::Abort));
+    (0..rounds(3000)).for_each(|round| race_broadcaster(round, Ends::Abort));
 }
 
 #[test]
 fn of_a_broadcaster_whose_last_handle_is_dropped() {
-    (0..300).for_each(|round| race_broadcaster(round, Ends::LastHandle));
+    (0..rounds(300)).for_each(|round| race_broadcaster(round, Ends::LastHandle));
 }
 
 #[test]

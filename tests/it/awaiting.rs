@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
-use crate::common::{Count, Latch, PanicsOnWake, SOON, spin_for};
+use crate::common::{Count, Latch, PanicsOnWake, SOON, rounds, spin_for};
 use futures::executor::block_on;
 use outflow::{Broadcaster, CloseError, Closing, Sink, SinkExt, sink};
 
@@ -52,7 +52,7 @@ fn every_task_that_awaits_the_same_close_is_woken() {
 fn a_waker_that_panics_ends_no_queue_and_holds_up_no_close() {
     let waker = PanicsOnWake::waker();
     let mut context = Context::from_waker(&waker);
-    for _ in 0..50 {
+    for _ in 0..rounds(50) {
         let (release, released) = std::sync::mpsc::channel::<()>();
         let released = std::sync::Mutex::new(released);
         let queue = sink::for_each(move |_: u32| _ = released.lock().unwrap().recv()).queued();
@@ -107,7 +107,7 @@ fn a_future_that_is_dropped_keeps_no_waker() {
 
 #[test]
 fn a_task_that_moves_while_the_outcome_is_told_is_woken() {
-    for round in 0..5000 {
+    for round in 0..rounds(5000) {
         let (mut closing, pending) = Closing::pending();
         let told = thread::spawn(move || {
             spin_for(round % 200);
@@ -151,7 +151,7 @@ fn a_closing_that_is_done_keeps_no_waker() {
     drop(polled);
 
     // Nor if it becomes done while it is polled.
-    for _ in 0..2000 {
+    for _ in 0..rounds(2000) {
         let (mut closing, pending) = Closing::pending();
         let (count, waker) = Count::new();
         let finishes = thread::spawn(move || pending.finish(Ok(())));

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 
-use crate::common::{Census, Event, Latch, PLANNED, PanicsOnDrop, SOON, in_time, planned_panic, wait_until};
+use crate::common::{
+    Census, Event, Latch, PLANNED, PanicsOnDrop, SOON, in_time, planned_panic, rounds, wait_until,
+};
 use outflow::{Broadcaster, Buffer, Sink, SinkExt, SinkId, sink};
 
 #[test]
@@ -38,7 +40,7 @@ fn a_closed_sink_among_many_makes_no_neighbour_miss_or_repeat_an_event() {
 
 #[test]
 fn several_sinks_that_close_at_once_under_concurrent_writes_are_each_reported_once() {
-    for _ in 0..200 {
+    for _ in 0..rounds(200) {
         let reports: Arc<Mutex<Vec<SinkId>>> = Arc::default();
         let reported = Arc::clone(&reports);
         let broadcaster = Broadcaster::with_on_closed(move |id, _: &_| reported.lock().unwrap().push(id));
@@ -294,7 +296,7 @@ fn an_add_to_a_closed_broadcaster_closes_the_sink_and_says_so() {
 
 #[test]
 fn an_add_that_races_with_a_close_leaves_no_sink_open() {
-    for _ in 0..2000 {
+    for _ in 0..rounds(2000) {
         let broadcaster = Broadcaster::new();
         let late = sink::collector::<u64>();
         thread::scope(|scope| {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Census, Dest, Event, Fault, Latch, SOON, in_time, spin_for, wait_until};
+use crate::common::{Census, Dest, Event, Fault, Latch, SOON, in_time, rounds, spin_for, wait_until};
 use outflow::retry::Constant;
 use outflow::testing::Stuck;
 use outflow::{
@@ -591,7 +591,7 @@ fn dropping_the_last_handle_closes_and_drains() {
 
 #[test]
 fn an_abort_that_nothing_is_left_for_answers_ok() {
-    for _ in 0..300 {
+    for _ in 0..rounds(300) {
         let dest = sink::collector();
         let queue = dest.clone().queued();
         queue.write(1).unwrap();
@@ -605,7 +605,7 @@ fn an_abort_that_nothing_is_left_for_answers_ok() {
 #[test]
 fn an_abort_tells_of_what_is_in_doubt_what_the_stats_tell() {
     // Nobody writes any more, so that what is told and what is counted must agree.
-    for round in 0..500 {
+    for round in 0..rounds(500) {
         let dest = Dest::new(Fault::None);
         let census = Census::new();
         let queue = Arc::clone(&dest).queued();
@@ -623,7 +623,7 @@ fn an_abort_tells_of_what_is_in_doubt_what_the_stats_tell() {
 
 #[test]
 fn an_abort_beside_live_writers_tells_what_the_stats_tell() {
-    for round in 0..1000_u64 {
+    for round in 0..rounds(1000_u64) {
         let queue = Dest::new(Fault::None).queued_with(Buffer::bounded(2));
         let census = Census::new();
         let accepted = AtomicU64::new(0);

@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Latch, PLANNED, SOON, in_time, planned_panic, wait_until};
+use crate::common::{Latch, PLANNED, SOON, in_time, planned_panic, rounds, wait_until};
 use outflow::queue::Batch;
 use outflow::sink::Collector;
 use outflow::{Broadcaster, Buffer, FlushError, Sink, SinkExt, channel, sink};
@@ -16,7 +16,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[test]
 fn is_through_when_every_event_before_it_is_delivered() {
     in_time("the flush", || {
-        for round in 0..500_u64 {
+        for round in 0..rounds(500_u64) {
             let dest = sink::collector();
             let queue = dest.clone().queued();
             thread::scope(|scope| {
@@ -134,7 +134,7 @@ fn is_through_with_evictions() {
                     queue.write(99).unwrap();
                 }
             });
-            for _ in 0..200 {
+            for _ in 0..rounds(200) {
                 queue.flush().within(SOON).unwrap();
             }
             stop.store(true, Ordering::SeqCst);
@@ -168,7 +168,7 @@ fn after_a_close_waits_for_the_drain() {
 #[test]
 fn a_close_that_races_with_it_lets_it_finish() {
     in_time("the flush", || {
-        for _ in 0..2000 {
+        for _ in 0..rounds(2000) {
             let dest = sink::collector();
             let queue = dest.clone().queued();
             queue.write(1).unwrap();
@@ -221,7 +221,7 @@ fn a_panic_ends_it_with_an_error() {
 #[test]
 fn a_closed_downstream_ends_it_with_an_error() {
     in_time("the flush", || {
-        for _ in 0..500 {
+        for _ in 0..rounds(500) {
             let dest = sink::collector();
             let queue = dest.clone().queued();
             drop(dest.close());

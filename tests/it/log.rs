@@ -8,7 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    Census, Dest, Event, Fault, Latch, PLANNED, SOON, in_time, planned_panic, spin, spin_for, wait_until,
+    Census, Dest, Event, Fault, Latch, PLANNED, SOON, in_time, planned_panic, rounds, spin, spin_for,
+    wait_until,
 };
 use outflow::log::{
     FollowError, FollowOptions, FollowerHandle, Lag, Log, LogOptions, RecvError, Start, StartError,
@@ -617,7 +618,7 @@ fn a_cursor_that_waits_is_cancelled_from_another_thread_and_keeps_no_writer_wait
 
 #[test]
 fn a_cancel_races_a_reader_that_goes_to_sleep() {
-    for round in 0..3_000 {
+    for round in 0..rounds(3_000) {
         let log = Log::<u32>::new();
         let mut cursor = log.subscribe();
         let handle = cursor.handle();
@@ -805,7 +806,7 @@ fn waiting_inside_a_follower_answers_that_it_would_deadlock() {
 
 #[test]
 fn a_detached_follower_hands_its_sink_back_and_another_goes_on_where_it_was() {
-    for round in 0..500 {
+    for round in 0..rounds(500) {
         let log = Log::with(LogOptions::new().retain(1000));
         let first = sink::collector();
         let follower = log.follow(first.clone());
@@ -923,7 +924,7 @@ fn waits_come_back_when_their_time_is_up_and_when_something_comes() {
     assert_eq!(cursor.recv_timeout(Duration::from_millis(20)), Err(TryRecvError::Empty));
     assert!(before.elapsed() >= Duration::from_millis(20));
     assert!(cursor.next_chunk_timeout(Duration::ZERO).is_err());
-    for round in 0..300_u32 {
+    for round in 0..rounds(300_u32) {
         // Asleep in some rounds, about to sleep in others.
         let reader = thread::spawn(move || {
             let event = cursor.recv_timeout(SOON);
@@ -1076,7 +1077,7 @@ fn race(round: u32, how: How, spills: bool, lag: Option<Lag>) {
 }
 
 fn races(how: How) {
-    for round in 0..600 {
+    for round in 0..rounds(600) {
         let lag = [None, None, Some(Lag::Block), Some(Lag::Skip), Some(Lag::Close)][round as usize % 5];
         race(round, how, round % 2 == 0, lag);
     }
@@ -1119,7 +1120,7 @@ fn every_event_is_accounted_for_when_the_last_handle_is_dropped() {
 
 #[test]
 fn the_terms_of_a_followers_stats_only_grow_and_add_up_at_any_time() {
-    for (round, lag) in (0..60).zip([None, Some(Lag::Skip), Some(Lag::Block)].into_iter().cycle()) {
+    for (round, lag) in (0..rounds(60)).zip([None, Some(Lag::Skip), Some(Lag::Block)].into_iter().cycle()) {
         let log = Log::new();
         let mut options = FollowOptions::new().spill(sink::discard());
         if let Some(lag) = lag {
@@ -1165,7 +1166,7 @@ fn the_terms_of_a_followers_stats_only_grow_and_add_up_at_any_time() {
 
 #[test]
 fn after_a_close_has_returned_every_write_is_refused() {
-    for round in 0..2000 {
+    for round in 0..rounds(2000) {
         let log = Log::new();
         let _reader = log.subscribe();
         let closed = AtomicBool::new(false);
@@ -1186,19 +1187,19 @@ fn after_a_close_has_returned_every_write_is_refused() {
 
 #[test]
 fn no_wake_up_is_lost_between_the_last_look_and_the_sleep() {
-    const ROUNDS: u64 = 30_000;
+    let last = rounds(30_000_u64);
     let log = Log::new();
     let mut cursor = log.subscribe();
     let echoed = Arc::new(AtomicU64::new(0));
     let echo = Arc::clone(&echoed);
     let reader = thread::spawn(move || {
-        for round in 1..=ROUNDS {
+        for round in 1..=last {
             assert_eq!(cursor.recv_timeout(SOON), Ok(round), "a wake-up was lost");
             echo.store(round, Ordering::SeqCst);
         }
     });
     let mut random = fastrand::Rng::with_seed(1);
-    for round in 1..=ROUNDS {
+    for round in 1..=last {
         // About as long as a reader looks before it sleeps.
         spin_for(random.u32(0..2000));
         log.write(round).unwrap();
@@ -1275,7 +1276,7 @@ fn a_followers_close_that_is_waited_for_in_a_snapshot_says_that_it_would_deadloc
 #[test]
 fn an_abort_whose_spill_writes_to_the_log_does_not_wait_for_its_own_follower() {
     in_time("the abort", || {
-        for _ in 0..50 {
+        for _ in 0..rounds(50) {
             let log = Log::new();
             let latch = Latch::new();
             let (release, inside, weak) = (latch.clone(), latch.clone(), log.downgrade());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
-use crate::common::{Census, Count, Event, PanicsOnWake, in_time, poll};
+use crate::common::{Census, Count, Event, PanicsOnWake, in_time, poll, rounds};
 use futures::executor::{ThreadPool, block_on};
 use futures::stream::FusedStream;
 use futures::task::SpawnExt;
@@ -27,7 +27,7 @@ fn every_write_wakes_a_task_that_is_going_to_sleep() {
             });
         });
         block_on(async {
-            for event in 0..20_000_u64 {
+            for event in 0..rounds(20_000_u64) {
                 there.write(event).unwrap();
                 assert_eq!(at_back.next().await, Some(event));
             }
@@ -41,7 +41,7 @@ fn every_write_wakes_a_task_that_is_going_to_sleep() {
 #[test]
 fn the_first_poll_races_the_first_write_and_the_close() {
     in_time("the tasks", || {
-        for round in 0..20_000_u64 {
+        for round in 0..rounds(20_000_u64) {
             let log = Log::new();
             let cursor = log.subscribe();
             let writer = thread::spawn(move || {
@@ -212,7 +212,7 @@ fn a_stream_that_is_cancelled_wakes_its_task_and_says_why_it_ended() {
 #[test]
 fn a_cancel_races_a_task_that_goes_to_sleep() {
     in_time("the tasks", || {
-        for _ in 0..5_000 {
+        for _ in 0..rounds(5_000) {
             let log = Log::<u32>::new();
             let mut cursor = log.subscribe();
             let handle = cursor.handle();

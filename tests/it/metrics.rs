@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use crate::common::{planned_panic, wait_until};
+use crate::common::{planned_panic, rounds, wait_until};
 use metrics::{CounterFn, GaugeFn, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use outflow::metrics::Publisher;
@@ -564,7 +564,7 @@ fn a_publisher_keeps_nothing_open_and_lets_go_of_what_has_ended_with_its_last_co
 #[test]
 fn each_event_is_published_once_however_many_scrape_while_it_is_counted() {
     let scrapes = Scrapes::new();
-    for _ in 0..50 {
+    for _ in 0..rounds(50) {
         let (meter, publisher) = (Meter::new(), Publisher::new());
         let queue = sink::discard().metered(&meter).queued_with(Buffer::bounded(64).drop_oldest());
         publisher.queue("raced", &queue).meter("raced", &meter);

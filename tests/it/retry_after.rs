@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use crate::common::{SOON, in_time};
+use crate::common::{SOON, in_time, rounds};
 use outflow::clock::Clock;
 use outflow::retry::{Breaker, Constant, Failure, GiveUp, HonorRetryAfter, RetryAfter, RetryStrategy};
 use outflow::testing::VirtualClock;
@@ -225,7 +225,7 @@ fn a_close_wakes_a_write_that_waits_for_the_endpoints_sake() {
 
 #[test]
 fn of_writers_that_race_none_is_let_through_early() {
-    for round in 0..2_000_u64 {
+    for round in 0..rounds(2_000_u64) {
         let clock = VirtualClock::new();
         clock.advance(secs(1));
         let failing = sink::from_fn(|asked: &u64| Err::<(), _>(Ask(Some(Duration::from_nanos(*asked)))))

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use crate::common::{
-    Census, Count, Event, Latch, PanicsOnWake, in_time, planned_panic, poll, spin_for, wait_until,
+    Census, Count, Event, Latch, PanicsOnWake, in_time, planned_panic, poll, rounds, spin_for, wait_until,
 };
 use futures::executor::{LocalPool, ThreadPool, block_on};
 use futures::stream::FusedStream;
@@ -46,12 +46,13 @@ impl Start {
 /// writes can wake it.
 #[track_caller]
 fn race_fresh<P: Policy>(
-    rounds: usize,
+    count: usize,
     writers: usize,
     each: usize,
     make: impl Fn() -> (ChannelSink<usize, P>, Events<usize>) + Send + 'static,
 ) {
     in_time("a task that reads", move || {
+        let rounds = rounds(count);
         type Job<P> = (Arc<Start>, ChannelSink<usize, P>);
         let (done, is_done) = mpsc::channel();
         let threads: Vec<mpsc::Sender<Job<P>>> = (0..writers)
@@ -115,10 +116,11 @@ fn the_first_poll_races_many_writers() {
 /// A task reads an event and answers it before the next is written, so that it goes to sleep before each.
 #[track_caller]
 fn ping_pong<P: Policy>(
-    rounds: usize,
+    count: usize,
     make: impl FnOnce() -> (ChannelSink<usize, P>, Events<usize>) + Send + 'static,
 ) {
     in_time("a task that answers each event", move || {
+        let rounds = rounds(count);
         let (sink, mut events) = make();
         let (answer, answered) = mpsc::channel();
         let writer = thread::spawn(move || {
@@ -153,7 +155,7 @@ fn the_last_of_the_events_that_evict_each_other_is_read() {
         const BURST: usize = 3;
         let (sink, mut events) = channel::with(Buffer::bounded(1).drop_oldest());
         let (answer, answered) = mpsc::channel();
-        let rounds = 30_000;
+        let rounds = rounds(30_000);
         let writer = thread::spawn(move || {
             for round in 0..rounds {
                 for event in 0..BURST {
@@ -305,7 +307,7 @@ fn every_end_wakes_the_task() {
     ];
     for (what, end) in ends {
         in_time(what, move || {
-            for round in 0..1_000 {
+            for round in 0..rounds(1_000) {
                 let (sink, mut events) = channel::unbounded();
                 let start = Start::of(2);
                 let started = Arc::clone(&start);
@@ -332,7 +334,7 @@ fn every_end_wakes_the_task() {
 #[test]
 fn every_end_of_a_subscription_wakes_the_task() {
     in_time("a task that watches", || {
-        for round in 0..2_000 {
+        for round in 0..rounds(2_000) {
             let broadcaster = Broadcaster::new();
             let mut watcher = broadcaster.subscribe(Buffer::bounded(1));
             let ender = {
@@ -366,7 +368,7 @@ fn every_end_of_a_subscription_wakes_the_task() {
 fn a_reader_that_is_dropped_frees_a_writer_that_waits() {
     for capacity in [0, 1] {
         in_time("a writer without a reader", move || {
-            for _ in 0..500 {
+            for _ in 0..rounds(500) {
                 let census = Census::new();
                 let (sink, mut events) = channel::bounded(capacity);
                 let writer = {
@@ -417,7 +419,7 @@ fn a_writer_that_waits_at_a_rendezvous_is_found_by_a_task_that_comes_later() {
 #[test]
 fn an_eviction_wakes_the_task_before_its_spill_waits() {
     in_time("a task beside a spill that waits", || {
-        for _ in 0..500 {
+        for _ in 0..rounds(500) {
             let latch = Latch::new();
             let spill = {
                 let latch = latch.clone();
@@ -550,7 +552,7 @@ fn many_streams_share_an_executor() {
 #[test]
 fn events_and_a_close_are_awaited_side_by_side() {
     in_time("a select", || {
-        for round in 0..500 {
+        for round in 0..rounds(500) {
             let (sink, mut events) = channel::bounded(4);
             let writer = {
                 let sink = sink.clone();
@@ -735,7 +737,7 @@ fn every_policy_that_never_waits_can_be_sent_to() {
 #[test]
 fn a_sink_behind_a_buffer_of_futures_is_closed_without_an_error_once_all_is_delivered() {
     in_time("the close", || {
-        for _ in 0..100 {
+        for _ in 0..rounds(100) {
             let delivered = sink::collector();
             let (latch, inside) = (Latch::new(), delivered.clone());
             let gate = latch.clone();
@@ -927,7 +929,7 @@ fn the_spill_of_a_subscription_is_not_written_to_after_its_close() {
     }
 
     in_time("the subscription", || {
-        for round in 0..4000 {
+        for round in 0..rounds(4000) {
             let spill = Spill::default();
             let broadcaster = Broadcaster::new();
             let watcher = broadcaster.subscribe(Buffer::bounded(1).drop_oldest().spill(spill.clone()));
