@@ -186,32 +186,32 @@ fn each_policy(count: u32, end: End, fault: impl Fn(u32) -> Fault + Copy) {
 
 #[test]
 fn of_a_queue_that_is_closed_while_it_is_written_to() {
-    each_policy(1500, End::Close, |_| Fault::None);
+    each_policy(300, End::Close, |_| Fault::None);
 }
 
 #[test]
 fn of_a_queue_whose_close_is_aborted() {
-    each_policy(700, End::Abort, |_| Fault::None);
+    each_policy(200, End::Abort, |_| Fault::None);
 }
 
 #[test]
 fn of_a_queue_whose_sink_panics() {
-    each_policy(300, End::Fault, |round| Fault::PanicAt((round % 2) as usize));
+    each_policy(100, End::Fault, |round| Fault::PanicAt((round % 2) as usize));
 }
 
 #[test]
 fn of_a_queue_whose_sink_closes_itself() {
-    each_policy(300, End::Fault, |round| Fault::ClosedAt((round % 2) as usize));
+    each_policy(100, End::Fault, |round| Fault::ClosedAt((round % 2) as usize));
 }
 
 #[test]
 fn of_a_queue_whose_last_handle_is_dropped() {
-    each_policy(300, End::LastHandle, |_| Fault::None);
+    each_policy(100, End::LastHandle, |_| Fault::None);
 }
 
 #[test]
 fn of_a_queue_whose_close_is_aborted_while_its_sink_panics() {
-    each_policy(200, End::Abort, |round| Fault::PanicAt((round % 40) as usize));
+    each_policy(80, End::Abort, |round| Fault::PanicAt((round % 40) as usize));
 }
 
 #[test]
@@ -317,12 +317,12 @@ fn each_channel(count: u32, reader: Reader) {
 
 #[test]
 fn of_a_channel_that_is_closed_while_it_is_written_to() {
-    each_channel(1000, Reader::ToTheEnd);
+    each_channel(300, Reader::ToTheEnd);
 }
 
 #[test]
 fn of_a_channel_whose_events_are_dropped_mid_way() {
-    each_channel(600, Reader::DropsMidWay);
+    each_channel(200, Reader::DropsMidWay);
 }
 
 #[test]
@@ -453,12 +453,12 @@ fn race_broadcaster(round: u32, ends: Ends) {
 
 #[test]
 fn of_a_broadcaster_that_is_closed_while_it_is_written_to() {
-    in_time("the race", || (0..rounds(3000)).for_each(|round| race_broadcaster(round, Ends::Close)));
+    in_time("the race", || (0..rounds(800)).for_each(|round| race_broadcaster(round, Ends::Close)));
 }
 
 #[test]
 fn of_a_broadcaster_whose_close_is_aborted() {
-    (0..rounds(3000)).for_each(|round| race_broadcaster(round, Ends::Abort));
+    (0..rounds(1000)).for_each(|round| race_broadcaster(round, Ends::Abort));
 }
 
 #[test]

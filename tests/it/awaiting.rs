@@ -151,7 +151,7 @@ fn a_closing_that_is_done_keeps_no_waker() {
     drop(polled);
 
     // Nor if it becomes done while it is polled.
-    for _ in 0..rounds(2000) {
+    for _ in 0..rounds(600) {
         let (mut closing, pending) = Closing::pending();
         let (count, waker) = Count::new();
         let finishes = thread::spawn(move || pending.finish(Ok(())));

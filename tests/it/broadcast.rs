@@ -250,13 +250,14 @@ fn a_blocked_sink_blocks_no_add_and_no_remove() {
 }
 
 #[test]
-fn a_million_alternating_adds_and_removes() {
+fn adds_and_removes_beside_writes_disturb_no_other_sink() {
+    const CHANGES: u32 = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
     let broadcaster = Broadcaster::new();
     let kept = sink::collector();
     broadcaster.add(kept.clone()).unwrap();
     thread::scope(|scope| {
         let changer = scope.spawn(|| {
-            for _ in 0..1_000_000 {
+            for _ in 0..CHANGES {
                 let id = broadcaster.add(sink::discard()).unwrap();
                 assert!(broadcaster.remove(id).is_some());
             }

@@ -94,7 +94,7 @@ fn while_asked(asked: impl Fn() + Sync, f: impl FnOnce()) {
 #[test]
 fn of_a_broadcaster_that_is_closed_and_changed() {
     let trespasses = Trespasses::default();
-    for round in 0..rounds(3000) {
+    for round in 0..rounds(1000) {
         let broadcaster = Broadcaster::new();
         let watched = || Watched(trespasses.clone());
         let ids: Vec<SinkId> = (0..3).map(|_| broadcaster.add(watched()).unwrap()).collect();
@@ -127,7 +127,7 @@ fn of_a_broadcaster_that_is_closed_and_changed() {
 #[test]
 fn of_a_queue_that_ends() {
     let trespasses = Trespasses::default();
-    for round in 0..rounds(3000) {
+    for round in 0..rounds(1000) {
         let buffer = Buffer::bounded(2).drop_oldest().spill(Watched(trespasses.clone()));
         let queue = Watched(trespasses.clone()).queued_with(buffer);
         let other = queue.clone();
@@ -169,7 +169,7 @@ fn of_a_closing_whose_queue_is_gone() {
 #[test]
 fn of_a_channel_whose_reader_goes() {
     let trespasses = Trespasses::default();
-    for _ in 0..rounds(3000) {
+    for _ in 0..rounds(1000) {
         let buffer = Buffer::bounded(3).drop_oldest().spill(Watched(trespasses.clone()));
         let (sink, events) = channel::with(buffer);
         let other = sink.clone();

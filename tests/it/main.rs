@@ -27,6 +27,7 @@ mod depth;
 #[cfg(feature = "testing")]
 mod flush;
 mod getters;
+#[cfg(feature = "testing")]
 mod go_events;
 #[cfg(feature = "testing")]
 mod log;
@@ -45,6 +46,7 @@ mod panics;
 #[cfg(feature = "testing")]
 mod reentrancy;
 mod retry;
+#[cfg(feature = "testing")]
 mod retry_after;
 #[cfg(feature = "testing")]
 mod rings;

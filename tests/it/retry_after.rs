@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use crate::common::{SOON, in_time, rounds};
+use crate::common::{SOON, in_time, rounds, without_waiting};
 use outflow::clock::Clock;
 use outflow::retry::{Breaker, Constant, Failure, GiveUp, HonorRetryAfter, RetryAfter, RetryStrategy};
 use outflow::testing::VirtualClock;
@@ -25,18 +25,6 @@ impl RetryAfter for Ask {
     fn retry_after(&self) -> Option<Duration> {
         self.0
     }
-}
-
-/// Calls `write` on another thread, and has time pass at once whenever it waits by the clock.
-fn without_waiting<T: Send>(clock: &VirtualClock, write: impl FnOnce() -> T + Send) -> T {
-    thread::scope(|scope| {
-        let writer = scope.spawn(write);
-        while !writer.is_finished() {
-            clock.advance_to_next();
-            thread::yield_now();
-        }
-        writer.join().unwrap()
-    })
 }
 
 /// Asks for these in turn, then accepts; answers at what times it was tried.

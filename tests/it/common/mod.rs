@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, unused_imports)] // Not every binary needs all of it.
 
+#[cfg(feature = "testing")]
+mod clock;
 mod dest;
 mod events;
 mod panics;
@@ -12,6 +14,8 @@ mod waits;
 #[cfg(feature = "testing")]
 pub use outflow::testing::Latch;
 
+#[cfg(feature = "testing")]
+pub use self::clock::without_waiting;
 pub use self::dest::{Batches, Dest, Fault, OnClose};
 pub use self::events::{Census, Event};
 pub use self::panics::{PLANNED, PanicsOnDrop, PanicsOnWake, panic_message, planned_panic};
