@@ -517,7 +517,7 @@ fn from_within_the_destructor_of_each_of_many_events_comes_to_an_end() {
 }
 
 #[test]
-fn a_flush_that_is_asked_for_after_it_is_told_with_the_close() {
+fn a_flush_that_is_asked_for_after_it_fails_with_the_close() {
     let go = Latch::new();
     let queue = {
         let go = go.clone();
@@ -531,7 +531,7 @@ fn a_flush_that_is_asked_for_after_it_is_told_with_the_close() {
 }
 
 #[test]
-fn a_close_of_thousands_that_are_put_together_one_by_one_is_told() {
+fn a_close_of_thousands_that_are_put_together_one_by_one_completes() {
     // On a thread with the stack of any other.
     in_time("the close", || {
         let mut all = Closing::done();
@@ -551,7 +551,7 @@ fn a_close_of_thousands_that_are_put_together_one_by_one_is_told() {
 }
 
 #[test]
-fn a_close_that_meets_the_same_again_and_again_is_not_looked_through_again_and_again() {
+fn a_close_that_meets_the_same_again_and_again_is_not_walked_again_and_again() {
     in_time("the abort", || {
         let (mut closing, _pending) = Closing::pending();
         // A million ways lead to the bottom.

@@ -1,4 +1,4 @@
-//! `Closing` and `Flushing` can be awaited, and wake whoever awaits them.
+//! `Closing` and `Flushing` can be awaited, and wake the tasks that await them.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use futures::executor::block_on;
 use outflow::{Broadcaster, CloseError, Closing, Sink, SinkExt, sink};
 
 #[test]
-fn a_close_that_is_awaited_is_through_when_everything_is_delivered() {
+fn a_close_that_is_awaited_completes_when_everything_is_delivered() {
     for events in 0..500 {
         let delivered = sink::collector();
         let queue = delivered.clone().queued();
@@ -106,7 +106,7 @@ fn a_future_that_is_dropped_keeps_no_waker() {
 }
 
 #[test]
-fn a_task_that_moves_while_the_outcome_is_told_is_woken() {
+fn a_task_that_moves_while_the_outcome_is_set_is_woken() {
     for round in 0..rounds(5000) {
         let (mut closing, pending) = Closing::pending();
         let told = thread::spawn(move || {
@@ -190,7 +190,7 @@ impl<T: Send + 'static> Wake for Inline<T> {
 }
 
 #[test]
-fn a_task_that_is_polled_on_a_workers_thread_gets_the_outcome_and_is_not_told_that_it_would_deadlock() {
+fn a_task_that_is_polled_on_a_workers_thread_gets_the_outcome_and_no_would_deadlock() {
     let latch = Latch::new();
     let stuck = latch.clone();
     let below = sink::for_each(move |_: u32| stuck.pass()).queued();

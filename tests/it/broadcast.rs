@@ -329,7 +329,7 @@ fn a_filter_behind_a_broadcaster_rejects_without_cloning() {
 }
 
 #[test]
-fn an_endpoint_that_fails_for_good_is_told_of() {
+fn an_endpoint_that_fails_for_good_is_reported() {
     let (sender, told) = mpsc::channel();
     let broadcaster = Broadcaster::with_on_closed(move |id, _: &_| _ = sender.send(id));
     let queue = sink::for_each(|_: u64| planned_panic()).queued();
@@ -415,7 +415,7 @@ fn a_close_waits_for_every_sink_that_ended_however_many_there_are() {
 }
 
 #[test]
-fn sinks_that_are_through_are_forgotten_by_name_and_counted() {
+fn sinks_that_have_ended_are_forgotten_by_name_and_counted() {
     const SINKS: u64 = 1000;
     let broadcaster = Broadcaster::new();
     for _ in 0..SINKS {

@@ -87,7 +87,7 @@ fn a_write_into_a_closed_channel_is_refused_though_there_is_room() {
 }
 
 #[test]
-fn no_concurrent_closer_is_told_before_the_drain_is_through() {
+fn no_concurrent_closer_gets_an_outcome_before_the_drain_is_over() {
     for of_queue in [true, false] {
         let latch = Latch::new();
         let kept = sink::collector();
@@ -267,7 +267,7 @@ fn within_a_time_over_a_sink_that_never_returns_accounts_for_every_event() {
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         assert!(matches!(error, CloseError::Undelivered { events: 9, in_flight: 1 }), "{error:?}");
         assert_eq!(error.undelivered(), 10);
-        assert_eq!(waiter.join().unwrap(), 10, "who waits is released");
+        assert_eq!(waiter.join().unwrap(), 10, "a thread that waits is released");
         let stats = queue.stats();
         assert_eq!((stats.accepted, stats.dropped, stats.in_flight), (10, 9, 1));
         assert!(!latch.is_open());
@@ -316,7 +316,7 @@ fn an_event_in_flight_that_comes_back_late_is_spilled_then() {
 }
 
 #[test]
-fn an_abort_reaches_through_nested_queues_and_broadcasters() {
+fn an_abort_reaches_nested_queues_and_broadcasters() {
     in_time("the abort", || {
         let attempts = Arc::new(AtomicUsize::new(0));
         let dead = || {
@@ -506,7 +506,7 @@ fn a_ring_through_a_spill_ends_when_the_rest_is_drained() {
         wait_until("the spill awaits the queue", || queue.is_closed());
         thread::sleep(Duration::from_millis(5));
         inside.open();
-        wait_until("the queue is through", || queue.stats().delivered == 1);
+        wait_until("the queue has delivered it", || queue.stats().delivered == 1);
         thread::sleep(Duration::from_millis(5));
         assert!(!queue.close().is_done() && !of_spill.is_done(), "what is downstream is not drained");
         go.open();
@@ -671,7 +671,7 @@ impl<C: Fn() + Send + Sync, F: Fn() + Send + Sync> Sink<u64> for Calls<C, F> {
 }
 
 #[test]
-fn a_sink_whose_own_close_or_flush_waits_for_what_is_above_it_is_told_so() {
+fn a_sink_whose_own_close_or_flush_waits_for_what_is_above_it_gets_would_deadlock() {
     in_time("the close", || {
         let (sender, told) = mpsc::channel();
         let above: Arc<OnceLock<Broadcaster<u64>>> = Arc::default();

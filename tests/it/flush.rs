@@ -14,7 +14,7 @@ use outflow::{Broadcaster, Buffer, FlushError, Sink, SinkExt, channel, sink};
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
-fn is_through_when_every_event_before_it_is_delivered() {
+fn completes_when_every_event_before_it_is_delivered() {
     in_time("the flush", || {
         for round in 0..rounds(500_u64) {
             let dest = sink::collector();
@@ -40,7 +40,7 @@ fn is_through_when_every_event_before_it_is_delivered() {
 }
 
 #[test]
-fn goes_through_nested_queues_and_broadcasters() {
+fn reaches_nested_queues_and_broadcasters() {
     in_time("the flush", || {
         let dest = sink::collector();
         let broadcaster = Broadcaster::new();
@@ -104,7 +104,7 @@ fn takes_no_room_and_displaces_nothing() {
 }
 
 #[test]
-fn is_through_with_evictions() {
+fn completes_beside_evictions() {
     in_time("the flush", || {
         let latch = Latch::new();
         let stuck = latch.clone();
@@ -328,7 +328,7 @@ fn has_a_batch_written_as_soon_as_what_came_before_is_in_it_though_more_is_waiti
 }
 
 #[test]
-fn of_a_channel_is_through_at_once() {
+fn of_a_channel_completes_at_once() {
     let (sink, events) = channel::bounded(1);
     sink.write(1).unwrap();
     assert!(sink.flush().is_done());

@@ -171,7 +171,7 @@ fn a_closed_log_still_hands_out_what_it_retains_and_closes_a_sink_that_comes_too
 }
 
 #[test]
-fn what_nobody_can_ever_read_is_dropped_and_counted() {
+fn what_no_reader_can_ever_reach_is_dropped_and_counted() {
     let census = Census::new();
     let log = Log::new();
     fill(&log, &census, 0..3);
@@ -392,7 +392,7 @@ fn a_follower_that_writes_to_its_own_log_does_not_wait_for_itself() {
 }
 
 #[test]
-fn a_cursor_that_skips_is_told_how_many_it_missed_and_one_that_closes_why() {
+fn a_cursor_that_skips_knows_how_many_it_missed_and_one_that_closes_why() {
     let log = Log::new();
     let mut skips = log.subscribe_with(SubscribeOptions::new().max_lag(4, Lag::Skip)).unwrap();
     let mut closes = log.subscribe_with(SubscribeOptions::new().max_lag(4, Lag::Close)).unwrap();
@@ -632,7 +632,7 @@ fn a_cancel_races_a_reader_that_goes_to_sleep() {
 }
 
 #[test]
-fn a_cursor_that_is_cancelled_amid_a_segment_reads_no_more_of_it_and_lets_go_of_all() {
+fn a_cursor_that_is_cancelled_amid_a_segment_reads_no_more_of_it_and_frees_all() {
     let census = Census::new();
     let log = Log::new();
     let (mut cursor, mut other) = (log.subscribe(), log.subscribe());
@@ -799,7 +799,7 @@ fn waiting_inside_a_follower_answers_that_it_would_deadlock() {
     in_time("waiting from within", {
         let (log, answers) = (log.clone(), answers.clone());
         move || {
-            wait_until("it was told", || !answers.is_empty());
+            wait_until("it has an outcome", || !answers.is_empty());
             log.close().wait().unwrap();
         }
     });
@@ -838,7 +838,7 @@ fn a_detached_follower_hands_its_sink_back_and_another_goes_on_where_it_was() {
 // Ends.
 
 #[test]
-fn a_follower_that_panics_or_closes_ends_alone_and_is_told_by_name() {
+fn a_follower_that_panics_or_closes_ends_alone_and_is_reported_by_name() {
     for fault in [Fault::PanicAt(3), Fault::ClosedAt(3)] {
         let census = Census::new();
         let log = Log::new();
@@ -1213,7 +1213,7 @@ fn no_wake_up_is_lost_between_the_last_look_and_the_sleep() {
 }
 
 #[test]
-fn an_event_that_panics_when_a_write_drops_it_is_no_affair_of_the_write_or_of_a_reader() {
+fn an_event_that_panics_when_a_write_drops_it_harms_neither_the_write_nor_a_reader() {
     in_time("the close", || {
         let census = Census::new();
         let log = Log::with(LogOptions::new().retain(64));
@@ -1233,7 +1233,7 @@ fn an_event_that_panics_when_a_write_drops_it_is_no_affair_of_the_write_or_of_a_
 }
 
 #[test]
-fn an_event_that_panics_when_a_reader_drops_it_is_no_affair_of_the_reader_or_of_a_writer() {
+fn an_event_that_panics_when_a_reader_drops_it_harms_neither_the_reader_nor_a_writer() {
     in_time("the reader", || {
         let census = Census::new();
         census.panic_on_drop_of(0);
@@ -1334,7 +1334,7 @@ fn a_close_waits_for_the_sink_of_a_follower_that_was_closed_before() {
     let follower = log.follow(queue.clone());
     log.write_all(0..10).unwrap();
     let of_follower = follower.close();
-    wait_until("the follower is through", || log.followers() == 0);
+    wait_until("the follower has ended", || log.followers() == 0);
     let closing = log.close();
     assert!(!closing.is_done() && !of_follower.is_done());
     go.open();
@@ -1343,13 +1343,13 @@ fn a_close_waits_for_the_sink_of_a_follower_that_was_closed_before() {
 }
 
 #[test]
-fn what_the_sink_of_a_follower_did_not_deliver_after_that_was_closed_is_told_by_the_log() {
+fn what_the_sink_of_a_follower_did_not_deliver_after_that_was_closed_is_reported_by_the_log() {
     let dead = sink::from_fn(|_: &u32| Err("down")).retry(Constant::new(Duration::from_secs(3600)));
     let log = Log::new();
     let follower = log.follow(dead.queued());
     log.write(1).unwrap();
     let of_follower = follower.close();
-    wait_until("the follower is through", || log.followers() == 0);
+    wait_until("the follower has ended", || log.followers() == 0);
     assert_eq!(of_follower.abort().unwrap_err().undelivered(), 1);
     assert_eq!((log.ended().count, log.ended().undelivered), (1, 1));
     assert_eq!(log.close().wait().unwrap_err().undelivered(), 1);

@@ -160,7 +160,7 @@ fn keep_no_cursor_on_the_register_and_no_panic_reaches_its_reader() {
 }
 
 #[test]
-fn are_no_affair_of_a_write_that_lets_go_of_them_or_of_the_last_handle() {
+fn reach_neither_a_write_that_drops_them_nor_the_last_handle() {
     in_time("the log", || {
         let census = Census::panicking_on_drop();
         let log = Log::with(LogOptions::new().retain(64));

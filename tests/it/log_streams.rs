@@ -118,7 +118,7 @@ fn a_waker_is_not_kept_when_the_cursor_is_dropped() {
 }
 
 #[test]
-fn a_waker_that_panics_is_no_affair_of_the_writer_or_of_other_tasks() {
+fn a_waker_that_panics_harms_neither_the_writer_nor_other_tasks() {
     let log = Log::new();
     let (mut first, mut second) = (log.subscribe(), log.subscribe());
     let (count, waker) = Count::new();
@@ -167,7 +167,7 @@ fn a_stream_that_skips_goes_on_and_one_that_is_closed_ends() {
 }
 
 #[test]
-fn a_task_that_reads_lets_a_writer_on_that_waits_for_it() {
+fn a_task_that_reads_releases_a_writer_that_waits_for_it() {
     in_time("the writer", || {
         let log = Log::new();
         let cursor = log.subscribe_with(SubscribeOptions::new().max_lag(1, Lag::Block)).unwrap();
@@ -179,7 +179,7 @@ fn a_task_that_reads_lets_a_writer_on_that_waits_for_it() {
 }
 
 #[test]
-fn a_stream_begins_where_it_was_told_and_leaks_nothing() {
+fn a_stream_begins_where_it_was_asked_to_and_leaks_nothing() {
     let census = Census::new();
     let log = Log::with(LogOptions::new().retain(3));
     (0..5).for_each(|id| log.write(Event::new(id, &census)).unwrap());

@@ -532,7 +532,7 @@ fn what_has_one_name_adds_up_and_a_queue_may_take_the_place_of_another() {
 }
 
 #[test]
-fn a_publisher_keeps_nothing_open_and_lets_go_of_what_has_ended_with_its_last_counts() {
+fn a_publisher_keeps_nothing_open_and_forgets_what_has_ended_with_its_last_counts() {
     let scrapes = Scrapes::new();
     let publisher = Publisher::new();
     let spill = Arc::new(sink::collector::<u64>());

@@ -84,7 +84,7 @@ fn of_a_spill_are_counted_and_keep_no_event_in_flight() {
 }
 
 #[test]
-fn of_a_close_or_a_flush_are_told_by_the_queue_above() {
+fn of_a_close_or_a_flush_are_reported_by_the_queue_above() {
     in_time("the queue", || {
         let queue = Broken.queued();
         queue.write(1).unwrap();
@@ -97,7 +97,7 @@ fn of_a_close_or_a_flush_are_told_by_the_queue_above() {
 }
 
 #[test]
-fn of_a_close_are_told_by_the_broadcaster_above_for_each_sink() {
+fn of_a_close_are_reported_by_the_broadcaster_above_for_each_sink() {
     in_time("the broadcaster", || {
         let broadcaster = Broadcaster::<u32>::new();
         let id = broadcaster.add(Broken).unwrap();
@@ -177,7 +177,7 @@ fn of_a_close_in_a_guards_drop_are_reported_and_go_no_further() {
 }
 
 #[test]
-fn of_an_aborts_hook_end_the_abort_and_reach_nobody() {
+fn of_an_aborts_hook_end_the_abort_and_reach_no_caller() {
     in_time("the abort", || {
         for finished in [false, true] {
             let (closing, pending) = Closing::pending();
@@ -207,7 +207,7 @@ fn of_an_aborts_hook_end_the_abort_and_reach_nobody() {
 }
 
 #[test]
-fn of_a_sinks_destructor_keep_no_close_from_being_told() {
+fn of_a_sinks_destructor_keep_no_close_from_completing() {
     in_time("the broadcaster", || {
         let held = |bomb: PanicsOnDrop| {
             OnClose(move || {

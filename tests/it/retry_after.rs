@@ -212,7 +212,7 @@ fn a_close_wakes_a_write_that_waits_for_the_endpoints_sake() {
 }
 
 #[test]
-fn of_writers_that_race_none_is_let_through_early() {
+fn of_writers_that_race_none_tries_early() {
     for round in 0..rounds(2_000_u64) {
         let clock = VirtualClock::new();
         clock.advance(secs(1));

@@ -205,7 +205,7 @@ fn a_stream_reads_all_that_was_accepted_in_order_under_backpressure() {
 }
 
 #[test]
-fn a_stream_may_be_read_in_between_by_who_waits() {
+fn a_stream_may_be_read_in_between_by_blocking_calls() {
     let (sink, mut events) = channel::unbounded();
     let (count, waker) = Count::new();
     assert!(poll(&mut events, &waker).is_pending());
@@ -252,7 +252,7 @@ fn a_waker_is_not_kept_when_the_events_are_dropped() {
 }
 
 #[test]
-fn a_waker_that_panics_is_no_affair_of_the_writer() {
+fn a_waker_that_panics_does_not_harm_the_writer() {
     let (sink, mut events) = channel::unbounded();
     let waker = PanicsOnWake::waker();
     assert!(poll(&mut events, &waker).is_pending());

@@ -49,7 +49,7 @@ fn a_virtual_clock_wakes_those_whose_time_has_come_and_no_others() {
 }
 
 #[test]
-fn a_virtual_clock_loses_no_advance_that_comes_while_somebody_goes_to_sleep() {
+fn a_virtual_clock_loses_no_advance_that_comes_while_a_thread_goes_to_sleep() {
     in_time("a sleeper", || {
         for _ in 0..rounds(5000) {
             let clock = VirtualClock::new();
@@ -164,7 +164,7 @@ fn slow_writers_wait_side_by_side() {
 }
 
 #[test]
-fn stuck_lets_nobody_through_until_it_is_released_whatever_is_closed() {
+fn stuck_holds_every_write_until_it_is_released_whatever_is_closed() {
     in_time("the writers", || {
         let latch = Latch::new();
         let through = Arc::new(AtomicU64::new(0));
