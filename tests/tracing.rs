@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
-use common::{SOON, hush_planned_panics, in_time, wait_until};
+use common::{SOON, in_time, planned_panic, rounds, wait_until};
 use outflow::queue::QueueOptions;
 use outflow::retry::{Breaker, Constant, Failure, RetryStrategy};
 use outflow::{Broadcaster, Buffer, CloseError, Sink, SinkExt, channel, sink};
@@ -78,7 +78,7 @@ fn filter(filter: impl Fn(&Metadata<'_>) -> bool + 'static) {
 }
 
 fn filter_that_panics() {
-    filter(|_| std::panic::panic_any(common::PLANNED));
+    filter(|_| planned_panic());
 }
 
 /// A subscriber that hands each event to a closure.
@@ -367,7 +367,7 @@ fn what_a_full_queue_drops_is_counted_in_few_lines() {
 #[test]
 fn the_counts_add_up_whoever_closes_or_aborts_meanwhile() {
     log();
-    for round in 0..300 {
+    for round in 0..rounds(300) {
         let name = format!("raced queue {round}");
         let queue = sink::discard().queued_with(named(&name, Buffer::bounded(2).drop_oldest()));
         std::thread::scope(|scope| {
@@ -440,12 +440,11 @@ fn a_subscription_is_logged_by_its_id_and_a_channel_by_its_events() {
 
 #[test]
 fn a_follower_that_ends_is_logged_by_its_id_with_the_number_of_events_that_remain() {
-    hush_planned_panics();
     log();
     let log = outflow::Log::new();
     let fine = sink::collector();
     let _fine = log.follow(fine.clone());
-    let panics = log.follow(sink::for_each(|_: u64| std::panic::panic_any(common::PLANNED)));
+    let panics = log.follow(sink::for_each(|_: u64| planned_panic()));
     let closed = sink::collector();
     closed.close().wait().unwrap();
     let refused = log.follow(closed);
@@ -471,13 +470,12 @@ fn a_follower_that_ends_is_logged_by_its_id_with_the_number_of_events_that_remai
 
 #[test]
 fn a_worker_that_panics_is_an_error() {
-    hush_planned_panics();
     log();
     let (release, released) = mpsc::channel::<()>();
     let released = Mutex::new(released);
     let bad = sink::for_each(move |_: u64| {
         let _ = released.lock().unwrap().recv();
-        std::panic::panic_any(common::PLANNED)
+        planned_panic()
     });
     let queue = bad.queued_with(named("panicking", Buffer::unbounded()));
     queue.write_all(0..3).unwrap();
@@ -601,7 +599,6 @@ fn a_close_that_is_quick_is_not_logged() {
 #[test]
 fn nothing_of_an_event_an_error_or_a_panic_is_logged() {
     const SECRET: &str = "hunter2";
-    hush_planned_panics();
     let log = log();
     let secret = || format!("the password is {SECRET}");
 
@@ -637,13 +634,12 @@ fn nothing_of_an_event_an_error_or_a_panic_is_logged() {
 
 #[test]
 fn a_subscriber_that_panics_harms_nothing() {
-    hush_planned_panics();
     log();
     let called = Arc::new(AtomicU64::new(0));
     let calls = Arc::clone(&called);
     let listener = Listener(move |_| {
         calls.fetch_add(1, Ordering::SeqCst);
-        std::panic::panic_any(common::PLANNED)
+        planned_panic()
     });
     tracing::subscriber::with_default(listener, || {
         let (sink, events) = channel::with(Buffer::bounded(1).drop_oldest());
@@ -663,11 +659,10 @@ fn a_subscriber_that_panics_harms_nothing() {
 
 #[test]
 fn a_filter_that_panics_harms_no_worker() {
-    hush_planned_panics();
     log();
     let panics = sink::for_each(|_: u64| {
         filter_that_panics();
-        std::panic::panic_any(common::PLANNED)
+        planned_panic()
     });
     let queue = panics.queued();
     queue.write(1).unwrap();
@@ -684,7 +679,6 @@ fn a_filter_that_panics_harms_no_worker() {
 
 #[test]
 fn a_filter_that_panics_takes_no_event_from_a_write() {
-    hush_planned_panics();
     log();
     filter_that_panics();
     let retry =

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Latch, OnClose, PLANNED, SOON, hush_planned_panics, in_time, wait_until};
+use crate::common::{Latch, OnClose, SOON, in_time, planned_panic, rounds, spin_for, wait_until};
 use outflow::log::{FollowOptions, Log};
 use outflow::retry::Constant;
 use outflow::{Broadcaster, Buffer, CloseError, Closing, FlushError, SharedSink, Sink, SinkExt, sink};
@@ -165,7 +165,7 @@ fn from_within_the_write_does_not_wait_for_itself() {
 
 #[test]
 fn beside_writes_that_wait_in_a_backoff_accounts_for_each_of_them() {
-    for round in 0..300 {
+    for round in 0..rounds(300) {
         let attempts = Arc::default();
         let broadcaster = Broadcaster::new();
         let first = sink::collector();
@@ -179,9 +179,7 @@ fn beside_writes_that_wait_in_a_backoff_accounts_for_each_of_them() {
                 })
                 .collect();
             let aborter = scope.spawn(|| {
-                for _ in 0..round * 50 {
-                    std::hint::spin_loop();
-                }
+                spin_for(round * 50);
                 let closing = broadcaster.close();
                 let other = closing.clone();
                 let _ = thread::scope(|scope| {
@@ -221,7 +219,7 @@ fn undelivered(outcome: &Result<(), CloseError>) -> u64 {
 #[test]
 fn beside_another_tells_the_same_of_a_queue() {
     in_time("the aborts", || {
-        for round in 0..10_000 {
+        for round in 0..rounds(10_000) {
             let queue = dead(&Arc::default()).queued();
             let events = 3 + round % 40;
             queue.write_all(0..events).unwrap();
@@ -235,7 +233,7 @@ fn beside_another_tells_the_same_of_a_queue() {
 #[test]
 fn beside_another_tells_the_same_of_a_log() {
     in_time("the aborts", || {
-        for _ in 0..1000 {
+        for _ in 0..rounds(1000) {
             let log = Log::new();
             log.follow(dead(&Arc::default()));
             log.write_all(0..1000).unwrap();
@@ -248,7 +246,7 @@ fn beside_another_tells_the_same_of_a_log() {
 
 #[test]
 fn beside_another_and_a_writer_tells_the_same_of_a_log() {
-    for round in 0..500_u64 {
+    for round in 0..rounds(500_u64) {
         let log = Log::new();
         let delivered = sink::collector();
         log.follow(delivered.clone());
@@ -318,10 +316,9 @@ fn beside_another_that_is_in_a_spill_knows_what_that_will_get() {
 
 #[test]
 fn of_a_follower_that_has_ended_by_itself_and_still_spills_knows_what_it_will_spill() {
-    hush_planned_panics();
     for panics in [false, true] {
         in_time("the abort", move || {
-            let ends = sink::for_each(|_: u32| std::panic::panic_any(PLANNED));
+            let ends = sink::for_each(|_: u32| planned_panic());
             if !panics {
                 drop(ends.close());
             }
@@ -520,7 +517,7 @@ fn from_within_the_destructor_of_each_of_many_events_comes_to_an_end() {
 }
 
 #[test]
-fn a_flush_that_is_asked_for_after_it_is_told_with_the_close() {
+fn a_flush_that_is_asked_for_after_it_fails_with_the_close() {
     let go = Latch::new();
     let queue = {
         let go = go.clone();
@@ -534,7 +531,7 @@ fn a_flush_that_is_asked_for_after_it_is_told_with_the_close() {
 }
 
 #[test]
-fn a_close_of_thousands_that_are_put_together_one_by_one_is_told() {
+fn a_close_of_thousands_that_are_put_together_one_by_one_completes() {
     // On a thread with the stack of any other.
     in_time("the close", || {
         let mut all = Closing::done();
@@ -554,7 +551,7 @@ fn a_close_of_thousands_that_are_put_together_one_by_one_is_told() {
 }
 
 #[test]
-fn a_close_that_meets_the_same_again_and_again_is_not_looked_through_again_and_again() {
+fn a_close_that_meets_the_same_again_and_again_is_not_walked_again_and_again() {
     in_time("the abort", || {
         let (mut closing, _pending) = Closing::pending();
         // A million ways lead to the bottom.

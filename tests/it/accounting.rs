@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use crate::common::{Batches, Census, Dest, Event, Fault, hush_planned_panics, in_time, wait_until};
+use crate::common::{Batches, Census, Dest, Event, Fault, in_time, rounds, spin, wait_until};
 use outflow::buffer::{Buffer, Policy};
 use outflow::queue::Batch;
 use outflow::{Broadcaster, CloseError, Queue, Sink, SinkExt, WriteError, channel, sink};
@@ -54,12 +54,6 @@ fn set(ids: Vec<u64>) -> BTreeSet<u64> {
     let set: BTreeSet<u64> = ids.iter().copied().collect();
     assert_eq!(set.len(), ids.len(), "an event came twice: {ids:?}");
     set
-}
-
-fn spin(round: u32) {
-    for _ in 0..(round.wrapping_mul(2_654_435_761) >> 20) % 3000 {
-        std::hint::spin_loop();
-    }
 }
 
 fn race_queue<P: Policy>(
@@ -166,13 +160,12 @@ fn race_queue<P: Policy>(
     census.assert_none_left();
 }
 
-fn each_policy(rounds: u32, end: End, fault: impl Fn(u32) -> Fault + Copy) {
+fn each_policy(count: u32, end: End, fault: impl Fn(u32) -> Fault + Copy) {
     fn queued<P: Policy>(dest: Arc<Dest>, buffer: Buffer<Event, P>) -> Queue<Event, P> {
         dest.queued_with(buffer)
     }
-    hush_planned_panics();
     let short = std::time::Duration::from_micros(50);
-    for round in 0..rounds {
+    for round in 0..rounds(count) {
         let spills = round % 2 == 0;
         let fault = fault(round);
         race_queue(round, end, fault, spills, Buffer::unbounded(), queued);
@@ -193,32 +186,32 @@ fn each_policy(rounds: u32, end: End, fault: impl Fn(u32) -> Fault + Copy) {
 
 #[test]
 fn of_a_queue_that_is_closed_while_it_is_written_to() {
-    each_policy(1500, End::Close, |_| Fault::None);
+    each_policy(300, End::Close, |_| Fault::None);
 }
 
 #[test]
 fn of_a_queue_whose_close_is_aborted() {
-    each_policy(700, End::Abort, |_| Fault::None);
+    each_policy(200, End::Abort, |_| Fault::None);
 }
 
 #[test]
 fn of_a_queue_whose_sink_panics() {
-    each_policy(300, End::Fault, |round| Fault::PanicAt((round % 2) as usize));
+    each_policy(100, End::Fault, |round| Fault::PanicAt((round % 2) as usize));
 }
 
 #[test]
 fn of_a_queue_whose_sink_closes_itself() {
-    each_policy(300, End::Fault, |round| Fault::ClosedAt((round % 2) as usize));
+    each_policy(100, End::Fault, |round| Fault::ClosedAt((round % 2) as usize));
 }
 
 #[test]
 fn of_a_queue_whose_last_handle_is_dropped() {
-    each_policy(300, End::LastHandle, |_| Fault::None);
+    each_policy(100, End::LastHandle, |_| Fault::None);
 }
 
 #[test]
 fn of_a_queue_whose_close_is_aborted_while_its_sink_panics() {
-    each_policy(200, End::Abort, |round| Fault::PanicAt((round % 40) as usize));
+    each_policy(80, End::Abort, |round| Fault::PanicAt((round % 40) as usize));
 }
 
 #[test]
@@ -309,9 +302,9 @@ fn race_channel<P: Policy>(round: u32, reader: Reader, spills: bool, buffer: Buf
     census.assert_none_left();
 }
 
-fn each_channel(rounds: u32, reader: Reader) {
+fn each_channel(count: u32, reader: Reader) {
     let short = std::time::Duration::from_micros(50);
-    for round in 0..rounds {
+    for round in 0..rounds(count) {
         let spills = round % 2 == 0;
         race_channel(round, reader, spills, Buffer::unbounded());
         race_channel(round, reader, spills, Buffer::bounded(3));
@@ -324,17 +317,17 @@ fn each_channel(rounds: u32, reader: Reader) {
 
 #[test]
 fn of_a_channel_that_is_closed_while_it_is_written_to() {
-    each_channel(1000, Reader::ToTheEnd);
+    each_channel(300, Reader::ToTheEnd);
 }
 
 #[test]
 fn of_a_channel_whose_events_are_dropped_mid_way() {
-    each_channel(600, Reader::DropsMidWay);
+    each_channel(200, Reader::DropsMidWay);
 }
 
 #[test]
 fn of_a_rendezvous_that_is_closed_while_it_is_written_to() {
-    for round in 0..500 {
+    for round in 0..rounds(500) {
         let census = Census::new();
         let (sink, events) = channel::rendezvous();
         let (written, read) = thread::scope(|scope| {
@@ -460,17 +453,17 @@ fn race_broadcaster(round: u32, ends: Ends) {
 
 #[test]
 fn of_a_broadcaster_that_is_closed_while_it_is_written_to() {
-    in_time("the race", || (0..3000).for_each(|round| race_broadcaster(round, Ends::Close)));
+    in_time("the race", || (0..rounds(800)).for_each(|round| race_broadcaster(round, Ends::Close)));
 }
 
 #[test]
 fn of_a_broadcaster_whose_close_is_aborted() {
-    (0..3000).for_each(|round| race_broadcaster(round, Ends::Abort));
+    (0..rounds(1000)).for_each(|round| race_broadcaster(round, Ends::Abort));
 }
 
 #[test]
 fn of_a_broadcaster_whose_last_handle_is_dropped() {
-    (0..300).for_each(|round| race_broadcaster(round, Ends::LastHandle));
+    (0..rounds(300)).for_each(|round| race_broadcaster(round, Ends::LastHandle));
 }
 
 #[test]

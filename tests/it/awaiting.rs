@@ -1,35 +1,17 @@
-//! `Closing` and `Flushing` can be awaited, and wake whoever awaits them.
+//! `Closing` and `Flushing` can be awaited, and wake the tasks that await them.
 
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::thread;
 
-use crate::common::Count;
-use outflow::{CloseError, Closing, Sink, SinkExt, sink};
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-fn block_on<F: Future>(future: F) -> F::Output {
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
-        }
-    }
-}
+use crate::common::{Count, Latch, PanicsOnWake, SOON, rounds, spin_for};
+use futures::executor::block_on;
+use outflow::{Broadcaster, CloseError, Closing, Sink, SinkExt, sink};
 
 #[test]
-fn a_close_that_is_awaited_is_through_when_everything_is_delivered() {
+fn a_close_that_is_awaited_completes_when_everything_is_delivered() {
     for events in 0..500 {
         let delivered = sink::collector();
         let queue = delivered.clone().queued();
@@ -66,28 +48,11 @@ fn every_task_that_awaits_the_same_close_is_woken() {
     }
 }
 
-/// Panics when it is woken.
-struct Bomb;
-
-impl std::task::Wake for Bomb {
-    fn wake(self: std::sync::Arc<Self>) {
-        std::panic::resume_unwind(Box::new("planned"));
-    }
-}
-
 #[test]
 fn a_waker_that_panics_ends_no_queue_and_holds_up_no_close() {
-    use std::future::Future;
-    use std::pin::Pin;
-    use std::task::{Context, Waker};
-    use std::time::Duration;
-
-    use outflow::{Broadcaster, Sink, SinkExt, sink};
-
-    let soon = Duration::from_secs(20);
-    let waker = Waker::from(std::sync::Arc::new(Bomb));
+    let waker = PanicsOnWake::waker();
     let mut context = Context::from_waker(&waker);
-    for _ in 0..50 {
+    for _ in 0..rounds(50) {
         let (release, released) = std::sync::mpsc::channel::<()>();
         let released = std::sync::Mutex::new(released);
         let queue = sink::for_each(move |_: u32| _ = released.lock().unwrap().recv()).queued();
@@ -97,13 +62,13 @@ fn a_waker_that_panics_ends_no_queue_and_holds_up_no_close() {
         let mut flushing = queue.flush();
         assert!(Pin::new(&mut flushing).poll(&mut context).is_pending());
         release.send(()).unwrap();
-        flushing.within(soon).unwrap();
+        flushing.within(SOON).unwrap();
         broadcaster.write(2).unwrap();
         let mut closing = queue.close();
         assert!(Pin::new(&mut closing).poll(&mut context).is_pending());
         let above = broadcaster.close();
         drop(release);
-        above.within(soon).unwrap();
+        above.within(SOON).unwrap();
         assert_eq!(queue.stats().delivered, 2);
     }
 }
@@ -141,13 +106,11 @@ fn a_future_that_is_dropped_keeps_no_waker() {
 }
 
 #[test]
-fn a_task_that_moves_while_the_outcome_is_told_is_woken() {
-    for round in 0..5000 {
+fn a_task_that_moves_while_the_outcome_is_set_is_woken() {
+    for round in 0..rounds(5000) {
         let (mut closing, pending) = Closing::pending();
         let told = thread::spawn(move || {
-            for _ in 0..round % 200 {
-                std::hint::spin_loop();
-            }
+            spin_for(round % 200);
             pending.finish(Ok(()));
         });
         let polled = |closing: &mut Closing| {
@@ -188,7 +151,7 @@ fn a_closing_that_is_done_keeps_no_waker() {
     drop(polled);
 
     // Nor if it becomes done while it is polled.
-    for _ in 0..2000 {
+    for _ in 0..rounds(600) {
         let (mut closing, pending) = Closing::pending();
         let (count, waker) = Count::new();
         let finishes = thread::spawn(move || pending.finish(Ok(())));
@@ -227,8 +190,8 @@ impl<T: Send + 'static> Wake for Inline<T> {
 }
 
 #[test]
-fn a_task_that_is_polled_on_a_workers_thread_gets_the_outcome_and_is_not_told_that_it_would_deadlock() {
-    let latch = crate::common::Latch::new();
+fn a_task_that_is_polled_on_a_workers_thread_gets_the_outcome_and_no_would_deadlock() {
+    let latch = Latch::new();
     let stuck = latch.clone();
     let below = sink::for_each(move |_: u32| stuck.pass()).queued();
     let (worker, workers) = std::sync::mpsc::channel();
@@ -249,7 +212,7 @@ fn a_task_that_is_polled_on_a_workers_thread_gets_the_outcome_and_is_not_told_th
         (begun, flushed, closed, below)
     });
     latch.open();
-    let (output, thread) = outputs.recv_timeout(crate::common::SOON).expect("it ends");
+    let (output, thread) = outputs.recv_timeout(SOON).expect("it ends");
     assert_eq!(output, (Ok(()), Ok(()), Ok(()), Ok(())));
     assert_ne!(thread, thread::current().id());
     let _ = upper_worker;
@@ -270,6 +233,6 @@ fn a_task_on_a_workers_thread_awaits_a_close_that_depends_on_that_worker() {
     .queued();
     assert!(slot.set(queue.downgrade()).is_ok());
     queue.write(1).unwrap();
-    let output = outputs.recv().unwrap().recv_timeout(crate::common::SOON).expect("it ends");
+    let output = outputs.recv().unwrap().recv_timeout(SOON).expect("it ends");
     assert_eq!(output.0, Ok(()));
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
-use crate::common::in_time;
+use crate::common::{in_time, rounds, spin_below};
 use outflow::clock::{Clock, Monotonic};
 use outflow::retry::{
     Breaker, BreakerState, Constant, CountRetries, ExponentialBackoff, Failure, GiveUp, GiveUpWhen,
@@ -311,11 +311,11 @@ where
     }
 }
 
-fn a_success_misses_no_writer<R>(rounds: u32, strategy: impl Fn() -> R)
+fn a_success_misses_no_writer<R>(count: u32, strategy: impl Fn() -> R)
 where
     R: RetryStrategy<u64, &'static str, Stop = Infallible> + Send + Sync + 'static,
 {
-    for round in 0..rounds {
+    for round in 0..rounds(count) {
         let (failed, ready) = (Arc::new(AtomicBool::new(false)), Arc::new(Barrier::new(2)));
         let (counted, at) = (Arc::clone(&failed), Arc::clone(&ready));
         let failures = AtomicU32::new(0);
@@ -329,9 +329,7 @@ where
             while !counted.load(Ordering::SeqCst) {
                 std::hint::spin_loop();
             }
-            for _ in 0..(round.wrapping_mul(2_654_435_761) >> 20) % 400 {
-                std::hint::spin_loop();
-            }
+            spin_below(round, 400);
             Ok(())
         });
         let retry = sink.retry(Signalling(strategy(), failed));
@@ -558,6 +556,7 @@ fn a_failure_during_a_probe_holds_though_the_probe_ends_in_a_final_one() {
 #[test]
 fn each_half_open_window_has_exactly_one_probe() {
     const WRITERS: usize = 3;
+    let windows = rounds(1_800);
     let clock = VirtualClock::new();
     let breaker = Breaker::new(1, SECOND).clock(clock.clone());
     let (start, end) = (Barrier::new(WRITERS + 1), Barrier::new(WRITERS + 1));
@@ -567,7 +566,7 @@ fn each_half_open_window_has_exactly_one_probe() {
     thread::scope(|scope| {
         for _ in 0..WRITERS {
             scope.spawn(|| {
-                for _ in 0..1_800 {
+                for _ in 0..windows {
                     start.wait();
                     if backoff(&breaker).is_zero() {
                         probes.fetch_add(1, Ordering::SeqCst);
@@ -576,8 +575,13 @@ fn each_half_open_window_has_exactly_one_probe() {
                 }
             });
         }
+<<<<<<< HEAD
         for window in 0..1_800 {
             // Each window begins in another way: after a failure, a probe that lapses, a probe that fails finally.
+=======
+        for window in 0..windows {
+            // Each window opens in another way: after a failure, a probe that lapses, and one of a bad event.
+>>>>>>> tests
             match window % 3 {
                 0 => fail(&breaker),
                 1 => {}
@@ -600,8 +604,13 @@ fn each_half_open_window_has_exactly_one_probe() {
 #[test]
 fn a_probe_that_fails_finally_misses_no_writer_that_is_about_to_wait() {
     in_time("a writer", || {
+<<<<<<< HEAD
         for round in 0..5_000_u32 {
             // The clock stands still: a writer that is missed would hang.
+=======
+        for round in 0..rounds(5_000_u32) {
+            // It stands still, so that a writer that is missed hangs.
+>>>>>>> tests
             let clock = VirtualClock::new();
             let breaker = Breaker::new(1, SECOND).clock(clock.clone());
             fail(&breaker);
@@ -614,9 +623,7 @@ fn a_probe_that_fails_finally_misses_no_writer_that_is_about_to_wait() {
                     while !about_to_wait.load(Ordering::SeqCst) {
                         std::hint::spin_loop();
                     }
-                    for _ in 0..(round.wrapping_mul(2_654_435_761) >> 20) % 400 {
-                        std::hint::spin_loop();
-                    }
+                    spin_below(round, 400);
                 }
                 hook(event)
             })

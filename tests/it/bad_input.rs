@@ -6,25 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::common::{PLANNED, SOON, hush_planned_panics, in_time};
+use crate::common::{PLANNED, SOON, in_time, panic_message, planned_panic};
 use outflow::queue::{Batch, QueueOptions};
 use outflow::retry::{Breaker, BreakerState, Constant, ExponentialBackoff, Failure, RetryStrategy};
 use outflow::{Broadcaster, Buffer, CloseError, Sink, SinkExt, channel, sink};
 
 const CENTURIES: Duration = Duration::from_secs(300 * 365 * 24 * 3600);
-
-/// The message of the panic that `f` ends in.
-#[track_caller]
-fn refused<T>(f: impl FnOnce() -> T) -> String {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let panic = catch_unwind(AssertUnwindSafe(f)).map(|_| ()).expect_err("it was not refused");
-    std::panic::set_hook(hook);
-    match panic.downcast::<String>() {
-        Ok(message) => *message,
-        Err(panic) => (*panic.downcast::<&str>().expect("a message")).to_string(),
-    }
-}
 
 fn fail<R: RetryStrategy<(), ()>>(strategy: &R) {
     let failure = Failure { event: &(), error: &(), attempt: 1, elapsed: Duration::ZERO };
@@ -38,18 +25,20 @@ fn backoff<R: RetryStrategy<(), ()>>(strategy: &R) -> Duration {
 // One test, since the panic hook belongs to the process.
 #[test]
 fn what_would_hold_nothing_is_refused_with_a_message_that_says_what_to_do() {
-    let message = refused(|| Buffer::<u32, _>::bounded(0));
+    let message = panic_message(|| Buffer::<u32, _>::bounded(0));
     assert!(message.contains("capacity of at least 1"), "{message}");
     assert!(message.contains("channel::rendezvous()"), "{message}");
-    let message = refused(|| sink::discard::<u32>().queued_with(Buffer::bounded(0)));
+    let message = panic_message(|| sink::discard::<u32>().queued_with(Buffer::bounded(0)));
     assert!(message.contains("a buffer of 0 events"), "{message}");
-    let message = refused(|| Batch::of(0));
+    let message = panic_message(|| Batch::of(0));
     assert!(message.contains("a size of at least 1"), "{message}");
-    let message = refused(|| sink::discard::<u32>().retry(Constant::new(Duration::ZERO)).max_attempts(0));
+    let message =
+        panic_message(|| sink::discard::<u32>().retry(Constant::new(Duration::ZERO)).max_attempts(0));
     assert!(message.contains("at least 1"), "{message}");
 
-    let message =
-        refused(|| sink::discard::<u32>().queued_with(QueueOptions::default().stack_size(usize::MAX / 2)));
+    let message = panic_message(|| {
+        sink::discard::<u32>().queued_with(QueueOptions::default().stack_size(usize::MAX / 2))
+    });
     assert!(message.contains("worker thread could not be started"), "{message}");
 }
 
@@ -183,7 +172,7 @@ fn trap(armed: &Arc<AtomicBool>) -> impl Fn() + Send + Sync + use<> {
     let armed = Arc::clone(armed);
     move || {
         if armed.load(Ordering::SeqCst) {
-            std::panic::panic_any(PLANNED);
+            planned_panic();
         }
     }
 }
@@ -263,7 +252,6 @@ fn every_other() -> impl Sink<u32, Error = &'static str> + Send + Sync {
 
 #[test]
 fn a_panic_of_a_users_code_reaches_the_writer_or_ends_the_queue_and_loses_its_own_event_alone() {
-    hush_planned_panics();
     in_time("a panic", || {
         panics("sink", |trap| sink::for_each(move |_: u32| trap()));
         panics("from_fn", |trap| {
@@ -323,10 +311,9 @@ fn a_panic_of_a_users_code_reaches_the_writer_or_ends_the_queue_and_loses_its_ow
 
 #[test]
 fn a_panic_in_a_mapper_back_loses_the_event_that_it_was_to_hand_back() {
-    hush_planned_panics();
     let closed = sink::discard::<u32>();
     drop(closed.close());
-    let mapped = closed.map_owned(|event: u32| event, |_| std::panic::panic_any(PLANNED));
+    let mapped = closed.map_owned(|event: u32| event, |_| planned_panic());
     let written = catch_unwind(AssertUnwindSafe(|| mapped.write(1).is_ok()));
     assert_eq!(written.unwrap_err().downcast_ref::<&str>(), Some(&PLANNED));
     assert!(mapped.is_closed());
@@ -336,16 +323,16 @@ fn a_panic_in_a_mapper_back_loses_the_event_that_it_was_to_hand_back() {
 fn a_buffer_for_which_there_is_no_memory_is_refused_with_its_bound() {
     for bound in [usize::MAX, usize::MAX / 2, usize::MAX / 8, 1 << 40] {
         for message in [
-            refused(|| Buffer::<u64, _>::bounded(bound)),
-            refused(|| channel::bounded::<u64>(bound)),
-            refused(|| sink::discard::<u64>().queued_with(Buffer::bounded(bound))),
-            refused(|| Broadcaster::<u64>::new().subscribe(Buffer::bounded(bound))),
-            refused(|| channel::bounded::<[u8; 4096]>(bound)),
+            panic_message(|| Buffer::<u64, _>::bounded(bound)),
+            panic_message(|| channel::bounded::<u64>(bound)),
+            panic_message(|| sink::discard::<u64>().queued_with(Buffer::bounded(bound))),
+            panic_message(|| Broadcaster::<u64>::new().subscribe(Buffer::bounded(bound))),
+            panic_message(|| channel::bounded::<[u8; 4096]>(bound)),
         ] {
             assert!(message.contains(&bound.to_string()), "{message}");
             assert!(message.contains("a smaller capacity"), "{message}");
         }
     }
     // An event of no size takes room as well: a stamp for each.
-    assert!(refused(|| Buffer::<(), _>::bounded(usize::MAX)).contains(&usize::MAX.to_string()));
+    assert!(panic_message(|| Buffer::<(), _>::bounded(usize::MAX)).contains(&usize::MAX.to_string()));
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Census, Dest, Event, Fault, Latch, SOON, in_time, wait_until};
+use crate::common::{Census, Dest, Event, Fault, Latch, SOON, in_time, rounds, spin_for, wait_until};
 use outflow::retry::Constant;
 use outflow::testing::Stuck;
 use outflow::{
@@ -87,7 +87,7 @@ fn a_write_into_a_closed_channel_is_refused_though_there_is_room() {
 }
 
 #[test]
-fn no_concurrent_closer_is_told_before_the_drain_is_through() {
+fn no_concurrent_closer_gets_an_outcome_before_the_drain_is_over() {
     for of_queue in [true, false] {
         let latch = Latch::new();
         let kept = sink::collector();
@@ -120,7 +120,6 @@ fn no_concurrent_closer_is_told_before_the_drain_is_through() {
 
 #[test]
 fn concurrent_closers_get_the_same_outcome() {
-    crate::common::hush_planned_panics();
     let queue = Dest::new(Fault::PanicAt(1)).queued();
     let census = Census::new();
     let latch = Latch::new();
@@ -268,7 +267,7 @@ fn within_a_time_over_a_sink_that_never_returns_accounts_for_every_event() {
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         assert!(matches!(error, CloseError::Undelivered { events: 9, in_flight: 1 }), "{error:?}");
         assert_eq!(error.undelivered(), 10);
-        assert_eq!(waiter.join().unwrap(), 10, "who waits is released");
+        assert_eq!(waiter.join().unwrap(), 10, "a thread that waits is released");
         let stats = queue.stats();
         assert_eq!((stats.accepted, stats.dropped, stats.in_flight), (10, 9, 1));
         assert!(!latch.is_open());
@@ -317,7 +316,7 @@ fn an_event_in_flight_that_comes_back_late_is_spilled_then() {
 }
 
 #[test]
-fn an_abort_reaches_through_nested_queues_and_broadcasters() {
+fn an_abort_reaches_nested_queues_and_broadcasters() {
     in_time("the abort", || {
         let attempts = Arc::new(AtomicUsize::new(0));
         let dead = || {
@@ -507,7 +506,7 @@ fn a_ring_through_a_spill_ends_when_the_rest_is_drained() {
         wait_until("the spill awaits the queue", || queue.is_closed());
         thread::sleep(Duration::from_millis(5));
         inside.open();
-        wait_until("the queue is through", || queue.stats().delivered == 1);
+        wait_until("the queue has delivered it", || queue.stats().delivered == 1);
         thread::sleep(Duration::from_millis(5));
         assert!(!queue.close().is_done() && !of_spill.is_done(), "what is downstream is not drained");
         go.open();
@@ -592,7 +591,7 @@ fn dropping_the_last_handle_closes_and_drains() {
 
 #[test]
 fn an_abort_that_nothing_is_left_for_answers_ok() {
-    for _ in 0..300 {
+    for _ in 0..rounds(300) {
         let dest = sink::collector();
         let queue = dest.clone().queued();
         queue.write(1).unwrap();
@@ -606,7 +605,7 @@ fn an_abort_that_nothing_is_left_for_answers_ok() {
 #[test]
 fn an_abort_tells_of_what_is_in_doubt_what_the_stats_tell() {
     // Nobody writes any more, so that what is told and what is counted must agree.
-    for round in 0..500 {
+    for round in 0..rounds(500) {
         let dest = Dest::new(Fault::None);
         let census = Census::new();
         let queue = Arc::clone(&dest).queued();
@@ -624,7 +623,7 @@ fn an_abort_tells_of_what_is_in_doubt_what_the_stats_tell() {
 
 #[test]
 fn an_abort_beside_live_writers_tells_what_the_stats_tell() {
-    for round in 0..1000_u64 {
+    for round in 0..rounds(1000_u64) {
         let queue = Dest::new(Fault::None).queued_with(Buffer::bounded(2));
         let census = Census::new();
         let accepted = AtomicU64::new(0);
@@ -640,7 +639,7 @@ fn an_abort_beside_live_writers_tells_what_the_stats_tell() {
                     }
                 });
             }
-            (0..(round % 20) * 50).for_each(|_| std::hint::spin_loop());
+            spin_for((round % 20) * 50);
             queue.close().abort()
         });
         let told = outcome.as_ref().err().map_or(0, CloseError::undelivered);
@@ -672,7 +671,7 @@ impl<C: Fn() + Send + Sync, F: Fn() + Send + Sync> Sink<u64> for Calls<C, F> {
 }
 
 #[test]
-fn a_sink_whose_own_close_or_flush_waits_for_what_is_above_it_is_told_so() {
+fn a_sink_whose_own_close_or_flush_waits_for_what_is_above_it_gets_would_deadlock() {
     in_time("the close", || {
         let (sender, told) = mpsc::channel();
         let above: Arc<OnceLock<Broadcaster<u64>>> = Arc::default();

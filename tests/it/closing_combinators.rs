@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::common::{OnClose, PLANNED, hush_planned_panics, in_time};
+use crate::common::{OnClose, in_time, planned_panic, rounds};
 use outflow::retry::Constant;
 use outflow::testing::Latch;
 use outflow::{
@@ -15,7 +15,7 @@ use outflow::{
 #[test]
 fn a_sink_under_several_chains_gets_all_of_their_events_and_is_closed_with_the_last_of_them() {
     in_time("the closes", || {
-        for _ in 0..20 {
+        for _ in 0..rounds(20) {
             let closes = Arc::new(AtomicUsize::new(0));
             let (log, counted) = (sink::collector(), Arc::clone(&closes));
             let ended = OnClose(move || {
@@ -133,7 +133,7 @@ fn an_abort_of_the_last_close_reaches_the_sink() {
 #[test]
 fn closes_of_one_clone_from_several_threads_count_once_and_get_one_outcome() {
     in_time("the closes", || {
-        for _ in 0..200 {
+        for _ in 0..rounds(200) {
             let log = sink::collector::<u32>();
             let sink = OnClose(|| Closing::failed(CloseError::other("disk full"))).tee(log.clone());
             let first = sink.close_with_last();
@@ -158,7 +158,7 @@ fn closes_of_one_clone_from_several_threads_count_once_and_get_one_outcome() {
 #[test]
 fn clones_made_and_closed_at_the_same_time_close_the_sink_once_and_open_it_never_again() {
     in_time("the clones", || {
-        for _ in 0..300 {
+        for _ in 0..rounds(300) {
             let closes = Arc::new(AtomicUsize::new(0));
             let counted = Arc::clone(&closes);
             let shared = OnClose(move || {
@@ -197,17 +197,16 @@ impl Sink<u32> for Broken {
     }
 
     fn flush(&self) -> Flushing {
-        std::panic::panic_any(PLANNED)
+        planned_panic()
     }
 
     fn close(&self) -> Closing {
-        std::panic::panic_any(PLANNED)
+        planned_panic()
     }
 }
 
 #[test]
 fn a_panic_of_a_shared_sink_is_the_outcome_of_the_close_and_in_a_drop_goes_no_further() {
-    hush_planned_panics();
     let first = Broken.close_with_last();
     let second = first.clone();
     drop(first.clone());
@@ -291,7 +290,6 @@ fn a_watcher_that_is_too_slow_is_cut_off_and_the_others_go_on() {
 
 #[test]
 fn a_failure_closes_after_the_attempts_of_a_retry_and_a_panicking_close_keeps_the_event_from_no_writer() {
-    hush_planned_panics();
     let attempts = AtomicUsize::new(0);
     let strict = sink::from_fn(|_: &u32| {
         attempts.fetch_add(1, Ordering::SeqCst);

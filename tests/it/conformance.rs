@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use crate::common::rounds;
 use outflow::adapter::{CloseWithLast, Tee};
 use outflow::buffer::Policy;
 use outflow::log::{FollowOptions, Lag, Log};
@@ -464,7 +465,7 @@ fn broadcaster_whose_close_reports_what_each_sink_missed() {
             .without(OF_A_BROADCASTER)
             // A queue whose sink panics is closed, and so removed.
             .without([Law::SurvivesPanic])
-            .rounds(90)
+            .rounds(rounds(90))
             .assert();
     }
     over(|end| end);

@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Latch, PLANNED, SOON, hush_planned_panics, in_time, wait_until};
+use crate::common::{Latch, PLANNED, SOON, in_time, planned_panic, rounds, wait_until};
 use outflow::queue::Batch;
 use outflow::sink::Collector;
 use outflow::{Broadcaster, Buffer, FlushError, Sink, SinkExt, channel, sink};
@@ -14,9 +14,9 @@ use outflow::{Broadcaster, Buffer, FlushError, Sink, SinkExt, channel, sink};
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
-fn is_through_when_every_event_before_it_is_delivered() {
+fn completes_when_every_event_before_it_is_delivered() {
     in_time("the flush", || {
-        for round in 0..500_u64 {
+        for round in 0..rounds(500_u64) {
             let dest = sink::collector();
             let queue = dest.clone().queued();
             thread::scope(|scope| {
@@ -40,7 +40,7 @@ fn is_through_when_every_event_before_it_is_delivered() {
 }
 
 #[test]
-fn goes_through_nested_queues_and_broadcasters() {
+fn reaches_nested_queues_and_broadcasters() {
     in_time("the flush", || {
         let dest = sink::collector();
         let broadcaster = Broadcaster::new();
@@ -104,7 +104,7 @@ fn takes_no_room_and_displaces_nothing() {
 }
 
 #[test]
-fn is_through_with_evictions() {
+fn completes_beside_evictions() {
     in_time("the flush", || {
         let latch = Latch::new();
         let stuck = latch.clone();
@@ -134,7 +134,7 @@ fn is_through_with_evictions() {
                     queue.write(99).unwrap();
                 }
             });
-            for _ in 0..200 {
+            for _ in 0..rounds(200) {
                 queue.flush().within(SOON).unwrap();
             }
             stop.store(true, Ordering::SeqCst);
@@ -168,7 +168,7 @@ fn after_a_close_waits_for_the_drain() {
 #[test]
 fn a_close_that_races_with_it_lets_it_finish() {
     in_time("the flush", || {
-        for _ in 0..2000 {
+        for _ in 0..rounds(2000) {
             let dest = sink::collector();
             let queue = dest.clone().queued();
             queue.write(1).unwrap();
@@ -199,13 +199,12 @@ fn an_abort_ends_it_with_an_error() {
 
 #[test]
 fn a_panic_ends_it_with_an_error() {
-    hush_planned_panics();
     in_time("the flush", || {
         let latch = Latch::new();
         let stuck = latch.clone();
         let queue = sink::for_each(move |_: u64| {
             stuck.pass();
-            std::panic::panic_any(PLANNED);
+            planned_panic();
         })
         .queued();
         queue.write(1).unwrap();
@@ -222,7 +221,7 @@ fn a_panic_ends_it_with_an_error() {
 #[test]
 fn a_closed_downstream_ends_it_with_an_error() {
     in_time("the flush", || {
-        for _ in 0..500 {
+        for _ in 0..rounds(500) {
             let dest = sink::collector();
             let queue = dest.clone().queued();
             drop(dest.close());
@@ -329,7 +328,7 @@ fn has_a_batch_written_as_soon_as_what_came_before_is_in_it_though_more_is_waiti
 }
 
 #[test]
-fn of_a_channel_is_through_at_once() {
+fn of_a_channel_completes_at_once() {
     let (sink, events) = channel::bounded(1);
     sink.write(1).unwrap();
     assert!(sink.flush().is_done());

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
+use crate::common::rounds;
 use outflow::{Broadcaster, Buffer, Closing, Flushing, Sink, SinkExt, SinkId, WriteError, channel, sink};
 
 thread_local! {
@@ -90,12 +91,10 @@ fn while_asked(asked: impl Fn() + Sync, f: impl FnOnce()) {
     });
 }
 
-const ROUNDS: usize = 3000;
-
 #[test]
 fn of_a_broadcaster_that_is_closed_and_changed() {
     let trespasses = Trespasses::default();
-    for round in 0..ROUNDS {
+    for round in 0..rounds(1000) {
         let broadcaster = Broadcaster::new();
         let watched = || Watched(trespasses.clone());
         let ids: Vec<SinkId> = (0..3).map(|_| broadcaster.add(watched()).unwrap()).collect();
@@ -128,7 +127,7 @@ fn of_a_broadcaster_that_is_closed_and_changed() {
 #[test]
 fn of_a_queue_that_ends() {
     let trespasses = Trespasses::default();
-    for round in 0..ROUNDS {
+    for round in 0..rounds(1000) {
         let buffer = Buffer::bounded(2).drop_oldest().spill(Watched(trespasses.clone()));
         let queue = Watched(trespasses.clone()).queued_with(buffer);
         let other = queue.clone();
@@ -156,7 +155,7 @@ fn of_a_queue_that_ends() {
 #[test]
 fn of_a_closing_whose_queue_is_gone() {
     let trespasses = Trespasses::default();
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds(3000) {
         let buffer = Buffer::unbounded().spill(Watched(trespasses.clone()));
         let queue = Watched(trespasses.clone()).queued_with(buffer);
         queue.write(Thing(trespasses.clone())).unwrap();
@@ -170,7 +169,7 @@ fn of_a_closing_whose_queue_is_gone() {
 #[test]
 fn of_a_channel_whose_reader_goes() {
     let trespasses = Trespasses::default();
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds(1000) {
         let buffer = Buffer::bounded(3).drop_oldest().spill(Watched(trespasses.clone()));
         let (sink, events) = channel::with(buffer);
         let other = sink.clone();
@@ -193,7 +192,7 @@ fn of_a_channel_whose_reader_goes() {
 #[test]
 fn of_a_subscription_whose_broadcaster_ends() {
     let trespasses = Trespasses::default();
-    for round in 0..ROUNDS {
+    for round in 0..rounds(3000) {
         let broadcaster = Broadcaster::new();
         let buffer = Buffer::bounded(2).drop_oldest().spill(Watched(trespasses.clone()));
         let watcher = broadcaster.subscribe(buffer);

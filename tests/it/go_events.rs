@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::common::in_time;
+use crate::common::{in_time, without_waiting};
 use outflow::retry::{Breaker, ExponentialBackoff, Failure, RetryStrategy};
+use outflow::testing::VirtualClock;
 use outflow::{Sink, SinkExt, channel, sink};
 
 #[test]
@@ -29,38 +30,38 @@ fn a_thousand_concurrent_writes_into_a_queue_over_a_sink_that_takes_a_millisecon
 }
 
 /// Fails every event once, and then nine times in ten.
-fn each_of_a_hundred_is_delivered_once<R>(strategy: R)
+fn each_of_a_hundred_is_delivered_once<R>(strategy: impl FnOnce(&VirtualClock) -> R)
 where
     R: RetryStrategy<u64, &'static str, Stop = std::convert::Infallible> + Send + Sync + 'static,
 {
-    let run = move || {
-        let random = Mutex::new(fastrand_like(7));
-        let seen: Mutex<BTreeMap<u64, u32>> = Mutex::default();
-        let delivered = sink::collector();
-        let log = delivered.clone();
-        let flaky = sink::from_fn(move |event: &u64| {
-            let mut seen = seen.lock().unwrap();
-            let attempts = seen.entry(*event).or_default();
-            *attempts += 1;
-            if *attempts == 1 || random.lock().unwrap()() % 10 != 0 {
-                return Err("try again");
-            }
-            log.write(*event).unwrap();
-            Ok(())
-        });
-        let retry = Arc::new(flaky.retry(strategy));
+    let clock = VirtualClock::new();
+    let random = Mutex::new(fastrand_like(7));
+    let seen: Mutex<BTreeMap<u64, u32>> = Mutex::default();
+    let delivered = sink::collector();
+    let log = delivered.clone();
+    let flaky = sink::from_fn(move |event: &u64| {
+        let mut seen = seen.lock().unwrap();
+        let attempts = seen.entry(*event).or_default();
+        *attempts += 1;
+        if *attempts == 1 || random.lock().unwrap()() % 10 != 0 {
+            return Err("try again");
+        }
+        log.write(*event).unwrap();
+        Ok(())
+    });
+    let retry = Arc::new(flaky.retry(strategy(&clock)).clock(clock.clone()));
+    without_waiting(&clock, || {
         thread::scope(|scope| {
             for writer in 0..10 {
                 let retry = Arc::clone(&retry);
                 scope.spawn(move || (0..10).for_each(|n| retry.write(writer * 10 + n).unwrap()));
             }
-        });
-        retry.close().wait().unwrap();
-        let mut events = delivered.events();
-        events.sort_unstable();
-        assert_eq!(events, (0..100).collect::<Vec<u64>>());
-    };
-    run();
+        })
+    });
+    retry.close().wait().unwrap();
+    let mut events = delivered.events();
+    events.sort_unstable();
+    assert_eq!(events, (0..100).collect::<Vec<u64>>());
 }
 
 /// Xorshift, the same every time.
@@ -75,14 +76,18 @@ fn fastrand_like(mut state: u64) -> impl FnMut() -> u64 + Send {
 
 #[test]
 fn a_hundred_events_through_a_failing_sink_under_a_breaker() {
-    // A success resets the breaker, and three failures in a row open it for 10 ms: about 7 s of it.
-    each_of_a_hundred_is_delivered_once(Breaker::new(3, Duration::from_millis(10)));
+    // A success resets the breaker, and three failures in a row open it for 10 ms.
+    each_of_a_hundred_is_delivered_once(|clock| {
+        Breaker::new(3, Duration::from_millis(10)).clock(clock.clone())
+    });
 }
 
 #[test]
 fn a_hundred_events_through_a_failing_sink_under_exponential_backoff() {
     let of = Duration::from_millis;
-    each_of_a_hundred_is_delivered_once(ExponentialBackoff::default().base(of(1)).factor(of(1)).max(of(5)));
+    each_of_a_hundred_is_delivered_once(|clock| {
+        ExponentialBackoff::default().base(of(1)).factor(of(1)).max(of(5)).clock(clock.clone())
+    });
 }
 
 fn waits(backoff: &ExponentialBackoff, failures: u32) -> Vec<Duration> {

@@ -8,7 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    Census, Dest, Event, Fault, Latch, PLANNED, SOON, hush_planned_panics, in_time, wait_until,
+    Census, Dest, Event, Fault, Latch, PLANNED, SOON, in_time, planned_panic, rounds, spin, spin_for,
+    wait_until,
 };
 use outflow::log::{
     FollowError, FollowOptions, FollowerHandle, Lag, Log, LogOptions, RecvError, Start, StartError,
@@ -170,7 +171,7 @@ fn a_closed_log_still_hands_out_what_it_retains_and_closes_a_sink_that_comes_too
 }
 
 #[test]
-fn what_nobody_can_ever_read_is_dropped_and_counted() {
+fn what_no_reader_can_ever_reach_is_dropped_and_counted() {
     let census = Census::new();
     let log = Log::new();
     fill(&log, &census, 0..3);
@@ -228,7 +229,6 @@ fn a_snapshot_and_the_events_after_it_fit_without_a_gap_or_an_overlap() {
 
 #[test]
 fn a_write_from_within_a_snapshot_panics_and_everything_else_works_there() {
-    hush_planned_panics();
     let log = Log::new();
     let delivered = sink::collector();
     log.follow(delivered.clone());
@@ -238,9 +238,7 @@ fn a_write_from_within_a_snapshot_panics_and_everything_else_works_there() {
         let message = *panic.unwrap_err().downcast::<&str>().unwrap();
         assert!(message.contains("snapshot"), "{message}");
 
-        let panic = catch_unwind(AssertUnwindSafe(|| {
-            inner.subscribe_with_snapshot(|| std::panic::panic_any(PLANNED))
-        }));
+        let panic = catch_unwind(AssertUnwindSafe(|| inner.subscribe_with_snapshot(|| planned_panic())));
         assert!(panic.is_err());
 
         // Writes go on.
@@ -394,7 +392,7 @@ fn a_follower_that_writes_to_its_own_log_does_not_wait_for_itself() {
 }
 
 #[test]
-fn a_cursor_that_skips_is_told_how_many_it_missed_and_one_that_closes_why() {
+fn a_cursor_that_skips_knows_how_many_it_missed_and_one_that_closes_why() {
     let log = Log::new();
     let mut skips = log.subscribe_with(SubscribeOptions::new().max_lag(4, Lag::Skip)).unwrap();
     let mut closes = log.subscribe_with(SubscribeOptions::new().max_lag(4, Lag::Close)).unwrap();
@@ -525,16 +523,18 @@ fn ten_dead_followers_hold_one_backlog() {
 }
 
 #[test]
-fn dropping_a_million_segments_does_not_recurse() {
+fn dropping_many_segments_does_not_recurse() {
+    // A frame for each would take more than the stack has bytes.
+    const SEGMENTS: u32 = 100_000;
     let small = thread::Builder::new().stack_size(64 * 1024);
     let thread = small.spawn(|| {
         let log = Log::new();
         let (slow, mut fast) = (log.subscribe(), log.subscribe());
-        for event in 0..1_000_000_u32 {
+        for event in 0..SEGMENTS {
             log.write(event).unwrap();
             assert_eq!(fast.try_recv(), Ok(event));
         }
-        assert_eq!(log.held().segments, 1_000_000);
+        assert_eq!(log.held().segments, u64::from(SEGMENTS));
         drop(slow);
         assert_eq!(log.held().segments, 0);
     });
@@ -620,19 +620,19 @@ fn a_cursor_that_waits_is_cancelled_from_another_thread_and_keeps_no_writer_wait
 
 #[test]
 fn a_cancel_races_a_reader_that_goes_to_sleep() {
-    for round in 0..3_000 {
+    for round in 0..rounds(3_000) {
         let log = Log::<u32>::new();
         let mut cursor = log.subscribe();
         let handle = cursor.handle();
         let reader = thread::spawn(move || cursor.recv_timeout(SOON));
-        (0..fastrand::u32(0..20_000)).for_each(|_| std::hint::spin_loop());
+        spin_for(fastrand::u32(0..20_000));
         handle.cancel();
         assert_eq!(reader.join().unwrap(), Err(TryRecvError::Cancelled), "in round {round}");
     }
 }
 
 #[test]
-fn a_cursor_that_is_cancelled_amid_a_segment_reads_no_more_of_it_and_lets_go_of_all() {
+fn a_cursor_that_is_cancelled_amid_a_segment_reads_no_more_of_it_and_frees_all() {
     let census = Census::new();
     let log = Log::new();
     let (mut cursor, mut other) = (log.subscribe(), log.subscribe());
@@ -799,7 +799,7 @@ fn waiting_inside_a_follower_answers_that_it_would_deadlock() {
     in_time("waiting from within", {
         let (log, answers) = (log.clone(), answers.clone());
         move || {
-            wait_until("it was told", || !answers.is_empty());
+            wait_until("it has an outcome", || !answers.is_empty());
             log.close().wait().unwrap();
         }
     });
@@ -808,7 +808,7 @@ fn waiting_inside_a_follower_answers_that_it_would_deadlock() {
 
 #[test]
 fn a_detached_follower_hands_its_sink_back_and_another_goes_on_where_it_was() {
-    for round in 0..500 {
+    for round in 0..rounds(500) {
         let log = Log::with(LogOptions::new().retain(1000));
         let first = sink::collector();
         let follower = log.follow(first.clone());
@@ -816,7 +816,7 @@ fn a_detached_follower_hands_its_sink_back_and_another_goes_on_where_it_was() {
             let log = log.clone();
             thread::spawn(move || (0..200).for_each(|event| log.write(event).unwrap()))
         };
-        (0..round * 20).for_each(|_| std::hint::spin_loop());
+        spin_for(round * 20);
         let sink = follower.detach().unwrap();
         assert!(follower.detach().is_none());
         let position = follower.position();
@@ -838,8 +838,7 @@ fn a_detached_follower_hands_its_sink_back_and_another_goes_on_where_it_was() {
 // Ends.
 
 #[test]
-fn a_follower_that_panics_or_closes_ends_alone_and_is_told_by_name() {
-    hush_planned_panics();
+fn a_follower_that_panics_or_closes_ends_alone_and_is_reported_by_name() {
     for fault in [Fault::PanicAt(3), Fault::ClosedAt(3)] {
         let census = Census::new();
         let log = Log::new();
@@ -874,33 +873,23 @@ fn a_follower_that_panics_or_closes_ends_alone_and_is_told_by_name() {
 
 #[test]
 fn a_panic_in_clone_or_in_a_closure_leaves_the_cursor_at_its_event() {
-    #[derive(Debug)]
-    struct Fragile(u32, Arc<AtomicBool>);
-    impl Clone for Fragile {
-        fn clone(&self) -> Self {
-            if self.1.swap(false, Ordering::SeqCst) {
-                std::panic::panic_any(PLANNED);
-            }
-            Self(self.0, Arc::clone(&self.1))
-        }
-    }
-    hush_planned_panics();
     for max_lag in [None, Some(Lag::Block), Some(Lag::Skip)] {
-        let armed = Arc::new(AtomicBool::new(true));
+        let census = Census::new();
+        census.panic_on_clone_of(0);
         let log = Log::new();
         let mut options = SubscribeOptions::new();
         if let Some(lag) = max_lag {
             options = options.max_lag(10, lag);
         }
         let mut cursor = log.subscribe_with(options).unwrap();
-        log.write(Fragile(1, Arc::clone(&armed))).unwrap();
+        fill(&log, &census, 0..1);
         assert!(catch_unwind(AssertUnwindSafe(|| cursor.recv())).is_err());
-        assert_eq!(cursor.recv().unwrap().0, 1);
-        log.write(Fragile(2, armed)).unwrap();
+        assert_eq!(cursor.recv().unwrap().id, 0);
+        fill(&log, &census, 1..2);
         let planned: Result<Result<(), _>, _> =
-            catch_unwind(AssertUnwindSafe(|| cursor.recv_with(|_| std::panic::panic_any(PLANNED))));
+            catch_unwind(AssertUnwindSafe(|| cursor.recv_with(|_| planned_panic())));
         assert!(planned.is_err());
-        assert_eq!(cursor.recv().unwrap().0, 2);
+        assert_eq!(cursor.recv().unwrap().id, 1);
     }
 }
 
@@ -937,13 +926,13 @@ fn waits_come_back_when_their_time_is_up_and_when_something_comes() {
     assert_eq!(cursor.recv_timeout(Duration::from_millis(20)), Err(TryRecvError::Empty));
     assert!(before.elapsed() >= Duration::from_millis(20));
     assert!(cursor.next_chunk_timeout(Duration::ZERO).is_err());
-    for round in 0..300_u32 {
+    for round in 0..rounds(300_u32) {
         // Asleep in some rounds, about to sleep in others.
         let reader = thread::spawn(move || {
             let event = cursor.recv_timeout(SOON);
             (cursor, event)
         });
-        (0..round * 300).for_each(|_| std::hint::spin_loop());
+        spin_for(round * 300);
         log.write(round).unwrap();
         let (back, event) = reader.join().unwrap();
         assert_eq!(event, Ok(round), "a wake-up was lost");
@@ -966,12 +955,6 @@ enum How {
     Detach,
     CloseFollower,
     LastHandle,
-}
-
-fn spin(round: u32) {
-    for _ in 0..(round.wrapping_mul(2_654_435_761) >> 20) % 3000 {
-        std::hint::spin_loop();
-    }
 }
 
 /// Writers, a follower that ends in some way, one that does not, cursors that come and go: everything is
@@ -1096,8 +1079,7 @@ fn race(round: u32, how: How, spills: bool, lag: Option<Lag>) {
 }
 
 fn races(how: How) {
-    hush_planned_panics();
-    for round in 0..600 {
+    for round in 0..rounds(600) {
         let lag = [None, None, Some(Lag::Block), Some(Lag::Skip), Some(Lag::Close)][round as usize % 5];
         race(round, how, round % 2 == 0, lag);
     }
@@ -1140,7 +1122,7 @@ fn every_event_is_accounted_for_when_the_last_handle_is_dropped() {
 
 #[test]
 fn the_terms_of_a_followers_stats_only_grow_and_add_up_at_any_time() {
-    for (round, lag) in (0..60).zip([None, Some(Lag::Skip), Some(Lag::Block)].into_iter().cycle()) {
+    for (round, lag) in (0..rounds(60)).zip([None, Some(Lag::Skip), Some(Lag::Block)].into_iter().cycle()) {
         let log = Log::new();
         let mut options = FollowOptions::new().spill(sink::discard());
         if let Some(lag) = lag {
@@ -1186,7 +1168,7 @@ fn the_terms_of_a_followers_stats_only_grow_and_add_up_at_any_time() {
 
 #[test]
 fn after_a_close_has_returned_every_write_is_refused() {
-    for round in 0..2000 {
+    for round in 0..rounds(2000) {
         let log = Log::new();
         let _reader = log.subscribe();
         let closed = AtomicBool::new(false);
@@ -1207,21 +1189,21 @@ fn after_a_close_has_returned_every_write_is_refused() {
 
 #[test]
 fn no_wake_up_is_lost_between_the_last_look_and_the_sleep() {
-    const ROUNDS: u64 = 30_000;
+    let last = rounds(30_000_u64);
     let log = Log::new();
     let mut cursor = log.subscribe();
     let echoed = Arc::new(AtomicU64::new(0));
     let echo = Arc::clone(&echoed);
     let reader = thread::spawn(move || {
-        for round in 1..=ROUNDS {
+        for round in 1..=last {
             assert_eq!(cursor.recv_timeout(SOON), Ok(round), "a wake-up was lost");
             echo.store(round, Ordering::SeqCst);
         }
     });
     let mut random = fastrand::Rng::with_seed(1);
-    for round in 1..=ROUNDS {
+    for round in 1..=last {
         // About as long as a reader looks before it sleeps.
-        (0..random.u32(0..2000)).for_each(|_| std::hint::spin_loop());
+        spin_for(random.u32(0..2000));
         log.write(round).unwrap();
         while echoed.load(Ordering::SeqCst) < round && !reader.is_finished() {
             thread::yield_now();
@@ -1230,60 +1212,42 @@ fn no_wake_up_is_lost_between_the_last_look_and_the_sleep() {
     reader.join().unwrap();
 }
 
-/// Panics when dropped, if it is the one that is armed; once.
-#[derive(Clone)]
-struct Bomb {
-    id: u64,
-    armed: Arc<AtomicU64>,
-}
-
-impl Drop for Bomb {
-    fn drop(&mut self) {
-        let armed = self.armed.compare_exchange(self.id, u64::MAX, Ordering::SeqCst, Ordering::SeqCst);
-        if armed.is_ok() && !thread::panicking() {
-            std::panic::panic_any(PLANNED);
-        }
-    }
-}
-
 #[test]
-fn an_event_that_panics_when_a_write_drops_it_is_no_affair_of_the_write_or_of_a_reader() {
-    hush_planned_panics();
+fn an_event_that_panics_when_a_write_drops_it_harms_neither_the_write_nor_a_reader() {
     in_time("the close", || {
-        let armed = Arc::new(AtomicU64::new(u64::MAX));
-        let bomb = |id| Bomb { id, armed: Arc::clone(&armed) };
+        let census = Census::new();
         let log = Log::with(LogOptions::new().retain(64));
-        (0..128).for_each(|id| assert!(log.append(bomb(id)).is_ok()));
+        fill(&log, &census, 0..128);
         let delivered = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&delivered);
-        let _follower = log.follow(sink::for_each(move |_: Bomb| _ = count.fetch_add(1, Ordering::SeqCst)));
+        let _follower = log.follow(sink::for_each(move |_: Event| _ = count.fetch_add(1, Ordering::SeqCst)));
         // Long enough for it to fall asleep, which nothing tells.
         thread::sleep(Duration::from_millis(50));
-        armed.store(3, Ordering::SeqCst);
-        // Lets go of the segment that holds the bomb.
-        assert!(log.append(bomb(1000)).is_ok());
-        assert_eq!(armed.load(Ordering::SeqCst), u64::MAX, "it did not go off");
+        census.panic_on_drop_of(3);
+        // Frees the segment that holds it.
+        fill(&log, &census, 128..129);
+        assert!(census.has_panicked());
         log.close().wait().unwrap();
         assert_eq!(delivered.load(Ordering::SeqCst), 1);
     });
 }
 
 #[test]
-fn an_event_that_panics_when_a_reader_drops_it_is_no_affair_of_the_reader_or_of_a_writer() {
-    hush_planned_panics();
+fn an_event_that_panics_when_a_reader_drops_it_harms_neither_the_reader_nor_a_writer() {
     in_time("the reader", || {
-        let armed = Arc::new(AtomicU64::new(0));
+        let census = Census::new();
+        census.panic_on_drop_of(0);
         let log = Log::new();
         let mut cursor = log.subscribe_with(SubscribeOptions::new().max_lag(1, Lag::Block)).unwrap();
-        assert!(log.append(Bomb { id: 0, armed: Arc::clone(&armed) }).is_ok());
-        assert_eq!(cursor.recv_with(|bomb| bomb.id), Ok(0));
-        assert_eq!((cursor.position(), armed.load(Ordering::SeqCst)), (1, u64::MAX), "it did not go off");
+        fill(&log, &census, 0..1);
+        assert_eq!(cursor.recv_with(|event| event.id), Ok(0));
+        assert!(cursor.position() == 1 && census.has_panicked());
         let writer = {
             let log = log.clone();
-            thread::spawn(move || log.append(Bomb { id: 1, armed }).is_ok())
+            thread::spawn(move || fill(&log, &census, 1..2))
         };
-        assert_eq!(cursor.recv_with(|bomb| bomb.id), Ok(1));
-        assert!(writer.join().unwrap());
+        assert_eq!(cursor.recv_with(|event| event.id), Ok(1));
+        writer.join().unwrap();
     });
 }
 
@@ -1314,7 +1278,7 @@ fn a_followers_close_that_is_waited_for_in_a_snapshot_says_that_it_would_deadloc
 #[test]
 fn an_abort_whose_spill_writes_to_the_log_does_not_wait_for_its_own_follower() {
     in_time("the abort", || {
-        for _ in 0..50 {
+        for _ in 0..rounds(50) {
             let log = Log::new();
             let latch = Latch::new();
             let (release, inside, weak) = (latch.clone(), latch.clone(), log.downgrade());
@@ -1370,7 +1334,7 @@ fn a_close_waits_for_the_sink_of_a_follower_that_was_closed_before() {
     let follower = log.follow(queue.clone());
     log.write_all(0..10).unwrap();
     let of_follower = follower.close();
-    wait_until("the follower is through", || log.followers() == 0);
+    wait_until("the follower has ended", || log.followers() == 0);
     let closing = log.close();
     assert!(!closing.is_done() && !of_follower.is_done());
     go.open();
@@ -1379,13 +1343,13 @@ fn a_close_waits_for_the_sink_of_a_follower_that_was_closed_before() {
 }
 
 #[test]
-fn what_the_sink_of_a_follower_did_not_deliver_after_that_was_closed_is_told_by_the_log() {
+fn what_the_sink_of_a_follower_did_not_deliver_after_that_was_closed_is_reported_by_the_log() {
     let dead = sink::from_fn(|_: &u32| Err("down")).retry(Constant::new(Duration::from_secs(3600)));
     let log = Log::new();
     let follower = log.follow(dead.queued());
     log.write(1).unwrap();
     let of_follower = follower.close();
-    wait_until("the follower is through", || log.followers() == 0);
+    wait_until("the follower has ended", || log.followers() == 0);
     assert_eq!(of_follower.abort().unwrap_err().undelivered(), 1);
     assert_eq!((log.ended().count, log.ended().undelivered), (1, 1));
     assert_eq!(log.close().wait().unwrap_err().undelivered(), 1);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::common::{Latch, SOON, in_time, wait_until};
+use crate::common::{Latch, SOON, in_time, rounds, wait_until};
 use outflow::log::{Log, WeakLog};
 use outflow::retry::Constant;
 use outflow::{CloseError, Closing, FlushError, Flushing, Sink, SinkExt, WriteError, sink};
@@ -303,7 +303,7 @@ fn a_sink_whose_flush_or_close_waits_for_the_log_above_would_deadlock() {
 #[test]
 fn of_many_threads_beside_writes_and_followers_that_come_and_go_is_a_barrier() {
     in_time("the flushes", || {
-        for round in 0..50_u64 {
+        for round in 0..rounds(50_u64) {
             let log = Log::new();
             let delivered = sink::collector();
             log.follow(delivered.clone());

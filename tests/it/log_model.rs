@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::common::rounds;
 use outflow::log::{
     Cursor, FollowerHandle, Lag, Log, LogOptions, Start, StartError, SubscribeOptions, TryRecvError,
 };
@@ -286,7 +287,7 @@ impl Model {
 
 #[test]
 fn random_programs_read_what_a_plain_vector_holds() {
-    for seed in 0..1500 {
+    for seed in 0..rounds(1500) {
         let mut random = fastrand::Rng::with_seed(seed);
         let retain = if random.bool() { 0 } else { random.u64(0..300) };
         let mut model = Model {

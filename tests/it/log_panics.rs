@@ -3,50 +3,14 @@
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
-use crate::common::{Latch, PLANNED, hush_planned_panics, in_time, wait_until};
+use crate::common::{Census, Event, Latch, PanicsOnDrop, in_time, planned_panic, wait_until};
 use outflow::log::{FollowOptions, FollowerHandle, Lag, Log, LogOptions, RecvError, SubscribeOptions};
 use outflow::{CloseError, Closing, Flushing, Sink, SinkExt, WriteError, sink};
 
-/// Panics whenever it is dropped, and counts itself.
-struct Mine {
-    census: Arc<Mines>,
-}
-
-#[derive(Default)]
-struct Mines {
-    live: AtomicI64,
-    gone_off: AtomicUsize,
-}
-
-impl Mines {
-    fn lay(self: &Arc<Self>) -> Mine {
-        self.live.fetch_add(1, Ordering::SeqCst);
-        Mine { census: Arc::clone(self) }
-    }
-
-    fn append(self: &Arc<Self>, log: &Log<Mine>, events: usize) {
-        (0..events).for_each(|_| assert!(log.append(self.lay()).is_ok()));
-    }
-
-    fn live(&self) -> i64 {
-        self.live.load(Ordering::SeqCst)
-    }
-}
-
-impl Clone for Mine {
-    fn clone(&self) -> Self {
-        self.census.lay()
-    }
-}
-
-impl Drop for Mine {
-    fn drop(&mut self) {
-        self.census.live.fetch_sub(1, Ordering::SeqCst);
-        self.census.gone_off.fetch_add(1, Ordering::SeqCst);
-        std::panic::panic_any(PLANNED);
-    }
+/// Appends events of a census whose events panic when they are dropped.
+fn append(log: &Log<Event>, census: &Arc<Census>, events: u64) {
+    (0..events).for_each(|id| assert!(log.append(Event::new(id, census)).is_ok()));
 }
 
 /// What becomes of the first event that a follower writes.
@@ -62,20 +26,20 @@ struct Ends {
     go: Latch,
 }
 
-impl Sink<Mine> for Ends {
+impl Sink<Event> for Ends {
     type Error = Infallible;
 
-    fn write(&self, event: Mine) -> Result<(), WriteError<Mine, Infallible>> {
+    fn write(&self, event: Event) -> Result<(), WriteError<Event, Infallible>> {
         std::mem::forget(event);
         unreachable!("it is written by reference")
     }
 
-    fn write_ref(&self, _: &Mine) -> Result<(), WriteError<(), Infallible>> {
+    fn write_ref(&self, _: &Event) -> Result<(), WriteError<(), Infallible>> {
         self.go.pass();
         match self.end {
             End::Accepted => Ok(()),
             End::Closed => Err(WriteError::Closed(())),
-            End::Panic => std::panic::panic_any(PLANNED),
+            End::Panic => planned_panic(),
         }
     }
 
@@ -89,31 +53,31 @@ impl Sink<Mine> for Ends {
 }
 
 /// Lets a follower end beside events that are in its segment, in sealed ones and in the open one.
-fn ends(end: End, max_lag: Option<Lag>, stop: impl Fn(&Log<Mine>, &FollowerHandle<Mine>, &Latch)) {
-    let mines = Arc::new(Mines::default());
+fn ends(end: End, max_lag: Option<Lag>, stop: impl Fn(&Log<Event>, &FollowerHandle<Event>, &Latch)) {
+    let census = Census::panicking_on_drop();
     let (go, log) = (Latch::new(), Log::new());
     let mut options = FollowOptions::new();
     if let Some(lag) = max_lag {
         options = options.max_lag(8, lag);
     }
     let follower = log.follow_with(options, Ends { end, go: go.clone() }).unwrap();
-    mines.append(&log, 1);
+    append(&log, &census, 1);
     go.arrived(1);
-    mines.append(&log, 2);
+    append(&log, &census, 2);
     // Another reader seals what there is.
     let mut passer_by = log.subscribe();
-    mines.append(&log, 3);
+    append(&log, &census, 3);
     assert_eq!(passer_by.next_chunk().unwrap().len(), 3);
     drop(passer_by);
-    mines.append(&log, 2);
+    append(&log, &census, 2);
     stop(&log, &follower, &go);
     go.open();
     let _ = follower.close().wait();
     wait_until("the log does without it", || log.followers() == 0);
     let _ = log.close().wait();
     drop(log);
-    wait_until("every event is dropped, once", || mines.live() == 0);
-    assert_eq!(mines.gone_off.load(Ordering::SeqCst), 8);
+    wait_until("every event is dropped, once", || census.live() == 0);
+    assert_eq!(census.drops(), 8);
     let stats = follower.stats();
     let terms = stats.delivered + stats.skipped + stats.dropped + stats.spilled + stats.lost;
     assert_eq!((stats.accepted, stats.pending, stats.in_flight), (terms, 0, 0), "{stats:?}");
@@ -121,7 +85,6 @@ fn ends(end: End, max_lag: Option<Lag>, stop: impl Fn(&Log<Mine>, &FollowerHandl
 
 #[test]
 fn keep_no_follower_from_ending_however_it_does() {
-    hush_planned_panics();
     for max_lag in [None, Some(Lag::Block), Some(Lag::Skip), Some(Lag::Close)] {
         for end in [End::Accepted, End::Closed, End::Panic] {
             in_time(&format!("{end:?} {max_lag:?}"), move || {
@@ -143,14 +106,13 @@ fn keep_no_follower_from_ending_however_it_does() {
 
 #[test]
 fn end_no_follower_that_only_passes_them() {
-    hush_planned_panics();
     in_time("the follower", || {
-        let mines = Arc::new(Mines::default());
+        let census = Census::panicking_on_drop();
         let (go, log) = (Latch::new(), Log::new());
         let follower = log.follow(Ends { end: End::Accepted, go: go.clone() });
         go.open();
         for _ in 0..100 {
-            mines.append(&log, 3);
+            append(&log, &census, 3);
             log.flush().wait().unwrap();
         }
         log.close().wait().unwrap();
@@ -160,93 +122,83 @@ fn end_no_follower_that_only_passes_them() {
 
 #[test]
 fn keep_no_cursor_on_the_register_and_no_panic_reaches_its_reader() {
-    hush_planned_panics();
     for max_lag in [None, Some(Lag::Block), Some(Lag::Skip), Some(Lag::Close)] {
         in_time("the cursor", move || {
-            let mines = Arc::new(Mines::default());
+            let census = Census::panicking_on_drop();
             let log = Log::new();
             let options = || match max_lag {
                 Some(lag) => SubscribeOptions::new().max_lag(9, lag),
                 None => SubscribeOptions::new(),
             };
             let mut cursor = log.subscribe_with(options()).unwrap();
-            mines.append(&log, 3);
+            append(&log, &census, 3);
             cursor.recv_with(|_| ()).unwrap();
             assert_eq!(cursor.next_chunk().unwrap().len(), 2);
-            mines.append(&log, 4);
+            append(&log, &census, 4);
             cursor.recv_with(|_| ()).unwrap();
-            mines.append(&log, 2);
+            append(&log, &census, 2);
             drop(cursor);
-            assert_eq!((log.held().events, mines.live()), (0, 0));
+            assert_eq!((log.held().events, census.live()), (0, 0));
             // Dropped while the thread unwinds, a second panic would be the end of the process.
             let mut cursor = log.subscribe_with(options()).unwrap();
-            mines.append(&log, 4);
+            append(&log, &census, 4);
             let unwound = catch_unwind(AssertUnwindSafe(|| {
                 let chunk = cursor.next_chunk().unwrap();
                 assert_eq!(chunk.len(), 4);
-                std::panic::panic_any(PLANNED)
+                planned_panic()
             }));
             assert!(unwound.is_err());
-            mines.append(&log, 4);
+            append(&log, &census, 4);
             let unwound = catch_unwind(AssertUnwindSafe(move || {
                 let _cursor = cursor;
-                std::panic::panic_any(PLANNED)
+                planned_panic()
             }));
             assert!(unwound.is_err());
-            assert_eq!((log.held().events, mines.live()), (0, 0));
+            assert_eq!((log.held().events, census.live()), (0, 0));
         });
     }
 }
 
 #[test]
-fn are_no_affair_of_a_write_that_lets_go_of_them_or_of_the_last_handle() {
-    hush_planned_panics();
+fn reach_neither_a_write_that_drops_them_nor_the_last_handle() {
     in_time("the log", || {
-        let mines = Arc::new(Mines::default());
+        let census = Census::panicking_on_drop();
         let log = Log::with(LogOptions::new().retain(64));
-        mines.append(&log, 1000);
-        assert!(mines.live() < 200);
+        append(&log, &census, 1000);
+        assert!(census.live() < 200);
         let mut cursor = log.subscribe();
         drop(log);
         assert_eq!(cursor.recv_with(|_| ()), Err(RecvError::Ended));
-        assert_eq!(mines.live(), 0);
+        assert_eq!(census.live(), 0);
     });
 }
 
 #[test]
 fn keep_no_write_waiting_when_a_snapshot_panics() {
-    hush_planned_panics();
     in_time("a write", || {
-        let mines = Arc::new(Mines::default());
+        let census = Census::panicking_on_drop();
         let log = Log::new();
         let unwound = catch_unwind(AssertUnwindSafe(|| {
             let cursor = log.subscribe();
-            mines.append(&log, 3);
+            append(&log, &census, 3);
             log.subscribe_with_snapshot(|| {
                 // The snapshot's reader is the last that keeps them.
                 drop(cursor);
-                std::panic::panic_any(PLANNED)
+                planned_panic()
             })
         }));
         assert!(unwound.is_err());
-        assert_eq!((log.held().events, mines.live()), (0, 0));
+        assert_eq!((log.held().events, census.live()), (0, 0));
         let _reader = log.subscribe();
-        mines.append(&log, 1);
+        append(&log, &census, 1);
     });
 }
 
 #[test]
 fn of_a_sink_and_not_of_an_event_leaves_the_outcome_as_it_is() {
-    struct Nasty;
-    impl Drop for Nasty {
-        fn drop(&mut self) {
-            std::panic::panic_any(PLANNED);
-        }
-    }
-    hush_planned_panics();
     for abort in [false, true] {
         in_time("the close", move || {
-            let of_sink = Nasty;
+            let of_sink = PanicsOnDrop;
             let (go, log) = (Latch::new(), Log::new());
             let sink = {
                 let go = go.clone();

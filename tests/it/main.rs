@@ -27,6 +27,7 @@ mod depth;
 #[cfg(feature = "testing")]
 mod flush;
 mod getters;
+#[cfg(feature = "testing")]
 mod go_events;
 #[cfg(feature = "testing")]
 mod log;
@@ -45,9 +46,11 @@ mod panics;
 #[cfg(feature = "testing")]
 mod reentrancy;
 mod retry;
+#[cfg(feature = "testing")]
 mod retry_after;
 #[cfg(feature = "testing")]
 mod rings;
+mod rounds;
 #[cfg(feature = "futures")]
 mod streams;
 #[cfg(feature = "testing")]

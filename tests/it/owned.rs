@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use crate::common::in_time;
+use crate::common::{in_time, rounds};
 use outflow::{Broadcaster, Buffer, Sink, SinkExt, channel, sink};
 
 /// What is written to a file.
@@ -51,7 +51,7 @@ fn the_spill_of_a_queue() {
 #[test]
 fn the_sink_and_the_spill_of_a_queue_that_evicts() {
     in_time("the close", || {
-        for _ in 0..200 {
+        for _ in 0..rounds(200) {
             let (delivered, spilled) = (File::default(), File::default());
             let queue = delivered.sink().queued_with(Buffer::bounded(1).drop_oldest().spill(spilled.sink()));
             thread::scope(|scope| {
@@ -72,7 +72,7 @@ fn the_sink_and_the_spill_of_a_queue_that_evicts() {
 #[test]
 fn the_sinks_of_a_broadcaster_that_is_closed_while_another_thread_writes() {
     in_time("the close", || {
-        for round in 0..200 {
+        for round in 0..rounds(200) {
             let (file, queued) = (File::default(), File::default());
             let broadcaster = Broadcaster::new();
             broadcaster.add(file.sink()).unwrap();
@@ -101,7 +101,7 @@ fn the_sinks_of_a_broadcaster_that_is_closed_while_another_thread_writes() {
 #[test]
 fn the_spill_of_a_channel() {
     in_time("the close", || {
-        for _ in 0..200 {
+        for _ in 0..rounds(200) {
             let file = File::default();
             let (sink, events) = channel::with(Buffer::bounded(1).drop_oldest().spill(file.sink()));
             thread::scope(|scope| {
@@ -125,7 +125,7 @@ fn the_spill_of_a_channel() {
 #[test]
 fn the_spill_of_a_subscription() {
     in_time("the close", || {
-        for _ in 0..200 {
+        for _ in 0..rounds(200) {
             let file = File::default();
             let broadcaster = Broadcaster::new();
             let watcher = broadcaster.subscribe(Buffer::bounded(1).drop_oldest().spill(file.sink()));

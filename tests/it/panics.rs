@@ -2,40 +2,29 @@
 //! was raised with panics when it is dropped.
 
 use std::convert::Infallible;
-use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use crate::common::{OnClose, PLANNED, hush_planned_panics, in_time, wait_until};
+use crate::common::{OnClose, PLANNED, PanicsOnDrop, in_time, planned_panic, wait_until};
 use outflow::sink::Collector;
 use outflow::{
     Broadcaster, Buffer, CloseError, Closing, DeadLetter, FlushError, Flushing, Sink, SinkExt, WriteError,
     sink,
 };
 
-/// Panics in its destructor, unless another panic is going on.
-struct Bomb;
-
-impl Drop for Bomb {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            panic_any(PLANNED);
-        }
-    }
-}
-
-/// An event that raises one of those in its own destructor.
+/// An event that panics when it is dropped, with a payload that panics when it is dropped.
 struct Nasty;
 
 impl Drop for Nasty {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            resume_unwind(Box::new(Bomb));
+            resume_unwind(Box::new(PanicsOnDrop));
         }
     }
 }
 
-/// Whose close, flush and `is_closed` panic.
+/// A sink whose close, flush and `is_closed` panic.
 struct Broken;
 
 impl<E> Sink<E> for Broken {
@@ -46,26 +35,25 @@ impl<E> Sink<E> for Broken {
     }
 
     fn is_closed(&self) -> bool {
-        panic_any(PLANNED)
+        planned_panic()
     }
 
     fn flush(&self) -> Flushing {
-        resume_unwind(Box::new(Bomb))
+        resume_unwind(Box::new(PanicsOnDrop))
     }
 
     fn close(&self) -> Closing {
-        resume_unwind(Box::new(Bomb))
+        resume_unwind(Box::new(PanicsOnDrop))
     }
 }
 
 #[test]
 fn of_two_sinks_of_a_broadcaster_keep_the_event_from_no_other() {
-    hush_planned_panics();
     let broadcaster = Broadcaster::new();
     let [first, last] = [sink::collector(), sink::collector()];
-    broadcaster.add(sink::for_each(|_: u32| panic_any(PLANNED))).unwrap();
+    broadcaster.add(sink::for_each(|_: u32| planned_panic())).unwrap();
     broadcaster.add(first.clone()).unwrap();
-    broadcaster.add(sink::for_each(|_: u32| resume_unwind(Box::new(Bomb)))).unwrap();
+    broadcaster.add(sink::for_each(|_: u32| resume_unwind(Box::new(PanicsOnDrop)))).unwrap();
     broadcaster.add(last.clone()).unwrap();
     let panic = catch_unwind(AssertUnwindSafe(|| broadcaster.write(1))).unwrap_err();
     assert_eq!(panic.downcast_ref(), Some(&PLANNED), "the first goes on");
@@ -74,15 +62,18 @@ fn of_two_sinks_of_a_broadcaster_keep_the_event_from_no_other() {
 
 #[test]
 fn of_a_spill_are_counted_and_keep_no_event_in_flight() {
-    hush_planned_panics();
     let (sink, events) = outflow::channel::with(
-        Buffer::bounded(1).drop_oldest().spill(sink::for_each(|_: u32| resume_unwind(Box::new(Bomb)))),
+        Buffer::bounded(1)
+            .drop_oldest()
+            .spill(sink::for_each(|_: u32| resume_unwind(Box::new(PanicsOnDrop)))),
     );
     sink.write_all(0..4).unwrap();
     assert_eq!((events.recv().unwrap(), sink.dropped()), (3, 3));
 
     let queue = sink::discard().queued_with(
-        Buffer::bounded(1).drop_newest().spill(sink::for_each(|_: u32| resume_unwind(Box::new(Bomb)))),
+        Buffer::bounded(1)
+            .drop_newest()
+            .spill(sink::for_each(|_: u32| resume_unwind(Box::new(PanicsOnDrop)))),
     );
     queue.write_all(0..1000).unwrap();
     in_time("the close", move || {
@@ -93,8 +84,7 @@ fn of_a_spill_are_counted_and_keep_no_event_in_flight() {
 }
 
 #[test]
-fn of_a_close_or_a_flush_are_told_by_the_queue_above() {
-    hush_planned_panics();
+fn of_a_close_or_a_flush_are_reported_by_the_queue_above() {
     in_time("the queue", || {
         let queue = Broken.queued();
         queue.write(1).unwrap();
@@ -107,8 +97,7 @@ fn of_a_close_or_a_flush_are_told_by_the_queue_above() {
 }
 
 #[test]
-fn of_a_close_are_told_by_the_broadcaster_above_for_each_sink() {
-    hush_planned_panics();
+fn of_a_close_are_reported_by_the_broadcaster_above_for_each_sink() {
     in_time("the broadcaster", || {
         let broadcaster = Broadcaster::<u32>::new();
         let id = broadcaster.add(Broken).unwrap();
@@ -149,7 +138,6 @@ fn check_the_other(
 
 #[test]
 fn of_one_of_two_sinks_close_and_flush_leave_the_other_to_be_closed_and_drained() {
-    hush_planned_panics();
     let failing = || sink::from_fn(|_: &u32| Err("no"));
 
     let kept = sink::collector();
@@ -177,7 +165,6 @@ fn of_one_of_two_sinks_close_and_flush_leave_the_other_to_be_closed_and_drained(
 
 #[test]
 fn of_a_close_in_a_guards_drop_are_reported_and_go_no_further() {
-    hush_planned_panics();
     let reported = sink::collector();
     let report = reported.clone();
     let guard = SinkExt::<u32>::close_on_drop(Broken, Duration::from_secs(5))
@@ -190,15 +177,14 @@ fn of_a_close_in_a_guards_drop_are_reported_and_go_no_further() {
 }
 
 #[test]
-fn of_an_aborts_hook_end_the_abort_and_reach_nobody() {
-    hush_planned_panics();
+fn of_an_aborts_hook_end_the_abort_and_reach_no_caller() {
     in_time("the abort", || {
         for finished in [false, true] {
             let (closing, pending) = Closing::pending();
-            let bomb = Bomb;
+            let bomb = PanicsOnDrop;
             pending.on_abort(move || {
                 std::mem::forget(bomb);
-                resume_unwind(Box::new(Bomb))
+                resume_unwind(Box::new(PanicsOnDrop))
             });
             let broadcaster = Broadcaster::new();
             broadcaster.add(OnClose(move || closing.clone())).unwrap();
@@ -221,17 +207,16 @@ fn of_an_aborts_hook_end_the_abort_and_reach_nobody() {
 }
 
 #[test]
-fn of_a_sinks_destructor_keep_no_close_from_being_told() {
-    hush_planned_panics();
+fn of_a_sinks_destructor_keep_no_close_from_completing() {
     in_time("the broadcaster", || {
-        let held = |bomb: Bomb| {
+        let held = |bomb: PanicsOnDrop| {
             OnClose(move || {
                 let _ = &bomb;
                 Closing::done()
             })
         };
         let broadcaster = Broadcaster::new();
-        broadcaster.extend([held(Bomb), held(Bomb)]).unwrap();
+        broadcaster.extend([held(PanicsOnDrop), held(PanicsOnDrop)]).unwrap();
         let log = sink::collector();
         broadcaster.add(log.clone()).unwrap();
         broadcaster.write(1).unwrap();
@@ -243,7 +228,6 @@ fn of_a_sinks_destructor_keep_no_close_from_being_told() {
 
 #[test]
 fn of_an_events_destructor_keep_no_event_from_being_counted_and_no_close_from_being_told() {
-    hush_planned_panics();
     // The events are let go of by whoever gives them up, never by a sink of the test.
     let write = |sink: &dyn Sink<Nasty, Error = Infallible>| {
         assert!(sink.write(Nasty).map_err(std::mem::forget).is_ok());
@@ -265,7 +249,7 @@ fn of_an_events_destructor_keep_no_event_from_being_counted_and_no_close_from_be
                     inside.wait();
                     go.wait();
                     if panics {
-                        panic_any(PLANNED);
+                        planned_panic();
                     }
                 })
                 .queued()
@@ -292,9 +276,9 @@ fn of_an_events_destructor_keep_no_event_from_being_counted_and_no_close_from_be
 #[cfg(feature = "futures")]
 #[test]
 fn of_a_wakers_destructor_keep_no_reader_that_goes_from_being_missed() {
-    use std::pin::Pin;
-    use std::task::{Context, Wake, Waker};
+    use std::task::{Wake, Waker};
 
+    use crate::common::poll;
     use futures::Stream;
     use outflow::log::{Lag, Log, SubscribeOptions};
 
@@ -307,27 +291,25 @@ fn of_a_wakers_destructor_keep_no_reader_that_goes_from_being_missed() {
         }
     }
 
-    fn poll(stream: &mut (impl Stream + Unpin)) {
-        let waker = Waker::from(Arc::new(Task(Nasty)));
-        assert!(Pin::new(stream).poll_next(&mut Context::from_waker(&waker)).is_pending());
+    fn poll_once(stream: &mut (impl Stream + Unpin)) {
+        assert!(poll(stream, &Waker::from(Arc::new(Task(Nasty)))).is_pending());
     }
 
-    hush_planned_panics();
     in_time("a write", || {
         let (sink, mut events) = outflow::channel::bounded::<u32>(1);
-        poll(&mut events);
+        poll_once(&mut events);
         drop(events);
         assert!(sink.is_closed());
 
         let broadcaster = Broadcaster::new();
         let mut watcher = broadcaster.subscribe(Buffer::bounded(1));
-        poll(&mut watcher);
+        poll_once(&mut watcher);
         drop(watcher);
         broadcaster.write_all(0..3).unwrap();
 
         let log = Log::new();
         let mut cursor = log.subscribe_with(SubscribeOptions::new().max_lag(1, Lag::Block)).unwrap();
-        poll(&mut cursor);
+        poll_once(&mut cursor);
         drop(cursor);
         log.write_all(0..3).unwrap();
     });

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use crate::common::{Latch, in_time};
+use crate::common::{Latch, in_time, rounds};
 use outflow::adapter::DeadLetter;
 use outflow::queue::WeakQueue;
 use outflow::{Broadcaster, Buffer, Closing, FlushError, Flushing, Queue, Sink, SinkExt, WriteError, sink};
@@ -161,8 +161,8 @@ fn a_queue_that_writes_into_itself() {
 #[test]
 fn a_ring_in_which_events_go_round_for_ever() {
     in_time("the flush", || {
-        let rounds = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&rounds);
+        let went_round = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&went_round);
         let slot = Arc::new(OnceLock::<Queue<u32>>::new());
         let second = Later(Arc::clone(&slot))
             .inspect(move |_: &u32| _ = counted.fetch_add(1, Ordering::SeqCst))
@@ -172,11 +172,11 @@ fn a_ring_in_which_events_go_round_for_ever() {
         for event in 0..8 {
             first.write(event).unwrap();
         }
-        for _ in 0..200 {
-            let before = rounds.load(Ordering::SeqCst);
+        for _ in 0..rounds(200) {
+            let before = went_round.load(Ordering::SeqCst);
             first.flush().wait().unwrap();
             second.flush().wait().unwrap();
-            crate::common::wait_until("they go on", || rounds.load(Ordering::SeqCst) > before);
+            crate::common::wait_until("they go on", || went_round.load(Ordering::SeqCst) > before);
         }
         // Nothing is left behind for ever: a worker that has nothing to pass on does not look again.
         let _ = first.close().abort();
@@ -187,7 +187,7 @@ fn a_ring_in_which_events_go_round_for_ever() {
 #[test]
 fn is_a_barrier_on_every_way_through_a_diamond() {
     in_time("the flush", || {
-        for _ in 0..300 {
+        for _ in 0..rounds(300) {
             let seen = sink::collector();
             let bottom = seen.clone().queued();
             let (left, right) = (bottom.clone().keep_open().queued(), bottom.clone().keep_open().queued());
@@ -290,7 +290,7 @@ fn a_ring_under_traffic_from_outside() {
                     }
                 });
             }
-            for _ in 0..30 {
+            for _ in 0..rounds(30) {
                 bus.flush().wait().unwrap();
             }
             ends.store(true, Ordering::SeqCst);

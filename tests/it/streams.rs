@@ -8,7 +8,9 @@ use std::sync::mpsc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
-use crate::common::{Census, Count, Event, Latch, in_time, wait_until};
+use crate::common::{
+    Census, Count, Event, Latch, PanicsOnWake, in_time, planned_panic, poll, rounds, spin_for, wait_until,
+};
 use futures::executor::{LocalPool, ThreadPool, block_on};
 use futures::stream::FusedStream;
 use futures::task::{LocalSpawnExt, SpawnExt};
@@ -17,10 +19,6 @@ use outflow::adapter::IntoFuturesError;
 use outflow::buffer::{Buffer, Policy};
 use outflow::channel::{self, ChannelSink, Events};
 use outflow::{Broadcaster, CloseError, Closing, FlushError, Sink, SinkExt, sink};
-
-fn poll<S: Stream + Unpin>(stream: &mut S, waker: &Waker) -> Poll<Option<S::Item>> {
-    Pin::new(stream).poll_next(&mut Context::from_waker(waker))
-}
 
 /// Threads that wait for each other without sleeping, so that they start within nanoseconds.
 struct Start(AtomicUsize);
@@ -48,12 +46,13 @@ impl Start {
 /// writes can wake it.
 #[track_caller]
 fn race_fresh<P: Policy>(
-    rounds: usize,
+    count: usize,
     writers: usize,
     each: usize,
     make: impl Fn() -> (ChannelSink<usize, P>, Events<usize>) + Send + 'static,
 ) {
     in_time("a task that reads", move || {
+        let rounds = rounds(count);
         type Job<P> = (Arc<Start>, ChannelSink<usize, P>);
         let (done, is_done) = mpsc::channel();
         let threads: Vec<mpsc::Sender<Job<P>>> = (0..writers)
@@ -79,7 +78,7 @@ fn race_fresh<P: Policy>(
                 thread.send((Arc::clone(&start), sink.clone())).unwrap();
             }
             start.line_up();
-            (0..round % 64).for_each(|_| std::hint::spin_loop());
+            spin_for(round % 64);
             let mut read: Vec<usize> = block_on(events.take(writers * each).collect());
             for writer in 0..writers {
                 is_done.recv().unwrap();
@@ -117,10 +116,11 @@ fn the_first_poll_races_many_writers() {
 /// A task reads an event and answers it before the next is written, so that it goes to sleep before each.
 #[track_caller]
 fn ping_pong<P: Policy>(
-    rounds: usize,
+    count: usize,
     make: impl FnOnce() -> (ChannelSink<usize, P>, Events<usize>) + Send + 'static,
 ) {
     in_time("a task that answers each event", move || {
+        let rounds = rounds(count);
         let (sink, mut events) = make();
         let (answer, answered) = mpsc::channel();
         let writer = thread::spawn(move || {
@@ -128,7 +128,7 @@ fn ping_pong<P: Policy>(
                 assert!(sink.write(round).is_ok());
                 assert_eq!(answered.recv(), Ok(round));
                 // As long as it takes to go to sleep, more or less.
-                (0..round % 512).for_each(|_| std::hint::spin_loop());
+                spin_for(round % 512);
             }
             sink
         });
@@ -155,14 +155,14 @@ fn the_last_of_the_events_that_evict_each_other_is_read() {
         const BURST: usize = 3;
         let (sink, mut events) = channel::with(Buffer::bounded(1).drop_oldest());
         let (answer, answered) = mpsc::channel();
-        let rounds = 30_000;
+        let rounds = rounds(30_000);
         let writer = thread::spawn(move || {
             for round in 0..rounds {
                 for event in 0..BURST {
                     sink.write(round * BURST + event).unwrap();
                 }
                 answered.recv().unwrap();
-                (0..round % 512).for_each(|_| std::hint::spin_loop());
+                spin_for(round % 512);
             }
             sink
         });
@@ -205,7 +205,7 @@ fn a_stream_reads_all_that_was_accepted_in_order_under_backpressure() {
 }
 
 #[test]
-fn a_stream_may_be_read_in_between_by_who_waits() {
+fn a_stream_may_be_read_in_between_by_blocking_calls() {
     let (sink, mut events) = channel::unbounded();
     let (count, waker) = Count::new();
     assert!(poll(&mut events, &waker).is_pending());
@@ -252,16 +252,9 @@ fn a_waker_is_not_kept_when_the_events_are_dropped() {
 }
 
 #[test]
-fn a_waker_that_panics_is_no_affair_of_the_writer() {
-    struct Panics;
-    impl Wake for Panics {
-        fn wake(self: Arc<Self>) {
-            std::panic::panic_any(crate::common::PLANNED);
-        }
-    }
-    crate::common::hush_planned_panics();
+fn a_waker_that_panics_does_not_harm_the_writer() {
     let (sink, mut events) = channel::unbounded();
-    let waker = Waker::from(Arc::new(Panics));
+    let waker = PanicsOnWake::waker();
     assert!(poll(&mut events, &waker).is_pending());
     sink.write(1).unwrap();
     assert_eq!(poll(&mut events, &waker), Poll::Ready(Some(1)));
@@ -314,7 +307,7 @@ fn every_end_wakes_the_task() {
     ];
     for (what, end) in ends {
         in_time(what, move || {
-            for round in 0..1_000 {
+            for round in 0..rounds(1_000) {
                 let (sink, mut events) = channel::unbounded();
                 let start = Start::of(2);
                 let started = Arc::clone(&start);
@@ -325,7 +318,7 @@ fn every_end_wakes_the_task() {
                     end(sink)
                 });
                 start.line_up();
-                (0..round % 64).for_each(|_| std::hint::spin_loop());
+                spin_for(round % 64);
                 block_on(async {
                     assert_eq!(events.next().await, Some(1));
                     while let Some(event) = events.next().await {
@@ -341,7 +334,7 @@ fn every_end_wakes_the_task() {
 #[test]
 fn every_end_of_a_subscription_wakes_the_task() {
     in_time("a task that watches", || {
-        for round in 0..2_000 {
+        for round in 0..rounds(2_000) {
             let broadcaster = Broadcaster::new();
             let mut watcher = broadcaster.subscribe(Buffer::bounded(1));
             let ender = {
@@ -375,7 +368,7 @@ fn every_end_of_a_subscription_wakes_the_task() {
 fn a_reader_that_is_dropped_frees_a_writer_that_waits() {
     for capacity in [0, 1] {
         in_time("a writer without a reader", move || {
-            for _ in 0..500 {
+            for _ in 0..rounds(500) {
                 let census = Census::new();
                 let (sink, mut events) = channel::bounded(capacity);
                 let writer = {
@@ -426,7 +419,7 @@ fn a_writer_that_waits_at_a_rendezvous_is_found_by_a_task_that_comes_later() {
 #[test]
 fn an_eviction_wakes_the_task_before_its_spill_waits() {
     in_time("a task beside a spill that waits", || {
-        for _ in 0..500 {
+        for _ in 0..rounds(500) {
             let latch = Latch::new();
             let spill = {
                 let latch = latch.clone();
@@ -559,7 +552,7 @@ fn many_streams_share_an_executor() {
 #[test]
 fn events_and_a_close_are_awaited_side_by_side() {
     in_time("a select", || {
-        for round in 0..500 {
+        for round in 0..rounds(500) {
             let (sink, mut events) = channel::bounded(4);
             let writer = {
                 let sink = sink.clone();
@@ -700,8 +693,7 @@ fn a_close_of_what_is_kept_open_is_a_flush() {
 
 #[test]
 fn a_flush_or_close_that_could_not_deliver_says_so() {
-    crate::common::hush_planned_panics();
-    let queue = sink::for_each(|_: u32| std::panic::panic_any(crate::common::PLANNED)).queued();
+    let queue = sink::for_each(|_: u32| planned_panic()).queued();
     let mut sender = queue.into_futures();
     block_on(sender.feed(1)).unwrap();
     let flushed = block_on(sender.flush()).unwrap_err();
@@ -745,7 +737,7 @@ fn every_policy_that_never_waits_can_be_sent_to() {
 #[test]
 fn a_sink_behind_a_buffer_of_futures_is_closed_without_an_error_once_all_is_delivered() {
     in_time("the close", || {
-        for _ in 0..100 {
+        for _ in 0..rounds(100) {
             let delivered = sink::collector();
             let (latch, inside) = (Latch::new(), delivered.clone());
             let gate = latch.clone();
@@ -937,7 +929,7 @@ fn the_spill_of_a_subscription_is_not_written_to_after_its_close() {
     }
 
     in_time("the subscription", || {
-        for round in 0..4000 {
+        for round in 0..rounds(4000) {
             let spill = Spill::default();
             let broadcaster = Broadcaster::new();
             let watcher = broadcaster.subscribe(Buffer::bounded(1).drop_oldest().spill(spill.clone()));
@@ -951,9 +943,7 @@ fn the_spill_of_a_subscription_is_not_written_to_after_its_close() {
                     });
                 }
                 start.line_up();
-                for _ in 0..round % 64 {
-                    std::hint::spin_loop();
-                }
+                spin_for(round % 64);
                 if round % 2 == 0 {
                     drop(broadcaster.close());
                 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{in_time, wait_until};
+use crate::common::{in_time, rounds, wait_until};
 use outflow::clock::Clock;
 use outflow::retry::Constant;
 use outflow::testing::{
@@ -55,7 +55,7 @@ fn a_virtual_clock_wakes_those_whose_time_has_come_and_no_others() {
 #[test]
 fn a_virtual_clock_loses_no_advance_that_comes_while_a_thread_goes_to_sleep() {
     in_time("a sleeper", || {
-        for _ in 0..5000 {
+        for _ in 0..rounds(5000) {
             let clock = VirtualClock::new();
             thread::scope(|scope| {
                 scope.spawn(|| sleep(&clock, SECOND));
@@ -168,7 +168,11 @@ fn slow_writers_wait_side_by_side() {
 }
 
 #[test]
+<<<<<<< HEAD
 fn stuck_blocks_every_write_until_its_latch_is_opened_whatever_is_closed() {
+=======
+fn stuck_holds_every_write_until_it_is_released_whatever_is_closed() {
+>>>>>>> tests
     in_time("the writers", || {
         let latch = Latch::new();
         let through = Arc::new(AtomicU64::new(0));

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::common::planned_panic;
 use outflow::retry::{Breaker, Constant};
 use outflow::{
     Broadcaster, Buffer, Closing, DeadLetter, Flushing, Meter, Sink, SinkExt, WriteError, channel, sink,
@@ -173,7 +174,7 @@ fn of_every_transparent_combinator() {
         fallible("a", log)
             .inspect(|event| {
                 if *event == 3 {
-                    std::panic::panic_any(crate::common::PLANNED);
+                    planned_panic();
                 }
             })
             .catch_panic()
@@ -209,7 +210,6 @@ fn of_every_transparent_combinator() {
 
 #[test]
 fn of_queue_channel_and_broadcaster() {
-    crate::common::hush_planned_panics();
     same("queue", |log| reliable("a", log).queued());
     same("bounded queue", |log| reliable("a", log).queued_with(Buffer::bounded(100)));
     let events = Mutex::new(Vec::new());

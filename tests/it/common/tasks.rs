@@ -1,0 +1,34 @@
+//! Tasks that are polled by hand.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+#[cfg(feature = "futures")]
+use std::task::{Context, Poll};
+use std::task::{Wake, Waker};
+
+/// Counts how often it was woken.
+#[derive(Default)]
+pub struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Count {
+    pub fn new() -> (Arc<Self>, Waker) {
+        let count = Arc::<Self>::default();
+        (Arc::clone(&count), Waker::from(count))
+    }
+
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Polls a stream once.
+#[cfg(feature = "futures")]
+pub fn poll<S: futures::Stream + Unpin>(stream: &mut S, waker: &Waker) -> Poll<Option<S::Item>> {
+    std::pin::Pin::new(stream).poll_next(&mut Context::from_waker(waker))
+}
