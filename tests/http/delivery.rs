@@ -12,13 +12,8 @@ use outflow::{CloseError, Sink, SinkExt, WriteError, sink};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-<<<<<<< HEAD
-use crate::common::{Census, Event, Latch, SOON, in_time, wait_until};
-use crate::server::{NO_SERVER, Server, answer, empty};
-=======
 use crate::common::{Census, Event, Latch, SOON, in_time, planned_panic, wait_until};
-use crate::server::{NOBODY, Server, answer, empty};
->>>>>>> tests
+use crate::server::{NO_SERVER, Server, answer, empty};
 
 fn text(server: &Server) -> HttpSink<String> {
     HttpSink::post(server.url())
@@ -351,12 +346,7 @@ fn an_event_that_cannot_be_encoded_is_no_request_and_no_reason_to_try_again() {
 }
 
 #[test]
-<<<<<<< HEAD
 fn a_panic_of_the_encoder_unwinds_to_the_writer_and_leaves_the_sink_usable() {
-    crate::common::hush_planned_panics();
-=======
-fn a_panic_of_the_encoder_goes_on_to_the_writer_and_leaves_the_sink_in_order() {
->>>>>>> tests
     let server = Server::status("200 OK");
     let sink = HttpSink::post(server.url())
         .encode(|event: &u32| {

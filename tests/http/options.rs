@@ -7,13 +7,8 @@ use outflow::http::{HttpError, HttpSink, HttpSinkBuilder};
 use outflow::retry::Constant;
 use outflow::{Sink, SinkExt};
 
-<<<<<<< HEAD
-use crate::common::hush_planned_panics;
-use crate::server::{NO_SERVER, Server, empty};
-=======
 use crate::common::planned_panic;
-use crate::server::{NOBODY, Server, empty};
->>>>>>> tests
+use crate::server::{NO_SERVER, Server, empty};
 
 fn post(server: &Server) -> HttpSinkBuilder<String> {
     HttpSink::post(server.url())

@@ -575,13 +575,8 @@ fn each_half_open_window_has_exactly_one_probe() {
                 }
             });
         }
-<<<<<<< HEAD
-        for window in 0..1_800 {
-            // Each window begins in another way: after a failure, a probe that lapses, a probe that fails finally.
-=======
         for window in 0..windows {
-            // Each window opens in another way: after a failure, a probe that lapses, and one of a bad event.
->>>>>>> tests
+            // Each window begins in another way: after a failure, a probe that lapses, a probe that fails finally.
             match window % 3 {
                 0 => fail(&breaker),
                 1 => {}
@@ -604,13 +599,8 @@ fn each_half_open_window_has_exactly_one_probe() {
 #[test]
 fn a_probe_that_fails_finally_misses_no_writer_that_is_about_to_wait() {
     in_time("a writer", || {
-<<<<<<< HEAD
-        for round in 0..5_000_u32 {
-            // The clock stands still: a writer that is missed would hang.
-=======
         for round in 0..rounds(5_000_u32) {
-            // It stands still, so that a writer that is missed hangs.
->>>>>>> tests
+            // The clock stands still: a writer that is missed would hang.
             let clock = VirtualClock::new();
             let breaker = Breaker::new(1, SECOND).clock(clock.clone());
             fail(&breaker);

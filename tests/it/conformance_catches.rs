@@ -13,14 +13,10 @@ use outflow::{CloseError, Closing, FlushError, Flushing, Queue, Sink, SinkExt, W
 
 type Answer = Result<(), WriteError<Probe, Infallible>>;
 
-<<<<<<< HEAD
-/// The limit is short, since some of the sinks hang.
-=======
 /// What hangs is waited for as long, and what does not come for a part of it.
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// A short limit, for those that hang.
->>>>>>> tests
 fn check<S, F>(make: F) -> Result<(), Violation>
 where
     F: Fn(Downstream) -> S + Send + Sync + 'static,

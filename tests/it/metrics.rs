@@ -377,12 +377,7 @@ impl Recorder for Panicky {
 
 #[test]
 fn a_histogram_that_panics_changes_the_outcome_of_no_write() {
-<<<<<<< HEAD
-    hush_planned_panics();
     let recorder = Panicky::default();
-=======
-    let recorder = Moody::default();
->>>>>>> tests
     let timed = || {
         let meter = Meter::new();
         metrics::with_local_recorder(&recorder, || _ = Publisher::new().latency("moody", &meter));
@@ -413,14 +408,8 @@ fn a_histogram_that_panics_changes_the_outcome_of_no_write() {
 }
 
 #[test]
-<<<<<<< HEAD
 fn a_recorder_that_panics_loses_the_value_that_it_got_and_nothing_else() {
-    hush_planned_panics();
     let recorder = Panicky::default();
-=======
-fn a_recorder_that_panics_costs_what_it_was_passed_and_nothing_else() {
-    let recorder = Moody::default();
->>>>>>> tests
     let publisher = Publisher::new();
     let update = || metrics::with_local_recorder(&recorder, || publisher.update());
     let (panics, fine, meter) = (Counter::new(), Counter::new(), Meter::new());
@@ -543,11 +532,7 @@ fn what_has_one_name_adds_up_and_a_queue_may_take_the_place_of_another() {
 }
 
 #[test]
-<<<<<<< HEAD
 fn a_publisher_keeps_nothing_open_and_drops_what_has_ended_with_its_last_counts() {
-=======
-fn a_publisher_keeps_nothing_open_and_forgets_what_has_ended_with_its_last_counts() {
->>>>>>> tests
     let scrapes = Scrapes::new();
     let publisher = Publisher::new();
     let spill = Arc::new(sink::collector::<u64>());

@@ -27,23 +27,7 @@ impl RetryAfter for Ask {
     }
 }
 
-<<<<<<< HEAD
-/// Calls `write` on another thread, and advances the clock whenever it waits.
-fn without_waiting<T: Send>(clock: &VirtualClock, write: impl FnOnce() -> T + Send) -> T {
-    thread::scope(|scope| {
-        let writer = scope.spawn(write);
-        while !writer.is_finished() {
-            clock.advance_to_next();
-            thread::yield_now();
-        }
-        writer.join().unwrap()
-    })
-}
-
 /// Writes to an endpoint that asks for these waits in turn, then accepts. Returns the times of the attempts.
-=======
-/// Asks for these in turn, then accepts; answers at what times it was tried.
->>>>>>> tests
 fn tries(
     asked: &[Option<Duration>],
     strategy: impl FnOnce(&VirtualClock) -> Constant,

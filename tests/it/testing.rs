@@ -168,11 +168,7 @@ fn slow_writers_wait_side_by_side() {
 }
 
 #[test]
-<<<<<<< HEAD
 fn stuck_blocks_every_write_until_its_latch_is_opened_whatever_is_closed() {
-=======
-fn stuck_holds_every_write_until_it_is_released_whatever_is_closed() {
->>>>>>> tests
     in_time("the writers", || {
         let latch = Latch::new();
         let through = Arc::new(AtomicU64::new(0));

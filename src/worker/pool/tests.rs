@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::threads::Pool;
 use super::*;
+use crate::sync::blocking::blocking;
 use crate::sync::caught::panic_message;
 
 /// Fewer where every step is interpreted.
