@@ -206,7 +206,7 @@ fn of_a_queue_whose_sink_closes_itself() {
 
 #[test]
 fn of_a_queue_whose_last_handle_is_dropped() {
-    each_policy(100, End::LastHandle, |_| Fault::None);
+    each_policy(300, End::LastHandle, |_| Fault::None);
 }
 
 #[test]

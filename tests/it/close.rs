@@ -397,28 +397,35 @@ fn a_filter_that_rejects_everything_notices_that_its_downstream_is_closed() {
     assert_eq!(filter.write(2).unwrap_err().into_event(), 2);
 }
 
+/// A sink that is known only later: the other end of a ring.
+struct Later(Arc<OnceLock<SharedSink<u64>>>);
+
+impl Sink<u64> for Later {
+    type Error = Infallible;
+
+    fn write(&self, event: u64) -> Result<(), WriteError<u64, Infallible>> {
+        self.0.wait().write(event)
+    }
+
+    fn flush(&self) -> Flushing {
+        self.0.wait().flush()
+    }
+
+    fn close(&self) -> Closing {
+        self.0.wait().close()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.wait().is_closed()
+    }
+}
+
 #[test]
 fn of_a_ring_of_two_queues_ends() {
     in_time("the ring", || {
         for first_closed in [0, 1] {
             let back: Arc<OnceLock<SharedSink<u64>>> = Arc::default();
-            struct Lazy(Arc<OnceLock<SharedSink<u64>>>);
-            impl Sink<u64> for Lazy {
-                type Error = Infallible;
-                fn write(&self, event: u64) -> Result<(), WriteError<u64, Infallible>> {
-                    if event == 0 { Ok(()) } else { self.0.wait().write(event - 1) }
-                }
-                fn flush(&self) -> Flushing {
-                    self.0.wait().flush()
-                }
-                fn close(&self) -> Closing {
-                    self.0.wait().close()
-                }
-                fn is_closed(&self) -> bool {
-                    self.0.wait().is_closed()
-                }
-            }
-            let one = Lazy(Arc::clone(&back)).queued();
+            let one = Later(Arc::clone(&back)).filter_map(|event: &u64| event.checked_sub(1)).queued();
             let other = one.clone().queued();
             let _ = back.set(other.clone().shared());
             one.write(10).unwrap();
@@ -483,20 +490,7 @@ fn a_ring_through_a_spill_ends_when_the_rest_is_drained() {
             sink::for_each(move |_: u64| inside.pass()).tee(drains.clone())
         };
         let ring: Arc<OnceLock<SharedSink<u64>>> = Arc::default();
-        struct Late(Arc<OnceLock<SharedSink<u64>>>);
-        impl Sink<u64> for Late {
-            type Error = Infallible;
-            fn write(&self, event: u64) -> Result<(), WriteError<u64, Infallible>> {
-                self.0.wait().write(event)
-            }
-            fn flush(&self) -> Flushing {
-                self.0.wait().flush()
-            }
-            fn close(&self) -> Closing {
-                self.0.wait().close()
-            }
-        }
-        let spill = Late(Arc::clone(&ring)).queued();
+        let spill = Later(Arc::clone(&ring)).queued();
         let queue = held.queued_with(Buffer::unbounded().spill(spill.clone()));
         let _ = ring.set(queue.clone().shared());
         queue.write(1).unwrap();
@@ -520,20 +514,7 @@ fn a_ring_through_a_spill_ends_when_the_rest_is_drained() {
 fn an_abort_of_a_ring_of_two_queues_ends() {
     in_time("the ring", || {
         let back: Arc<OnceLock<SharedSink<u64>>> = Arc::default();
-        struct Round(Arc<OnceLock<SharedSink<u64>>>);
-        impl Sink<u64> for Round {
-            type Error = Infallible;
-            fn write(&self, event: u64) -> Result<(), WriteError<u64, Infallible>> {
-                self.0.wait().write(event)
-            }
-            fn flush(&self) -> Flushing {
-                Flushing::done()
-            }
-            fn close(&self) -> Closing {
-                self.0.wait().close()
-            }
-        }
-        let one = Round(Arc::clone(&back)).queued();
+        let one = Later(Arc::clone(&back)).queued();
         let other = one.clone().queued();
         let _ = back.set(other.clone().shared());
         for event in 0..50 {

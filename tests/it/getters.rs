@@ -169,7 +169,7 @@ fn of_a_closing_whose_queue_is_gone() {
 #[test]
 fn of_a_channel_whose_reader_goes() {
     let trespasses = Trespasses::default();
-    for _ in 0..rounds(1000) {
+    for _ in 0..rounds(1500) {
         let buffer = Buffer::bounded(3).drop_oldest().spill(Watched(trespasses.clone()));
         let (sink, events) = channel::with(buffer);
         let other = sink.clone();
