@@ -1,4 +1,4 @@
-//! How a task that has nothing to read is woken.
+//! How a task that has nothing to read is woken: one that reads a channel, or a queue's worker on a pool.
 //!
 //! # Why no wake-up is lost
 //!
@@ -25,7 +25,9 @@
 //! before the call: where the waker polls, the writer cannot be found waiting.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+#[cfg(feature = "futures")]
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::task::Waker;
 
 use parking_lot::Mutex;
@@ -37,13 +39,19 @@ pub(crate) struct ReaderWaker {
     waker: Mutex<Option<Waker>>,
     /// Whether there is a waker. Changed with it, under its lock; `Relaxed`, since the fences order it.
     asleep: AtomicBool,
-    /// How many writers wait, or are about to.
+    /// How many writers wait, or are about to. A queue's worker does not ask.
+    #[cfg(feature = "futures")]
     waiting: AtomicUsize,
 }
 
 impl ReaderWaker {
     pub(crate) fn new() -> Self {
-        Self { waker: Mutex::new(None), asleep: AtomicBool::new(false), waiting: AtomicUsize::new(0) }
+        Self {
+            waker: Mutex::new(None),
+            asleep: AtomicBool::new(false),
+            #[cfg(feature = "futures")]
+            waiting: AtomicUsize::new(0),
+        }
     }
 
     /// To be called by the reader, which must then look once more.
@@ -83,12 +91,14 @@ impl ReaderWaker {
     }
 
     /// How many writers wait, or are about to, or have done so a moment ago.
+    #[cfg(feature = "futures")]
     pub(crate) fn waiting(&self) -> usize {
         // Relaxed: a reader's fence orders it, see the module.
         self.waiting.load(Ordering::Relaxed)
     }
 
     /// To be called by a writer before it waits, and kept until it has waited.
+    #[cfg(feature = "futures")]
     pub(crate) fn announce(&self) -> Announced<'_> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         Announced { waker: self }
@@ -101,10 +111,12 @@ impl fmt::Debug for ReaderWaker {
     }
 }
 
+#[cfg(feature = "futures")]
 pub(crate) struct Announced<'a> {
     waker: &'a ReaderWaker,
 }
 
+#[cfg(feature = "futures")]
 impl Announced<'_> {
     /// Whether a task sleeps. If not, one that is going to sleep finds this writer.
     pub(crate) fn finds_task(&self) -> bool {
@@ -121,6 +133,7 @@ impl Announced<'_> {
     }
 }
 
+#[cfg(feature = "futures")]
 impl Drop for Announced<'_> {
     fn drop(&mut self) {
         self.waker.waiting.fetch_sub(1, Ordering::Relaxed);
