@@ -400,23 +400,30 @@ fn a_filter_that_rejects_everything_notices_that_its_downstream_is_closed() {
 /// A sink that is known only later: the other end of a ring.
 struct Later(Arc<OnceLock<SharedSink<u64>>>);
 
+impl Later {
+    fn sink(&self) -> &SharedSink<u64> {
+        wait_until("the sink is known", || self.0.get().is_some());
+        self.0.get().expect("it is known")
+    }
+}
+
 impl Sink<u64> for Later {
     type Error = Infallible;
 
     fn write(&self, event: u64) -> Result<(), WriteError<u64, Infallible>> {
-        self.0.wait().write(event)
+        self.sink().write(event)
     }
 
     fn flush(&self) -> Flushing {
-        self.0.wait().flush()
+        self.sink().flush()
     }
 
     fn close(&self) -> Closing {
-        self.0.wait().close()
+        self.sink().close()
     }
 
     fn is_closed(&self) -> bool {
-        self.0.wait().is_closed()
+        self.sink().is_closed()
     }
 }
 
