@@ -29,7 +29,8 @@ use crate::contract::{Never, Sink, WriteError, erase};
 use crate::lifecycle::{Closing, Flushing};
 use crate::pipe::{Handle, Writer, pipe};
 
-/// A queue before a sink, and a thread of its own between them. Made by
+/// A queue before a sink, and between them a worker: a thread of its own, or a task of a
+/// [pool](crate::queue::QueueOptions::on). Made by
 /// [`queued`](crate::SinkExt::queued), [`queued_with`](crate::SinkExt::queued_with) and
 /// [`batched`](crate::SinkExt::batched).
 ///

@@ -178,6 +178,11 @@ fn what_a_broadcaster_hands_out_is_send_and_sync() {
 }
 
 #[test]
+fn a_pool_is_send_and_sync() {
+    send_sync::<(outflow::Workers, outflow::WorkersBuilder, outflow::WorkersStats)>();
+}
+
+#[test]
 fn a_queue_is_unwind_safe() {
     fn unwind_safe<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
 

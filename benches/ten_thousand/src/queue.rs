@@ -1,6 +1,7 @@
 //! One queue.
 
 use std::convert::Infallible;
+use std::env;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,10 +11,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use outflow::buffer::Policy;
 use outflow::queue::QueueOptions;
-use outflow::{Buffer, Closing, Flushing, Queue, Sink, SinkExt, WriteError, sink};
+use outflow::{Buffer, Closing, Flushing, Queue, Sink, SinkExt, Workers, WriteError, sink};
 
 use crate::contest::{Contest, Peer, Run};
 use crate::go;
+
+/// Set if queues run on a pool; in the environment, so that the processes that are started have it, too.
+pub const POOL: &str = "OUTFLOW_BENCH_POOL";
 
 /// Makes every queue of this benchmark.
 pub fn queue<E, P, S>(buffer: Buffer<E, P>, sink: S) -> Queue<E, P>
@@ -22,7 +26,8 @@ where
     P: Policy,
     S: Sink<E, Error = Infallible> + Send + Sync + 'static,
 {
-    sink.queued_with(QueueOptions::new(buffer))
+    let options = QueueOptions::new(buffer);
+    sink.queued_with(if env::var_os(POOL).is_some() { options.on(Workers::global()) } else { options })
 }
 
 /// Counts what it is written, by one thread.
