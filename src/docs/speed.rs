@@ -44,6 +44,24 @@
 //! A [metered](crate::SinkExt::metered) write costs 11 ns, whether the feature `metrics` is on or not (an uncontended
 //! meter). With its latency recorded to the Prometheus exporter it costs 109 ns: two looks at the clock and the record.
 //!
+//! # Ten thousand queues
+//!
+//! A queue each behind one broadcaster, on a pool ([`QueueOptions::on`](crate::queue::QueueOptions::on)), against
+//! go-events, whose queues are goroutines. Measured on 26 November 2026 with
+//! `OUTFLOW_BENCH_POOL=1 cargo run --release --manifest-path benches/ten_thousand/Cargo.toml`.
+//!
+//! | | unit | outflow | peer | ratio | was to be |
+//! | --- | --- | --- | --- | --- | --- |
+//! | set up | ms | 2,041 | 161 | **12.9** | 0.25 |
+//! | 20 writes, delivered by all | ms | 38 | 41 | **0.93** | 0.4 |
+//! | close | ms | 40 | 6.9 | **6.1** | 1.0 |
+//! | memory | MB | 38 | 60 | **0.63** | 0.4 |
+//! | 500 sinks hang: the other 9,500 have an event after | ms | 41 | | | 250 |
+//!
+//! The set-up is slow since a broadcaster copies its list each time that a sink is added, which a write that takes no lock
+//! has to pay for somewhere; at a hundred sinks it does not show. A close tells each of the
+//! queues by itself.
+//!
 //! # The log
 //!
 //! With `Arc` events and readers on threads, everything delivered. Followers are threads that write to a sink; cursors

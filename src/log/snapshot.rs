@@ -9,13 +9,14 @@ use std::sync::Arc;
 use super::bound::Bound;
 use super::segment::Node;
 use super::shared::Shared;
+use crate::sync::blocking::blocking;
 
 /// Runs `f` while no write can go in, and registers a reader that begins where it began.
 pub(super) fn take<E, T>(shared: &Shared<E>, f: impl FnOnce() -> T) -> (T, Arc<Node<E>>, u64) {
     let mut state = shared.state.lock();
     if !shared.snapshot.is_current() {
         while state.held_back > 0 && !state.closed {
-            shared.turn.wait(&mut state);
+            blocking(|| shared.turn.wait(&mut state));
         }
     }
     state.snapshots += 1;

@@ -41,7 +41,8 @@ impl<E, P> QueueOptions<E, P> {
     ///
     /// # Panics
     ///
-    /// Starting the queue panics if the name has a NUL byte in it, as [`std::thread::Builder::name`] says.
+    /// Starting the queue panics if the name has a NUL byte in it, as [`std::thread::Builder::name`] says; on a pool, where
+    /// it names no thread, it does not.
     ///
     /// # Examples
     ///
@@ -63,6 +64,7 @@ impl<E, P> QueueOptions<E, P> {
     }
 
     /// The size of the worker thread's stack, in bytes: see [`std::thread::Builder::stack_size`].
+    /// It asks for a thread of the queue's own, so it takes an earlier [`on`](QueueOptions::on) back.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self.workers = None;

@@ -115,10 +115,10 @@ impl<E> QueueState<E> {
     pub(super) fn ask(&self) {
         // Release: pairs with the worker's acquire, so that it finds what it is asked for.
         self.asked.store(true, Ordering::Release);
-        match &self.task {
-            Some(task) => task.wake(),
-            // Full: then a wake is on its way already.
-            None => _ = self.wake.try_send(()),
+        // Also for a task: it waits here for the rest of a batch. Full: then a wake is on its way already.
+        let _ = self.wake.try_send(());
+        if let Some(task) = &self.task {
+            task.wake();
         }
     }
 

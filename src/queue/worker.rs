@@ -202,6 +202,8 @@ where
         if let Some(worker) = slot.take() {
             worker.wind_up(end);
         }
+        // A handle to the closed queue would keep this task by it, and so the threads of the pool.
+        drop(pipe.end.task.as_ref().and_then(|task| task.take()));
         Poll::Ready(())
     }
 }

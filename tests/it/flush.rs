@@ -245,6 +245,8 @@ fn has_a_batch_under_assembly_written_at_once() {
         assert_eq!(dest.take().concat(), [0, 1, 2]);
         queue.write(3).unwrap();
         wait_until("it is under assembly", || queue.is_empty());
+        // So that the worker sleeps, and no longer spins.
+        thread::sleep(Duration::from_millis(50));
         queue.flush().wait().unwrap();
         assert_eq!(dest.take(), [vec![3]]);
         queue.write(4).unwrap();

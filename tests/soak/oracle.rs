@@ -178,10 +178,9 @@ pub type Accounts = HashMap<usize, (Option<Stats>, Option<u64>)>;
 pub fn accounts(graph: &Graph, program: &Program) -> Accounts {
     let mut asked = Vec::new();
     below_no_stream(graph, &graph.node(0), &mut asked);
-    let ends_later =
-        |make: &Make| matches!(make, Make::Forward | Make::Channel { .. } | Make::Subscribe { .. });
-    if !program.plan.any(&ends_later) {
-        asked.extend(graph.all_nodes().into_iter().filter(|node| node.late));
+    let late: Vec<_> = graph.all_nodes().into_iter().filter(|node| node.late).collect();
+    if !program.plan.any(&never_rests) && !late.iter().any(|node| never_rests(&node.make)) {
+        asked.extend(late);
     }
     let ask = || -> Vec<_> { asked.iter().map(|node| (node.id, (node.asks(), (node.counted)()))).collect() };
     let rest = watchdog::eventually(|| {
@@ -197,9 +196,13 @@ pub fn accounts(graph: &Graph, program: &Program) -> Accounts {
 
 /// A stream is forwarded, and a channel read and its rest spilled, by a thread that ends later: below it nothing is at
 /// rest. Nor is what is kept open: while a queue runs, an event on the move may be in none of its counts.
+fn never_rests(make: &Make) -> bool {
+    matches!(make, Make::Forward | Make::Channel { .. } | Make::Subscribe { .. } | Make::KeepOpen)
+}
+
 fn below_no_stream(graph: &Graph, node: &Arc<Node>, nodes: &mut Vec<Arc<Node>>) {
     nodes.push(Arc::clone(node));
-    if !matches!(node.make, Make::Forward | Make::Channel { .. } | Make::Subscribe { .. } | Make::KeepOpen) {
+    if !never_rests(&node.make) {
         node.below.iter().for_each(|below| below_no_stream(graph, &graph.node(*below), nodes));
     }
 }

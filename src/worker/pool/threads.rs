@@ -294,8 +294,11 @@ impl Pool {
             if let Some(sleeper) = sleepers.stack.pop() {
                 self.asleep.store(sleepers.stack.len(), Ordering::SeqCst);
                 self.searching.fetch_add(1, Ordering::SeqCst);
+                // Under the lock: the sleeper may see that it is off the stack, run a task and sleep again, and a
+                // `woken` that came only then would end that sleep, which counts for nothing.
+                sleeper.woken.store(true, Ordering::Release);
                 drop(sleepers);
-                sleeper.wake();
+                sleeper.thread.unpark();
                 return;
             }
             if self.has_room() && self.start_thread().is_ok() {
