@@ -1,8 +1,9 @@
 use std::convert::Infallible;
 use std::fmt;
 
-use crate::contract::{ClosedFlag, Sink, WriteError, delegate};
-use crate::lifecycle::{Closing, close_caught};
+use super::closeable::Closeable;
+use crate::contract::{Sink, WriteError, delegate};
+use crate::lifecycle::close_caught;
 
 /// Closes a sink at its first failure. Made by [`close_on_failure`](crate::SinkExt::close_on_failure).
 ///
@@ -34,13 +35,12 @@ use crate::lifecycle::{Closing, close_caught};
 /// ```
 #[must_use = "sinks do nothing unless written to"]
 pub struct CloseOnFailure<S> {
-    sink: S,
-    closed: ClosedFlag,
+    sink: Closeable<S>,
 }
 
 impl<S> CloseOnFailure<S> {
     pub(crate) fn new(sink: S) -> Self {
-        Self { sink, closed: ClosedFlag::default() }
+        Self { sink: Closeable::new(sink) }
     }
 
     fn outcome<E, T>(
@@ -54,7 +54,6 @@ impl<S> CloseOnFailure<S> {
             Ok(()) => Ok(()),
             Err(WriteError::Closed(event)) => Err(WriteError::Closed(event)),
             Err(WriteError::Failed { event, error: _ }) => {
-                self.closed.set();
                 // Whatever the close does, the writer gets its event back. `close` returns the same drain.
                 drop(close_caught(|| self.sink.close()));
                 Err(WriteError::Closed(event))
@@ -70,9 +69,6 @@ where
     type Error = Infallible;
 
     fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
-        if self.closed.is_set() {
-            return Err(WriteError::Closed(event));
-        }
         self.outcome(self.sink.write(event))
     }
 
@@ -80,22 +76,10 @@ where
     where
         E: Clone,
     {
-        if self.closed.is_set() {
-            return Err(WriteError::Closed(()));
-        }
         self.outcome(self.sink.write_ref(event))
     }
 
-    fn close(&self) -> Closing {
-        self.closed.set();
-        self.sink.close()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.closed.is_set() || self.sink.is_closed()
-    }
-
-    delegate!(sink: flush, wants);
+    delegate!(sink: flush, close, is_closed, wants);
 }
 
 impl<S> fmt::Debug for CloseOnFailure<S>
@@ -104,8 +88,8 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CloseOnFailure")
-            .field("sink", &self.sink)
-            .field("closed", &self.closed)
+            .field("sink", &self.sink.sink)
+            .field("closed", &self.sink.closed)
             .finish_non_exhaustive()
     }
 }

@@ -21,8 +21,8 @@ use crate::lifecycle::Closing;
 /// ```
 #[must_use = "sinks do nothing unless written to"]
 pub struct Closeable<S> {
-    sink: S,
-    closed: ClosedFlag,
+    pub(super) sink: S,
+    pub(super) closed: ClosedFlag,
 }
 
 impl<S> Closeable<S> {

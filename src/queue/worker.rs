@@ -333,7 +333,7 @@ impl<E, S> Worker<E, S> {
         S: Sink<T>,
     {
         if self.is_aborted() {
-            // What is missing from the channel was shed, not delivered: `run` ends the flushes.
+            // What is missing from the channel was shed, not delivered: `wind_up` ends the flushes.
             return;
         }
         let taken = self.taken;

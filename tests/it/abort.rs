@@ -7,7 +7,9 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Latch, OnClose, SOON, in_time, planned_panic, rounds, spin_for, wait_until};
+use crate::common::{
+    Latch, OnClose, SOON, in_time, planned_panic, queue_behind, rounds, spin_for, wait_until,
+};
 use outflow::log::{FollowOptions, Log};
 use outflow::retry::Constant;
 use outflow::{Broadcaster, Buffer, CloseError, Closing, FlushError, SharedSink, Sink, SinkExt, sink};
@@ -519,10 +521,7 @@ fn from_within_the_destructor_of_each_of_many_events_comes_to_an_end() {
 #[test]
 fn a_flush_that_is_asked_for_after_it_fails_with_the_close() {
     let go = Latch::new();
-    let queue = {
-        let go = go.clone();
-        sink::for_each(move |_: u32| go.pass()).queued()
-    };
+    let queue = queue_behind::<u32>(&go);
     queue.write(1).unwrap();
     go.arrived(1);
     assert!(matches!(queue.close().abort(), Err(CloseError::Undelivered { events: 0, in_flight: 1 })));

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 
 use crate::common::{
-    Census, Event, Latch, PLANNED, PanicsOnDrop, SOON, in_time, planned_panic, rounds, wait_until,
+    Census, Event, Latch, PLANNED, PanicsOnDrop, SOON, in_time, planned_panic, queue_behind, rounds,
+    wait_until,
 };
 use outflow::{Broadcaster, Buffer, Sink, SinkExt, SinkId, sink};
 
@@ -390,8 +391,7 @@ fn a_close_waits_for_every_sink_that_ended_however_many_there_are() {
     let broadcaster = Broadcaster::new();
     let queues: Vec<_> = (0..SINKS)
         .map(|_| {
-            let go = go.clone();
-            let queue = sink::for_each(move |_: u32| go.pass()).queued();
+            let queue = queue_behind::<u32>(&go);
             queue.write(1).unwrap();
             // Ends by itself, and is still draining when the broadcaster finds it closed.
             drop(queue.close());

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Census, Dest, Event, Fault, Latch, SOON, in_time, rounds, spin_for, wait_until};
+use crate::common::{
+    Census, Dest, Event, Fault, Latch, SOON, in_time, queue_behind, rounds, spin_for, wait_until,
+};
 use outflow::retry::Constant;
 use outflow::testing::Stuck;
 use outflow::{
@@ -454,10 +456,7 @@ fn a_ring_through_a_broadcaster_ends_when_its_other_sinks_are_drained() {
             let inside = inside.clone();
             sink::for_each(move |_: u64| inside.pass())
         };
-        let drains = {
-            let go = go.clone();
-            sink::for_each(move |_: u64| go.pass()).queued()
-        };
+        let drains = queue_behind::<u64>(&go);
         drains.write(1).unwrap();
         let ring = broadcaster.clone().filter(|_: &u64| false).queued();
         broadcaster.add(held).unwrap();
@@ -488,10 +487,7 @@ fn a_ring_through_a_broadcaster_ends_when_its_other_sinks_are_drained() {
 fn a_ring_through_a_spill_ends_when_the_rest_is_drained() {
     in_time("the ring", || {
         let (inside, go) = (Latch::new(), Latch::new());
-        let drains = {
-            let go = go.clone();
-            sink::for_each(move |_: u64| go.pass()).queued()
-        };
+        let drains = queue_behind::<u64>(&go);
         let held = {
             let inside = inside.clone();
             sink::for_each(move |_: u64| inside.pass()).tee(drains.clone())

@@ -16,6 +16,28 @@ type Answer = Result<(), WriteError<Probe, Infallible>>;
 /// What hangs is waited for as long, and what does not come for a part of it.
 const LIMIT: Duration = Duration::from_secs(2);
 
+/// Methods that do what those of the sink below do, which is the field 0.
+macro_rules! as_below {
+    (@flush) => {
+        fn flush(&self) -> Flushing {
+            self.0.flush()
+        }
+    };
+    (@close) => {
+        fn close(&self) -> Closing {
+            self.0.close()
+        }
+    };
+    (@is_closed) => {
+        fn is_closed(&self) -> bool {
+            self.0.is_closed()
+        }
+    };
+    ($($method:ident),+) => {
+        $(as_below!(@$method);)+
+    };
+}
+
 /// A short limit, for those that hang.
 fn check<S, F>(make: F) -> Result<(), Violation>
 where
@@ -152,16 +174,12 @@ fn law_2_only_the_thread_that_closed_is_refused() {
                 let _ = self.0.write(event);
                 Ok(())
             }
-            fn flush(&self) -> Flushing {
-                self.0.flush()
-            }
+            as_below!(flush);
             fn close(&self) -> Closing {
                 let _ = self.1.set(thread::current().id());
                 self.0.close()
             }
-            fn is_closed(&self) -> bool {
-                self.0.is_closed()
-            }
+            as_below!(is_closed);
         }
         OwnThread(end, closer)
     });
@@ -176,15 +194,7 @@ fn law_2_a_write_after_close_fails_instead() {
             fn write(&self, event: Probe) -> Result<(), WriteError<Probe, &'static str>> {
                 self.0.write(event).map_err(|refused| WriteError::failed(refused.into_event(), "broken pipe"))
             }
-            fn flush(&self) -> Flushing {
-                self.0.flush()
-            }
-            fn close(&self) -> Closing {
-                self.0.close()
-            }
-            fn is_closed(&self) -> bool {
-                self.0.is_closed()
-            }
+            as_below!(flush, close, is_closed);
         }
         Fails(end)
     })
@@ -202,9 +212,7 @@ fn law_3_a_second_close_completes_before_the_drain() {
         fn write(&self, event: Probe) -> Answer {
             self.0.write(event)
         }
-        fn flush(&self) -> Flushing {
-            self.0.flush()
-        }
+        as_below!(flush);
         fn close(&self) -> Closing {
             if self.1.swap(true, Ordering::SeqCst) {
                 // As a second close of go-events does.
@@ -215,9 +223,7 @@ fn law_3_a_second_close_completes_before_the_drain() {
             }
             self.0.close()
         }
-        fn is_closed(&self) -> bool {
-            self.0.is_closed()
-        }
+        as_below!(is_closed);
     }
     breaks(Law::CloseIsShared, "a close completed with", |end| {
         Hasty(end.inspect(|_| thread::sleep(Duration::from_micros(20))).queued(), AtomicBool::new(false))
@@ -313,15 +319,7 @@ fn law_4_an_event_is_delivered_and_handed_back() {
                     Err(_) => Err(WriteError::Closed(event)),
                 }
             }
-            fn flush(&self) -> Flushing {
-                self.0.flush()
-            }
-            fn close(&self) -> Closing {
-                self.0.close()
-            }
-            fn is_closed(&self) -> bool {
-                self.0.is_closed()
-            }
+            as_below!(flush, close, is_closed);
         }
         Both(end)
     });
@@ -360,12 +358,7 @@ fn law_4_a_flush_completes_too_early() {
         fn flush(&self) -> Flushing {
             Flushing::done()
         }
-        fn close(&self) -> Closing {
-            self.0.close()
-        }
-        fn is_closed(&self) -> bool {
-            self.0.is_closed()
-        }
+        as_below!(close, is_closed);
     }
     breaks(Law::Accounted, "the flush completed", |end| {
         Lies(end.inspect(|_| thread::sleep(Duration::from_micros(200))).queued())
@@ -384,12 +377,7 @@ fn law_4_a_flush_always_fails() {
             fn flush(&self) -> Flushing {
                 Flushing::failed(FlushError::other("the disk is full"))
             }
-            fn close(&self) -> Closing {
-                self.0.close()
-            }
-            fn is_closed(&self) -> bool {
-                self.0.is_closed()
-            }
+            as_below!(close, is_closed);
         }
         Fails(end)
     });
@@ -481,16 +469,12 @@ fn law_5_the_downstream_is_closed_before_the_last_write() {
             fn write(&self, event: Probe) -> Answer {
                 self.0.write(event)
             }
-            fn flush(&self) -> Flushing {
-                self.0.flush()
-            }
+            as_below!(flush);
             fn close(&self) -> Closing {
                 drop(self.1.close());
                 self.0.close()
             }
-            fn is_closed(&self) -> bool {
-                self.0.is_closed()
-            }
+            as_below!(is_closed);
         }
         let queue = end.clone().inspect(|_| thread::sleep(Duration::from_micros(20))).queued();
         Eager(queue, end)
@@ -547,9 +531,7 @@ fn law_6_events_change_places() {
                 self.empty();
                 self.0.close()
             }
-            fn is_closed(&self) -> bool {
-                self.0.is_closed()
-            }
+            as_below!(is_closed);
         }
         Swaps(end, Mutex::new(None))
     });
@@ -875,9 +857,7 @@ fn law_9_other_events_go_with_the_one_that_panics() {
             self.empty();
             self.0.close()
         }
-        fn is_closed(&self) -> bool {
-            self.0.is_closed()
-        }
+        as_below!(is_closed);
     }
     // With one writer the downstream panics on the first event of a batch, and the others are lost with it.
     let violation = Conformance::new(|end: Downstream| Batches(end, Mutex::default()))

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    Census, Dest, Event, Fault, Latch, PLANNED, SOON, in_time, planned_panic, rounds, spin, spin_for,
-    wait_until,
+    Census, Dest, Event, Fault, Latch, PLANNED, SOON, in_time, planned_panic, queue_behind, rounds, spin,
+    spin_for, wait_until,
 };
 use outflow::log::{
     FollowError, FollowOptions, FollowerHandle, Lag, Log, LogOptions, RecvError, Start, StartError,
@@ -1326,10 +1326,7 @@ fn a_follower_that_is_detached_in_a_write_holds_up_neither_a_flush_nor_the_close
 #[test]
 fn a_close_waits_for_the_sink_of_a_follower_that_was_closed_before() {
     let go = Latch::new();
-    let queue = {
-        let go = go.clone();
-        sink::for_each(move |_: u32| go.pass()).queued()
-    };
+    let queue = queue_behind::<u32>(&go);
     let log = Log::new();
     let follower = log.follow(queue.clone());
     log.write_all(0..10).unwrap();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::common::{Latch, SOON, in_time, rounds, wait_until};
+use crate::common::{Latch, SOON, in_time, queue_behind, rounds, wait_until};
 use outflow::log::{Log, WeakLog};
 use outflow::retry::Constant;
 use outflow::{CloseError, Closing, FlushError, Flushing, Sink, SinkExt, WriteError, sink};
@@ -42,10 +42,7 @@ impl<E, S: Sink<E>> Sink<E> for Counted<S> {
 #[test]
 fn waits_for_the_sink_of_a_follower_that_was_closed_before() {
     let go = Latch::new();
-    let queue = {
-        let go = go.clone();
-        sink::for_each(move |_: u32| go.pass()).queued()
-    };
+    let queue = queue_behind::<u32>(&go);
     let log = Log::new();
     let follower = log.follow(queue.clone());
     log.write_all(0..10).unwrap();

@@ -34,6 +34,11 @@ impl File {
     }
 }
 
+/// How many writes were accepted before the close.
+fn writes_until_closed<S: Sink<u32>>(sink: &S) -> usize {
+    std::iter::repeat_with(|| sink.write(1)).take_while(Result::is_ok).count()
+}
+
 #[test]
 fn the_spill_of_a_queue() {
     in_time("the close", || {
@@ -78,13 +83,7 @@ fn the_sinks_of_a_broadcaster_that_is_closed_while_another_thread_writes() {
             broadcaster.add(file.sink()).unwrap();
             broadcaster.add(queued.sink().queued()).unwrap();
             thread::scope(|scope| {
-                let writer = scope.spawn(|| {
-                    let mut written = 0;
-                    while broadcaster.write(1).is_ok() {
-                        written += 1;
-                    }
-                    written
-                });
+                let writer = scope.spawn(|| writes_until_closed(&broadcaster));
                 broadcaster.write(2).unwrap();
                 // Changed meanwhile, so that lists are still walked that are no longer there.
                 let id = broadcaster.add(sink::discard()).unwrap();
@@ -105,13 +104,7 @@ fn the_spill_of_a_channel() {
             let file = File::default();
             let (sink, events) = channel::with(Buffer::bounded(1).drop_oldest().spill(file.sink()));
             thread::scope(|scope| {
-                let writer = scope.spawn(|| {
-                    let mut written = 0;
-                    while sink.write(1).is_ok() {
-                        written += 1;
-                    }
-                    written
-                });
+                let writer = scope.spawn(|| writes_until_closed(&sink));
                 sink.write(2).unwrap();
                 drop(events);
                 sink.close().wait().unwrap();
@@ -130,13 +123,7 @@ fn the_spill_of_a_subscription() {
             let broadcaster = Broadcaster::new();
             let watcher = broadcaster.subscribe(Buffer::bounded(1).drop_oldest().spill(file.sink()));
             thread::scope(|scope| {
-                let writer = scope.spawn(|| {
-                    let mut written = 0;
-                    while broadcaster.write(1).is_ok() {
-                        written += 1;
-                    }
-                    written
-                });
+                let writer = scope.spawn(|| writes_until_closed(&broadcaster));
                 broadcaster.write(2).unwrap();
                 let closing = broadcaster.close();
                 let read = watcher.iter().count();

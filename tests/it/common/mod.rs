@@ -23,4 +23,6 @@ pub use self::races::{factor, parse, rounds, spin, spin_below, spin_for};
 pub use self::tasks::Count;
 #[cfg(feature = "futures")]
 pub use self::tasks::poll;
+#[cfg(feature = "testing")]
+pub use self::waits::queue_behind;
 pub use self::waits::{SOON, in_time, wait_until};

@@ -4,6 +4,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::factor;
+#[cfg(feature = "testing")]
+use outflow::{Queue, SinkExt, sink, testing::Latch};
 
 /// Longer than anything here takes, and short enough to wait for when something hangs.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -34,4 +36,11 @@ pub fn in_time<T: Send + 'static>(what: &str, f: impl FnOnce() -> T + Send + 'st
             Ok(()) => panic!("{what} answered nothing"),
         },
     }
+}
+
+/// A queue whose sink holds each event until the latch is open.
+#[cfg(feature = "testing")]
+pub fn queue_behind<E: Send + 'static>(latch: &Latch) -> Queue<E> {
+    let latch = latch.clone();
+    sink::for_each(move |_: E| latch.pass()).queued()
 }
