@@ -6,30 +6,46 @@ use std::sync::{Arc, OnceLock};
 use crate::common::{Latch, in_time, wait_until};
 use outflow::buffer::Policy;
 use outflow::queue::WeakQueue;
-use outflow::{Buffer, Sink, SinkExt, sink};
+use outflow::sink::Collector;
+use outflow::{Buffer, Queue, Sink, SinkExt, sink};
 
 type Own<P> = Arc<OnceLock<WeakQueue<u64, P>>>;
+
+/// A queue over `dest` before whose events its worker calls `inside`, which can get that queue.
+fn writing_to_itself<E, P>(
+    dest: &Collector<E>,
+    buffer: Buffer<E, P>,
+    inside: impl Fn(&E, &(dyn Fn() -> Queue<E, P> + Sync)) + Send + Sync + 'static,
+) -> Queue<E, P>
+where
+    E: Send + 'static,
+    P: Policy,
+{
+    let slot = Arc::new(OnceLock::<WeakQueue<E, P>>::new());
+    let own = Arc::clone(&slot);
+    let queue = dest
+        .clone()
+        .inspect(move |event: &E| inside(event, &|| own.get().unwrap().upgrade().unwrap()))
+        .queued_with(buffer);
+    assert!(slot.set(queue.downgrade()).is_ok());
+    queue
+}
 
 #[test]
 fn a_worker_that_writes_into_its_own_full_queue_never_waits_and_keeps_order() {
     in_time("the worker", || {
         let latch = Latch::new();
-        let own: Own<_> = Arc::default();
-        let (inside, stuck) = (Arc::clone(&own), latch.clone());
+        let stuck = latch.clone();
         let dest = sink::collector();
-        let queue = dest
-            .clone()
-            .inspect(move |event: &u64| {
-                if *event == 0 {
-                    stuck.pass();
-                    let queue = inside.wait().upgrade().unwrap();
-                    // Two wait already, in a buffer of two.
-                    (100..110).for_each(|event| queue.write(event).unwrap());
-                    assert_eq!(queue.len(), 12);
-                }
-            })
-            .queued_with(Buffer::bounded(2));
-        own.set(queue.downgrade()).unwrap();
+        let queue = writing_to_itself(&dest, Buffer::bounded(2), move |event: &u64, own| {
+            if *event == 0 {
+                stuck.pass();
+                let queue = own();
+                // Two wait already, in a buffer of two.
+                (100..110).for_each(|event| queue.write(event).unwrap());
+                assert_eq!(queue.len(), 12);
+            }
+        });
         queue.write(0).unwrap();
         latch.arrived(1);
         queue.write(1).unwrap();
@@ -47,20 +63,14 @@ fn a_worker_that_writes_into_its_own_full_queue_never_waits_and_keeps_order() {
 #[test]
 fn a_worker_that_writes_into_its_own_queue_beside_other_writers_keeps_its_order() {
     in_time("the worker", || {
-        let own: Own<_> = Arc::default();
-        let inside = Arc::clone(&own);
         let dest = sink::collector();
-        let queue = dest
-            .clone()
-            .inspect(move |event: &u64| {
-                if *event < 1000 {
-                    let queue = inside.wait().upgrade().unwrap();
-                    queue.write(1000 + 2 * event).unwrap();
-                    queue.write(1001 + 2 * event).unwrap();
-                }
-            })
-            .queued_with(Buffer::bounded(2));
-        own.set(queue.downgrade()).unwrap();
+        let queue = writing_to_itself(&dest, Buffer::bounded(2), move |event: &u64, own| {
+            if *event < 1000 {
+                let queue = own();
+                queue.write(1000 + 2 * event).unwrap();
+                queue.write(1001 + 2 * event).unwrap();
+            }
+        });
         (0..1000).for_each(|event| queue.write(event).unwrap());
         wait_until("all are delivered", || dest.len() == 3000);
         let events = dest.events();
@@ -74,21 +84,15 @@ fn a_worker_that_writes_into_its_own_queue_beside_other_writers_keeps_its_order(
 #[test]
 fn a_worker_may_close_its_queue_amid_its_own_events() {
     in_time("the worker", || {
-        let own: Own<_> = Arc::default();
-        let inside = Arc::clone(&own);
         let dest = sink::collector();
-        let queue = dest
-            .clone()
-            .inspect(move |event: &u64| {
-                if *event == 0 {
-                    let queue = inside.wait().upgrade().unwrap();
-                    (1..20).for_each(|event| queue.write(event).unwrap());
-                    drop(queue.close());
-                    assert!(queue.write(99).is_err());
-                }
-            })
-            .queued_with(Buffer::bounded(1));
-        own.set(queue.downgrade()).unwrap();
+        let queue = writing_to_itself(&dest, Buffer::bounded(1), move |event: &u64, own| {
+            if *event == 0 {
+                let queue = own();
+                (1..20).for_each(|event| queue.write(event).unwrap());
+                drop(queue.close());
+                assert!(queue.write(99).is_err());
+            }
+        });
         queue.write(0).unwrap();
         wait_until("it is closed", || queue.is_closed());
         queue.close().wait().unwrap();
@@ -176,24 +180,19 @@ fn two_buffers_that_spill_into_each_other_come_to_an_end() {
 #[test]
 fn the_worker_of_a_full_queue_that_evicts_keeps_the_order_of_its_writes_by_whatever_means() {
     in_time("the worker", || {
-        let own: Own<_> = Arc::default();
-        let (inside, latch) = (Arc::clone(&own), Latch::new());
+        let latch = Latch::new();
         let (dest, stuck) = (sink::collector(), latch.clone());
-        let queue = dest
-            .clone()
-            .inspect(move |event: &u64| {
-                if *event == 0 {
-                    stuck.pass();
-                    let queue = inside.wait().upgrade().unwrap();
-                    queue.write_timeout(100, std::time::Duration::from_secs(3600)).unwrap();
-                    queue.write(101).unwrap();
-                    queue.write_timeout(102, std::time::Duration::ZERO).unwrap();
-                    assert!(queue.try_write(103).is_err(), "it would overtake");
-                    queue.write(104).unwrap();
-                }
-            })
-            .queued_with(Buffer::bounded(2).drop_oldest());
-        own.set(queue.downgrade()).unwrap();
+        let queue = writing_to_itself(&dest, Buffer::bounded(2).drop_oldest(), move |event: &u64, own| {
+            if *event == 0 {
+                stuck.pass();
+                let queue = own();
+                queue.write_timeout(100, std::time::Duration::from_secs(3600)).unwrap();
+                queue.write(101).unwrap();
+                queue.write_timeout(102, std::time::Duration::ZERO).unwrap();
+                assert!(queue.try_write(103).is_err(), "it would overtake");
+                queue.write(104).unwrap();
+            }
+        });
         queue.write(0).unwrap();
         latch.arrived(1);
         queue.write(1).unwrap();
@@ -210,24 +209,22 @@ fn what_a_worker_wrote_to_itself_is_overtaken_by_nothing_that_others_write_later
     const EACH: u64 = 20_000;
 
     in_time("the worker", || {
-        let own = Arc::new(OnceLock::<WeakQueue<(bool, u64), outflow::buffer::DropOldest>>::new());
-        let inside = Arc::clone(&own);
         // How many the worker has written itself by now.
         let written = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&written);
         let (delivered, evicted) = (sink::collector(), sink::collector());
-        let queue = delivered
-            .clone()
-            .inspect(move |(by_worker, _): &(bool, u64)| {
+        let queue = writing_to_itself(
+            &delivered,
+            Buffer::bounded(2).drop_oldest().spill(evicted.clone()),
+            move |(by_worker, _), own| {
                 if !by_worker {
-                    let queue = inside.wait().upgrade().unwrap();
+                    let queue = own();
                     let next = counted.load(Ordering::SeqCst) + 1;
                     queue.write_timeout((true, next), std::time::Duration::MAX).unwrap();
                     counted.store(next, Ordering::SeqCst);
                 }
-            })
-            .queued_with(Buffer::bounded(2).drop_oldest().spill(evicted.clone()));
-        assert!(own.set(queue.downgrade()).is_ok());
+            },
+        );
         std::thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {
@@ -262,31 +259,24 @@ fn what_a_worker_wrote_to_itself_is_overtaken_by_nothing_that_others_write_later
 #[test]
 fn what_a_worker_writes_to_itself_overtakes_nothing_that_waits_while_it_has_more_of_its_own_to_come() {
     in_time("the worker", || {
-        let own: Own<_> = Arc::default();
-        let inside = Arc::clone(&own);
         let (latch, dest) = (Latch::new(), sink::collector());
         let stuck = latch.clone();
-        let queue = dest
-            .clone()
-            .inspect(move |event: &u64| {
-                let queue = || inside.wait().upgrade().unwrap();
-                match event {
-                    0 => {
-                        stuck.pass();
-                        queue().write(100).unwrap();
-                    }
-                    // By now there is room again for one that another thread has written in the meantime.
-                    2 => {
-                        (4..6).for_each(|event| {
-                            std::thread::scope(|scope| _ = scope.spawn(|| queue().write(event).unwrap()))
-                        });
-                        queue().write(101).unwrap();
-                    }
-                    _ => {}
+        let queue = writing_to_itself(&dest, Buffer::bounded(3), move |event: &u64, own| {
+            match event {
+                0 => {
+                    stuck.pass();
+                    own().write(100).unwrap();
                 }
-            })
-            .queued_with(Buffer::bounded(3));
-        own.set(queue.downgrade()).unwrap();
+                // By now there is room again for one that another thread has written in the meantime.
+                2 => {
+                    (4..6).for_each(|event| {
+                        std::thread::scope(|scope| _ = scope.spawn(|| own().write(event).unwrap()))
+                    });
+                    own().write(101).unwrap();
+                }
+                _ => {}
+            }
+        });
         queue.write(0).unwrap();
         latch.arrived(1);
         (1..4).for_each(|event| queue.write(event).unwrap());
@@ -300,19 +290,13 @@ fn what_a_worker_writes_to_itself_overtakes_nothing_that_waits_while_it_has_more
 #[test]
 fn a_flush_of_a_queue_whose_worker_writes_to_itself_is_a_barrier() {
     in_time("the flush", || {
-        let own: Own<_> = Arc::default();
-        let inside = Arc::clone(&own);
         let dest = sink::collector();
-        let queue = dest
-            .clone()
-            .inspect(move |event: &u64| {
-                if *event < 1 << 32 && event % 2 == 0 {
-                    let queue = inside.wait().upgrade().unwrap();
-                    (1..4).for_each(|n| queue.write(event + (n << 32)).unwrap());
-                }
-            })
-            .queued_with(Buffer::bounded(2));
-        own.set(queue.downgrade()).unwrap();
+        let queue = writing_to_itself(&dest, Buffer::bounded(2), move |event: &u64, own| {
+            if *event < 1 << 32 && event % 2 == 0 {
+                let queue = own();
+                (1..4).for_each(|n| queue.write(event + (n << 32)).unwrap());
+            }
+        });
         std::thread::scope(|scope| {
             for writer in 0..3 {
                 let (queue, dest) = (&queue, &dest);
