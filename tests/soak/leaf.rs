@@ -45,12 +45,17 @@ pub struct Leaf {
     world: Arc<World>,
     seen: AtomicU64,
     calls: AtomicU64,
+    faults: AtomicU64,
     ended: AtomicBool,
     pub closes: AtomicU64,
 }
 
 /// How often one leaf calls back, so that events that beget events end.
 const MOST_CALLS: u64 = 4;
+
+/// How often one leaf panics or fails. Around a ring one write comes to it so often that some of it would fail in every attempt, and
+/// a retry of that write would never end.
+const MOST_FAULTS: u64 = 100;
 
 enum Verdict {
     Accepted,
@@ -65,6 +70,7 @@ impl Leaf {
             world: Arc::clone(world),
             seen: AtomicU64::new(0),
             calls: AtomicU64::new(0),
+            faults: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             closes: AtomicU64::new(0),
         })
@@ -90,14 +96,15 @@ impl Leaf {
         if due(plan.stalls) {
             thread::sleep(plan.stall);
         }
-        if due(plan.panics) {
+        let fault = |every| due(every) && self.faults.fetch_add(1, Ordering::SeqCst) < MOST_FAULTS;
+        if fault(plan.panics) {
             panic_any(PLANNED);
         }
         if plan.closes > 0 && seen >= plan.closes {
             self.ended.store(true, Ordering::SeqCst);
             return Verdict::Closed;
         }
-        if due(plan.fails) { Verdict::Failed } else { Verdict::Accepted }
+        if fault(plan.fails) { Verdict::Failed } else { Verdict::Accepted }
     }
 
     fn flush(&self) -> Flushing {
