@@ -3,11 +3,13 @@
 #![cfg(all(target_os = "linux", feature = "testing"))]
 
 use std::convert::Infallible;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use outflow::queue::Batch;
+use outflow::queue::{Batch, QueueOptions};
 use outflow::testing::Latch;
-use outflow::{Broadcaster, Closing, Flushing, Sink, SinkExt, sink};
+use outflow::{Broadcaster, Closing, Flushing, Sink, SinkExt, Workers, sink};
 
 /// One at a time: the memory is that of the process.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -85,7 +87,7 @@ fn a_close_that_is_asked_for_again() {
 }
 
 /// Keeps how much room the last vector had.
-struct Capacity(std::sync::Arc<Mutex<usize>>);
+struct Capacity(Arc<Mutex<usize>>);
 
 impl Sink<Vec<[u8; 64]>> for Capacity {
     type Error = Infallible;
@@ -109,10 +111,10 @@ fn a_batch_after_a_burst() {
     const BURST: usize = 500_000;
 
     let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let capacity = std::sync::Arc::<Mutex<usize>>::default();
+    let capacity = Arc::<Mutex<usize>>::default();
     let latch = Latch::new();
     let stuck = latch.clone();
-    let queue = Capacity(std::sync::Arc::clone(&capacity))
+    let queue = Capacity(Arc::clone(&capacity))
         .map_owned(
             move |batch: Vec<[u8; 64]>| {
                 stuck.pass();
@@ -134,4 +136,53 @@ fn a_batch_after_a_burst() {
         assert!(capacity <= 1024, "room for {capacity} events is kept");
     }
     queue.close().wait().unwrap();
+}
+
+/// How many threads the process has.
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").expect("Linux has it").count()
+}
+
+#[test]
+fn a_hundred_thousand_queues_on_a_pool() {
+    const QUEUES: usize = 100_000;
+
+    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let before = threads();
+    let workers = Workers::builder().threads(2).keep_alive(Duration::from_millis(100)).build();
+    let delivered = Arc::new(AtomicUsize::new(0));
+    let queue = || {
+        let delivered = Arc::clone(&delivered);
+        let sink = sink::for_each(move |_: u32| _ = delivered.fetch_add(1, Ordering::Relaxed));
+        sink.queued_with(QueueOptions::default().on(&workers))
+    };
+    let mut round = 0;
+    // Used and dropped, used and closed, never used.
+    assert_flat("queues that come and go", QUEUES, || {
+        let queue = queue();
+        match round % 3 {
+            0 => queue.write(1).unwrap(),
+            1 => {
+                queue.write(1).unwrap();
+                drop(queue.close());
+            }
+            _ => {}
+        }
+        round += 1;
+        // Not faster than they end.
+        while workers.stats().runnable > 100 {
+            std::thread::yield_now();
+        }
+    });
+    let all = (0..QUEUES).map(|_| queue()).collect::<Vec<_>>();
+    // A busy machine looks like sinks that block, so there may be a few more than two.
+    assert!(workers.stats().threads <= 20, "{:?}", workers.stats());
+    drop((all, workers));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while threads() > before {
+        assert!(Instant::now() < deadline, "{} threads are left, there were {before}", threads());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let used = (0..round).filter(|round| round % 3 < 2).count();
+    assert_eq!(delivered.load(Ordering::Relaxed), used);
 }

@@ -56,4 +56,6 @@ mod streams;
 #[cfg(feature = "testing")]
 mod testing;
 mod wants;
+#[cfg(feature = "testing")]
+mod workers;
 mod write_ref;
