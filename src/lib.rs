@@ -150,8 +150,8 @@ mod worker;
 pub use self::adapter::{CatchPanicError, CloseGuard, Counter, DeadLetter, Meter, MeterSnapshot};
 pub use self::broadcast::{AddError, Broadcaster, Subscription, SubscriptionIntoIter, WeakBroadcaster};
 pub use self::buffer::Buffer;
-pub use self::contract::{Never, SharedSink, Sink, WriteError};
-pub use self::ext::{SinkExt, WriteAllError};
+pub use self::contract::{Never, SharedSink, Sink, WriteAllError, WriteError};
+pub use self::ext::SinkExt;
 pub use self::lifecycle::{
     CloseError, Closing, Ended, EndedSink, FlushError, Flushing, PendingClose, PendingFlush,
 };

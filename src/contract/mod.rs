@@ -8,6 +8,7 @@ mod error;
 mod immediate;
 mod never;
 mod recv;
+mod run;
 mod shared;
 mod sink;
 
@@ -19,6 +20,8 @@ pub use self::immediate::ImmediateSink;
 pub use self::never::Never;
 pub(crate) use self::never::refused;
 pub use self::recv::{Lagged, RecvError, TryRecvError};
+pub use self::run::WriteAllError;
+pub(crate) use self::run::write_all;
 pub use self::shared::SharedSink;
 pub(crate) use self::shared::erase;
 pub use self::sink::Sink;

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::vec;
 
 use crate::contract::WriteError;
 use crate::lifecycle::{Closing, Flushing};
@@ -112,6 +113,31 @@ pub trait Sink<E> {
         self.write(event.clone()).map_err(|refused| refused.map_event(drop))
     }
 
+    /// Writes the events of `run`, in order, and takes them out of it. Provided: [`write`](Sink::write)s one after the
+    /// other. A sink to which many at once cost less overrides this and [`longest_run`](Sink::longest_run).
+    ///
+    /// # Errors
+    ///
+    /// The first that is not written, with the reason. The events after it are left in `run`.
+    fn write_run(&self, run: &mut vec::IntoIter<E>) -> Result<(), WriteError<E, Self::Error>> {
+        run.try_for_each(|event| self.write(event))
+    }
+
+    /// How many events [`write_all`](crate::SinkExt::write_all) gathers at most before it writes them by one
+    /// [`write_run`](Sink::write_run). Provided: 1, which gathers none, and calls [`write`](Sink::write) for each.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Log, Sink, sink};
+    ///
+    /// assert_eq!(Sink::<u64>::longest_run(&Log::new()), 1024);
+    /// assert_eq!(Sink::<u64>::longest_run(&sink::discard()), 1);
+    /// ```
+    fn longest_run(&self) -> usize {
+        1
+    }
+
     /// Begins to deliver everything accepted so far, and returns what waits for it.
     ///
     /// # Examples
@@ -194,6 +220,14 @@ macro_rules! forward {
                 E: Clone,
             {
                 (**self).write_ref(event)
+            }
+
+            fn write_run(&self, run: &mut vec::IntoIter<E>) -> Result<(), WriteError<E, Self::Error>> {
+                (**self).write_run(run)
+            }
+
+            fn longest_run(&self) -> usize {
+                (**self).longest_run()
             }
 
             fn flush(&self) -> Flushing {

@@ -81,22 +81,27 @@ pub use self::seq::Seq;
 pub use self::stats::{FollowerStats, Held};
 pub use crate::contract::{Lagged, RecvError, TryRecvError};
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, Weak};
+use std::vec;
 
 use self::abort::AbortLog;
 use self::bound::Bound;
 use self::reader::Reader;
 use self::shared::Shared;
+use self::state::State;
 use crate::contract::Never;
-use crate::contract::{Sink, WriteError};
+use crate::contract::{Sink, WriteAllError, WriteError, write_all};
 use crate::lifecycle::{Closing, Ended, Flushing};
 
 /// A log in memory, and the sink to write it. See the [module](self).
 ///
 /// Cheap to clone; clones share, and dropping the last one begins a close. A write takes a lock for as long
-/// as it takes to push to a vector, and wakes readers that sleep. It waits while a
+/// as it takes to push to a vector, and wakes readers that sleep; [`append_all`](Log::append_all) and
+/// [`write_all`](crate::SinkExt::write_all) do so once for up to 1024 events. It waits while a
 /// [snapshot](Log::subscribe_with_snapshot) is taken, and for a reader with [`Lag::Block`]; otherwise never.
 /// It clones nothing; `write_ref` clones once, whatever the number of readers.
 ///
@@ -185,6 +190,55 @@ impl<E> Log<E> {
     #[inline]
     pub fn append(&self, event: E) -> Result<Seq, WriteError<E, Infallible>> {
         self.shared.append(event).map_err(WriteError::Closed)
+    }
+
+    /// Appends all of `events`, in order, and returns the number of the first and the one behind that of the last. What
+    /// [`write_all`](crate::SinkExt::write_all) does. The lock is taken and readers are woken once for a run of events.
+    ///
+    /// A run is as many events as the iterator says that it has at least ([`Iterator::size_hint`]): at most 1024, or
+    /// 64 KiB of them, but 64 at least. It is taken from the iterator before any of it is appended; an iterator that
+    /// does not know is appended one event at a time. The numbers of a run are in a row, unless it waits for a reader
+    /// with [`Lag::Block`]: then as many as there is room for are, each time. Between two runs other writers may append,
+    /// and the range that is returned has their events in it, too.
+    ///
+    /// # Errors
+    ///
+    /// The log is closed: hands back the first event that was not appended and all that come after it.
+    ///
+    /// # Panics
+    ///
+    /// If the iterator does; what it had returned before is appended. And as [`append`](Log::append).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Log, Sink};
+    ///
+    /// let log = Log::new();
+    /// let mut cursor = log.subscribe();
+    /// assert_eq!(log.append_all(["first", "second", "third"])?, 0..3);
+    /// assert_eq!(*cursor.next_chunk()?, ["first", "second", "third"]);
+    ///
+    /// log.close().wait()?;
+    /// let stopped = log.append_all(["fourth", "fifth"]).unwrap_err();
+    /// assert_eq!(stopped.refused.into_event(), "fourth");
+    /// assert!(stopped.rest.eq(["fifth"]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn append_all<I>(&self, events: I) -> Result<Range<Seq>, WriteAllError<E, Infallible, I::IntoIter>>
+    where
+        I: IntoIterator<Item = E>,
+    {
+        let numbers = Cell::new(None);
+        let appended = |some: Range<Seq>| {
+            let first = numbers.get().map_or(some.start, |(first, _)| first);
+            numbers.set(Some((first, some.end)));
+        };
+        let append = |event| self.append(event).map(|seq| appended(seq..seq + 1));
+        let append_run = |run: &mut _| self.shared.append_run(run).map(appended).map_err(WriteError::Closed);
+        write_all(events.into_iter(), self.longest_run(), append, append_run)?;
+        let (first, end) = numbers.get().unwrap_or((self.head(), self.head()));
+        Ok(first..end)
     }
 
     /// The number that the next event gets: how many were appended so far.
@@ -446,6 +500,15 @@ impl<E> Sink<E> for Log<E> {
             return Err(WriteError::Closed(()));
         }
         self.write(event.clone()).map_err(|refused| refused.map_event(drop))
+    }
+
+    fn write_run(&self, run: &mut vec::IntoIter<E>) -> Result<(), WriteError<E, Infallible>> {
+        self.shared.append_run(run).map(|_| ()).map_err(WriteError::Closed)
+    }
+
+    #[inline]
+    fn longest_run(&self) -> usize {
+        State::<E>::MAX_SEGMENT
     }
 
     /// Has every follower write what is in the log up to now, and flush its sink. Waits, too, for followers that

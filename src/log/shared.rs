@@ -16,9 +16,11 @@
 //! What is released under the lock is dropped after it is released, and the closure of a snapshot runs without
 //! it: while one runs, `limit` is 0 and writes wait on `room`.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
+use std::vec;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -161,6 +163,53 @@ impl<E> Shared<E> {
         }
         drop(passed);
         Ok(seq)
+    }
+
+    /// Appends the events of `run` and returns the numbers from the first to behind the last. They are in a row, but
+    /// where it waits for room and where there are more than a segment has.
+    pub(super) fn append_run(&self, run: &mut vec::IntoIter<E>) -> Result<Range<Seq>, E> {
+        let mut numbers = None;
+        while run.len() > 0 {
+            let Some(some) = self.append_some(run) else {
+                return run.next().map_or_else(|| unreachable!("it is not empty"), Err);
+            };
+            numbers = Some(numbers.map_or(some.start, |numbers: Range<Seq>| numbers.start)..some.end);
+        }
+        Ok(numbers.unwrap_or_else(|| self.head()..self.head()))
+    }
+
+    /// Appends as many as there is room for, of a run that is not empty; `None` if the log is closed. As `append`, it
+    /// wakes the readers before it returns, so that none sleeps while the next call waits for it to come closer.
+    fn append_some(&self, run: &mut vec::IntoIter<E>) -> Option<Range<Seq>> {
+        let mut state = self.state.lock();
+        if state.head >= state.limit && !self.wait_for_room(&mut state) {
+            return None;
+        }
+        let most = run.len().min(State::<E>::MAX_SEGMENT);
+        let count = match state.limit.saturating_sub(state.head) {
+            // A follower's own write, for which there is no limit.
+            0 => most,
+            room => usize::try_from(room).map_or(most, |room| room.min(most)),
+        };
+        let numbers = state.head..state.head + count as u64;
+        state.head = numbers.end;
+        // Before a segment is sealed, where a reader could find its events. A reader that finds the number first takes
+        // the lock for the events.
+        self.head.store(state.head, Ordering::Release);
+        let mut later = DropLater::default();
+        if state.capacity == 0 {
+            state.unheard += count as u64;
+            drop(state);
+            drop(Events(run.by_ref().take(count).collect()));
+            return Some(numbers);
+        }
+        state.push_run(run, count, &self.alive, &mut later);
+        let ended = state.sleepers.end();
+        drop(state);
+        if let Some(ended) = ended {
+            self.wake.publish(ended);
+        }
+        Some(numbers)
     }
 
     /// Waits until a write may go in; `false` if the log is closed.

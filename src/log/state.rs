@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::vec;
 
 use super::bound::{Bound, LagGate};
-use super::segment::{Alive, Events, Node, Segment};
+use super::segment::{Alive, DropLater, Events, Node, Segment};
 use super::seq::Seq;
 use super::wake::Sleepers;
 
@@ -48,6 +49,16 @@ pub(super) struct State<E> {
 }
 
 impl<E> State<E> {
+    /// How many events a segment has at most, and a run of events that are appended at once.
+    pub(super) const MAX_SEGMENT: usize = {
+        let of_bytes = SEGMENT_BYTES / if size_of::<E>() == 0 { 1 } else { size_of::<E>() };
+        match of_bytes {
+            0..SEGMENT_LEAST => SEGMENT_LEAST,
+            SEGMENT_LEAST..SEGMENT_EVENTS => of_bytes,
+            SEGMENT_EVENTS.. => SEGMENT_EVENTS,
+        }
+    };
+
     pub(super) fn new(retain: u64) -> Self {
         let tail = Node::open(0);
         let mut state = Self {
@@ -77,7 +88,7 @@ impl<E> State<E> {
     }
 
     pub(super) fn set_capacity(&mut self) {
-        let most = (SEGMENT_BYTES / size_of::<E>().max(1)).clamp(SEGMENT_LEAST, SEGMENT_EVENTS);
+        let most = Self::MAX_SEGMENT;
         self.capacity = match (self.window(), self.readers) {
             (0, 0) => 0,
             (0, _) => most,
@@ -165,6 +176,34 @@ impl<E> State<E> {
         let node = std::mem::replace(&mut self.tail, Arc::clone(&next));
         node.seal(Segment::new(events, alive), next);
         (node, self.let_go().0)
+    }
+
+    /// Pushes the first `count` events of `run`, of which the last is the one before `head`. What `later` gets is to be
+    /// dropped without the lock.
+    pub(super) fn push_run(
+        &mut self,
+        run: &mut vec::IntoIter<E>,
+        mut count: usize,
+        alive: &Arc<Alive>,
+        later: &mut DropLater<E>,
+    ) {
+        while count > 0 {
+            let room = self.capacity.saturating_sub(self.open.0.len());
+            // A run that makes a segment of its own is not copied.
+            let whole = count == run.len() && count <= self.capacity;
+            if room == 0 || (whole && room < count && count > self.capacity / 2) {
+                let (sealed, passed) = self.seal(Vec::new(), self.head - count as u64, alive);
+                later.push(sealed);
+                later.push(passed);
+            } else if whole && self.open.0.is_empty() && count >= self.open.0.capacity() {
+                self.open = Events(std::mem::take(run).collect());
+                return;
+            } else {
+                let some = count.min(room);
+                self.open.0.extend(run.by_ref().take(some));
+                count -= some;
+            }
+        }
     }
 
     /// Releases segments that the log need not hold. What this returns first holds all of them, and is to be

@@ -1,4 +1,4 @@
-//! The log against a plain `Vec`: random programs of append, subscribe, read, skip, detach, close, on one
+//! The log against a plain `Vec`: random programs of append, alone and many at once, subscribe, read, skip, detach, close, on one
 //! thread, where every answer is known.
 
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::common::rounds;
 use outflow::log::{
     Cursor, FollowerHandle, Lag, Log, LogOptions, Start, StartError, SubscribeOptions, TryRecvError,
 };
-use outflow::{CloseError, Sink, sink};
+use outflow::{CloseError, Sink, SinkExt, sink};
 
 /// A cursor, and what is known of it.
 struct Reader {
@@ -107,6 +107,33 @@ impl Model {
                 assert_eq!(refused.into_event(), event);
             }
         }
+    }
+
+    /// Many at once, as far as no reader that writers wait for is in the way.
+    fn append_all(&mut self, random: &mut fastrand::Rng) {
+        let head = self.head();
+        let room = |reader: &Reader| match reader.max_lag {
+            Some((n, Lag::Block)) => Some(n.saturating_sub(head - reader.position)),
+            _ => None,
+        };
+        let room = self.readers.iter().filter_map(room).min().unwrap_or(u64::MAX);
+        let longest = if random.u32(0..10) == 0 { 3000 } else { 100 };
+        let events = random.u64(0..longest).min(room);
+        let known = random.u64(0..events + 1);
+        let run = (head..head + known).chain((head + known..head + events).filter(|_| true)).map(|n| n * 3);
+        if self.closed && events > 0 {
+            let stopped = self.log.append_all(run).unwrap_err();
+            assert_eq!(stopped.refused.into_event(), head * 3);
+            assert!(stopped.rest.eq((head + 1..head + events).map(|n| n * 3)));
+            return;
+        }
+        if random.bool() {
+            assert_eq!(self.log.append_all(run.clone()).unwrap(), head..head + events);
+        } else {
+            self.log.write_all(run.clone()).unwrap();
+        }
+        self.events.extend(run);
+        assert_eq!(self.log.head(), self.head());
     }
 
     fn subscribe(&mut self, random: &mut fastrand::Rng) {
@@ -241,7 +268,8 @@ impl Model {
 
     fn step(&mut self, random: &mut fastrand::Rng) {
         match random.u32(0..100) {
-            0..50 => {
+            0..10 => self.append_all(random),
+            10..50 => {
                 for _ in 0..random.u64(1..20) {
                     self.append();
                 }

@@ -36,6 +36,8 @@ mod log_flush;
 mod log_model;
 #[cfg(feature = "testing")]
 mod log_panics;
+#[cfg(feature = "testing")]
+mod log_runs;
 #[cfg(feature = "futures")]
 mod log_streams;
 #[cfg(feature = "metrics")]
@@ -58,4 +60,5 @@ mod testing;
 mod wants;
 #[cfg(feature = "testing")]
 mod workers;
+mod write_all;
 mod write_ref;
