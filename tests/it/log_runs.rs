@@ -442,8 +442,8 @@ fn no_wake_up_is_lost_between_a_run_and_a_reader_that_goes_to_sleep() {
     });
     let mut random = fastrand::Rng::with_seed(1);
     for first in (0..last * 3).step_by(3) {
-        // About as long as a reader looks before it sleeps.
-        spin_for(random.u32(0..2000));
+        // From less than a reader looks before it sleeps to several times as long.
+        spin_for(random.u32(0..20_000));
         log.write_all(first..first + 3).unwrap();
         assert_eq!(echoed.recv(), Ok(first + 2));
     }
