@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
-use self::list::Entry;
+use self::list::{Entry, List};
 use self::shared::{OnClosed, Shared, keep_first};
 use crate::adapter::Filter;
 use crate::buffer::{Buffer, Reliable};
@@ -207,7 +207,7 @@ where
 
     fn add_entry(&self, entry: Entry<E>) -> Result<SinkId, AddError> {
         let id = entry.id();
-        self.shared.add(vec![entry]).map_err(|closing| AddError { closing })?;
+        self.shared.add(&[entry]).map_err(|closing| AddError { closing })?;
         Ok(id)
     }
 
@@ -238,7 +238,7 @@ where
     {
         let entries: Vec<_> = sinks.into_iter().map(|sink| Entry::new(erase(sink), None)).collect();
         let ids = entries.iter().map(Entry::id).collect();
-        self.shared.add(entries).map_err(|closing| AddError { closing })?;
+        self.shared.add(&entries).map_err(|closing| AddError { closing })?;
         Ok(ids)
     }
 
@@ -354,7 +354,7 @@ where
         pipe.shed.log.of_sink(&entry.label);
         let (id, refusals) = (entry.id(), Arc::clone(&entry.refusals));
         // Of a closed broadcaster: then `add` has closed the channel, and the events end.
-        let _ = self.shared.add(vec![entry]);
+        let _ = self.shared.add(&[entry]);
         Subscription::new(id, Arc::downgrade(&self.shared), refusals, events)
     }
 
@@ -365,17 +365,17 @@ where
 
     /// Whether there is such a sink.
     pub fn contains(&self, id: SinkId) -> bool {
-        self.shared.look(|entries| entries.iter().any(|entry| entry.id() == id))
+        self.shared.look(|list| list.contains(id)).unwrap_or_default()
     }
 
     /// The ids of the sinks, in the order in which they were added.
     pub fn ids(&self) -> Vec<SinkId> {
-        self.shared.look(|entries| entries.iter().map(Entry::id).collect())
+        self.shared.look(|list| list.iter().map(Entry::id).collect()).unwrap_or_default()
     }
 
     /// How many sinks there are; none once it is closed.
     pub fn len(&self) -> usize {
-        self.shared.look(<[_]>::len)
+        self.shared.look(List::len).unwrap_or_default()
     }
 
     /// Whether there is no sink.
@@ -437,7 +437,7 @@ fn wants<E>(entry: &Entry<E>, event: &E) -> bool {
     catch_unwind(AssertUnwindSafe(|| entry.sink.wants(event))).map_err(drop_caught).unwrap_or(true)
 }
 
-/// Offers the event to each of `rest` by reference, and calls `last` when they have had it.
+/// Offers the event to each sink in `chunks` and in `rest` by reference, and calls `last` when they have had it.
 ///
 /// A panic ends neither: the walk goes on behind the sink that panicked. Returns the first one. Those that answer
 /// `Closed` go to `closed`, beside each whether it wanted the event.
@@ -445,7 +445,31 @@ fn wants<E>(entry: &Entry<E>, event: &E) -> bool {
 fn offer<'a, E, T>(
     event: &mut T,
     look: impl Fn(&T) -> Option<&E>,
+    chunks: impl Iterator<Item = &'a [Entry<E>]>,
     rest: &'a [Entry<E>],
+    closed: &mut Vec<(&'a Entry<E>, bool)>,
+    last: impl FnMut(&mut T, &mut Vec<(&'a Entry<E>, bool)>),
+) -> Option<Payload>
+where
+    E: Clone,
+{
+    let mut panic = None;
+    for chunk in chunks {
+        if let Some(another) = offer_chunk(event, &look, chunk, closed, |_, _| {}) {
+            keep_first(&mut panic, another);
+        }
+    }
+    if let Some(another) = offer_chunk(event, &look, rest, closed, last) {
+        keep_first(&mut panic, another);
+    }
+    panic
+}
+
+#[inline]
+fn offer_chunk<'a, E, T>(
+    event: &mut T,
+    look: impl Fn(&T) -> Option<&E>,
+    chunk: &'a [Entry<E>],
     closed: &mut Vec<(&'a Entry<E>, bool)>,
     mut last: impl FnMut(&mut T, &mut Vec<(&'a Entry<E>, bool)>),
 ) -> Option<Payload>
@@ -458,7 +482,7 @@ where
         let walk = catch_unwind(AssertUnwindSafe(|| {
             if let Some(event) = look(event) {
                 // Counted in a register, and only stored for the case of a panic.
-                for (i, entry) in rest.iter().enumerate().skip(at.get()) {
+                for (i, entry) in chunk.iter().enumerate().skip(at.get()) {
                     at.set(i + 1);
                     if entry.sink.write_ref(event).is_err() {
                         closed.push((entry, wants(entry, event)));
@@ -500,13 +524,14 @@ where
         let Some(list) = &*entered else {
             return Err(WriteError::Closed(event));
         };
-        let Some((last, rest)) = list.entries.split_last() else {
+        let mut chunks = list.chunks();
+        let Some((last, rest)) = chunks.next_back().and_then(<[_]>::split_last) else {
             self.shared.unheard.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         };
         let _inside = self.shared.scope.enter();
         let mut closed = Vec::new();
-        let panic = offer(&mut Some(event), Option::as_ref, rest, &mut closed, |event, closed| {
+        let panic = offer(&mut Some(event), Option::as_ref, chunks, rest, &mut closed, |event, closed| {
             if let Some(event) = event.take() {
                 if let Err(error) = last.sink.write(event) {
                     // Counted before it is dropped, which may panic.
@@ -526,13 +551,13 @@ where
         let Some(list) = &*entered else {
             return Err(WriteError::Closed(()));
         };
-        if list.entries.is_empty() {
+        if list.len() == 0 {
             self.shared.unheard.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
         let _inside = self.shared.scope.enter();
         let mut closed = Vec::new();
-        let panic = offer(&mut &*event, |event| Some(*event), &list.entries, &mut closed, |_, _| {});
+        let panic = offer(&mut &*event, |event| Some(*event), list.chunks(), &[], &mut closed, |_, _| {});
         if closed.is_empty() && panic.is_none() {
             return Ok(());
         }
@@ -578,7 +603,7 @@ impl<E> Clone for Broadcaster<E> {
 impl<E> fmt::Debug for Broadcaster<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Broadcaster")
-            .field("sinks", &self.shared.look(<[_]>::len))
+            .field("sinks", &self.shared.look(List::len).unwrap_or_default())
             .field("unheard", &self.shared.unheard.load(Ordering::Relaxed))
             .field("closed", &self.handle.shared.is_shut())
             .finish()

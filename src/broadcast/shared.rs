@@ -75,7 +75,7 @@ impl<E: 'static> Shared<E> {
         let conclude = Arc::clone(&shared);
         shared.quiesced.then(move |outcome| conclude.conclude(outcome));
         let quiesced = Arc::new(QuiescedWhenDropped(Arc::clone(&shared.quiesced)));
-        shared.gate.fill(Arc::new(List { entries: Vec::new(), quiesced }));
+        shared.gate.fill(Arc::new(List::new(quiesced)));
         shared
     }
 }
@@ -92,22 +92,18 @@ impl<E> Shared<E> {
         self.gate.is_shut()
     }
 
-    pub(super) fn look<T>(&self, f: impl FnOnce(&[Entry<E>]) -> T) -> T {
+    /// Looks at the list; `None` if the gate is shut.
+    pub(super) fn look<T>(&self, f: impl FnOnce(&List<E>) -> T) -> Option<T> {
         let _changing = self.changing.lock();
-        match &*self.gate.enter() {
-            Some(list) => f(&list.entries),
-            None => f(&[]),
-        }
+        self.gate.enter().as_deref().map(f)
     }
 
-    /// Puts a changed copy in the place of the list; `None` if the gate is shut.
-    pub(super) fn change<T>(&self, f: impl FnOnce(&mut Vec<Entry<E>>) -> T) -> Option<T> {
+    /// Puts the list that `f` makes of this one in its place, if it makes one; `None` if not, or if the gate is shut.
+    fn change<T>(&self, f: impl FnOnce(&List<E>) -> Option<(List<E>, T)>) -> Option<T> {
         let changing = self.changing.lock();
         let entered = self.gate.enter();
-        let list = entered.as_ref()?;
-        let mut entries = list.entries.clone();
-        let changed = f(&mut entries);
-        let old = self.gate.fill(Arc::new(List { entries, quiesced: Arc::clone(&list.quiesced) }));
+        let (list, changed) = f(entered.as_deref()?)?;
+        let old = self.gate.fill(Arc::new(list));
         drop(changing);
         // Last, since a sink may go with them, and its destructor is a user's.
         drop((old, entered));
@@ -115,42 +111,35 @@ impl<E> Shared<E> {
     }
 
     /// Adds sinks, or closes them if the gate is shut.
-    pub(super) fn add(&self, added: Vec<Entry<E>>) -> Result<(), Closing> {
-        match self.change(|entries| entries.extend(added.iter().cloned())) {
-            Some(()) => Ok(()),
-            None => Err(Closing::all(added.iter().map(|entry| entry.close().closing))),
-        }
+    pub(super) fn add(&self, added: &[Entry<E>]) -> Result<(), Closing> {
+        self.change(|list| Some((list.with(added), ())))
+            .ok_or_else(|| Closing::all(added.iter().map(|entry| entry.close().closing)))
     }
 
     pub(super) fn remove(&self, id: SinkId) -> Option<Entry<E>> {
-        self.remove_where(|entry| entry.id() == id)
+        self.remove_if(id, |_| true)
     }
 
     /// Removes the sink that these are the refusals of, and not another that has taken its place under the same id.
-    pub(super) fn remove_refusing(&self, refusals: &Arc<Refusals>) {
-        drop(self.remove_where(|entry| Arc::ptr_eq(&entry.refusals, refusals)));
+    pub(super) fn remove_refusing(&self, id: SinkId, refusals: &Arc<Refusals>) {
+        drop(self.remove_if(id, |entry| Arc::ptr_eq(&entry.refusals, refusals)));
     }
 
-    /// Copies no list that it is not in.
-    fn remove_where(&self, is_it: impl Fn(&Entry<E>) -> bool) -> Option<Entry<E>> {
-        self.look(|entries| entries.iter().any(&is_it)).then_some(())?;
-        let removed = self.change(|entries| {
-            let at = entries.iter().position(&is_it)?;
-            Some(entries.remove(at))
-        })??;
+    fn remove_if(&self, id: SinkId, is_it: impl Fn(&Entry<E>) -> bool) -> Option<Entry<E>> {
+        let removed = self.change(|list| list.without(id, is_it))?;
         removed.release_writers();
         Some(removed)
     }
 
     /// Puts a sink in the place and under the id of another; hands it back if there is none.
     pub(super) fn replace(&self, id: SinkId, sink: SharedSink<E>) -> Result<SharedSink<E>, SharedSink<E>> {
-        let replaced = self.change(|entries| {
-            let entry = entries.iter_mut().find(|entry| entry.id() == id)?;
-            let label = entry.label.clone();
-            let new = Entry { label, ..Entry::new(Arc::clone(&sink), None) };
-            Some(std::mem::replace(entry, new))
+        let replaced = self.change(|list| {
+            list.replacing(id, |old| Entry {
+                label: old.label.clone(),
+                ..Entry::new(Arc::clone(&sink), None)
+            })
         });
-        let old = replaced.flatten().ok_or(sink)?;
+        let old = replaced.ok_or(sink)?;
         old.release_writers();
         Ok(old.sink)
     }
@@ -171,12 +160,12 @@ impl<E> Shared<E> {
         let changing = self.changing.lock();
         let entered = self.gate.enter();
         if let Some(list) = &*entered {
-            *self.last.lock() = list.entries.clone();
+            *self.last.lock() = list.iter().cloned().collect();
         }
         let list = self.gate.shut();
         drop(changing);
         if let Some(list) = &list {
-            list.entries.iter().for_each(Entry::release_writers);
+            list.iter().for_each(Entry::release_writers);
         }
         drop((list, entered));
     }
@@ -258,7 +247,7 @@ impl<E> Shared<E> {
         let draining = self.ended.lock().draining();
         let inside = self.scope.enter();
         let flush = |entry: &Entry<E>| (entry.label.clone(), flush_caught(|| entry.sink.flush()).0);
-        let flushes: Vec<(Label, MaybeDone)> = trail.pass_on(|| list.entries.iter().map(flush).collect());
+        let flushes: Vec<(Label, MaybeDone)> = trail.pass_on(|| list.iter().map(flush).collect());
         drop(inside);
         let draining = draining.into_iter().map(|entry| (entry.label, entry.closing.0));
         let (labels, parts): (Vec<_>, Vec<_>) = flushes.into_iter().chain(draining).unzip();
@@ -297,7 +286,7 @@ impl<E> Shared<E> {
             if wanted {
                 subscription.missed();
             }
-            self.remove_refusing(&entry.refusals);
+            self.remove_refusing(entry.id(), &entry.refusals);
             return false;
         }
         if !entry.refusals.add(wanted) {
@@ -306,7 +295,7 @@ impl<E> Shared<E> {
         let ended = entry.close();
         let forgotten = self.ended.lock().push(ended);
         // After that: a flush finds it in one of the two.
-        self.remove_refusing(&entry.refusals);
+        self.remove_refusing(entry.id(), &entry.refusals);
         forgotten.into_iter().for_each(drop_caught);
         true
     }

@@ -32,8 +32,9 @@ trait RemoveSink: Send + Sync {
     fn remove(&self);
 }
 
-/// By its refusals, and not by its id, under which another sink may have taken its place.
+/// By its refusals beside its id, under which another sink may have taken its place.
 struct Unsubscribe<E> {
+    id: SinkId,
     shared: Weak<Shared<E>>,
     refusals: Arc<Refusals>,
 }
@@ -44,7 +45,7 @@ where
 {
     fn remove(&self) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.remove_refusing(&self.refusals);
+            shared.remove_refusing(self.id, &self.refusals);
         }
     }
 }
@@ -54,7 +55,7 @@ impl<E> Subscription<E> {
     where
         E: Send + 'static,
     {
-        Self { id, unsubscribe: Arc::new(Unsubscribe { shared, refusals }), events }
+        Self { id, unsubscribe: Arc::new(Unsubscribe { id, shared, refusals }), events }
     }
 
     /// How many events wait, were dropped and were spilled, and whether these are the last counts.

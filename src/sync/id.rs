@@ -20,6 +20,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct SinkId(u64);
 
 impl SinkId {
+    pub(crate) const MIN: Self = Self(u64::MIN);
+    pub(crate) const MAX: Self = Self(u64::MAX);
+
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         // Relaxed: only uniqueness matters.

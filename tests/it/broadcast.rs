@@ -537,3 +537,52 @@ fn a_refusal_is_counted_though_the_event_panics_when_it_is_dropped() {
     assert!(std::panic::catch_unwind(write).is_err(), "the destructor's panic goes on to the writer");
     assert_eq!((broadcaster.len(), broadcaster.ended().undelivered), (0, 1));
 }
+
+#[test]
+fn a_sink_that_stays_has_every_event_once_while_others_come_and_go_around_it() {
+    const STAY: usize = 60;
+
+    let bus = Broadcaster::new();
+    let mut stay = Vec::new();
+    let mut go = Vec::new();
+    // Mixed, over several chunks of the list.
+    for _ in 0..STAY {
+        let collector = sink::collector();
+        bus.add(collector.clone()).unwrap();
+        stay.push(collector);
+        go.push(bus.add(sink::discard()).unwrap());
+    }
+    let events: Vec<u32> = (0..rounds(20_000)).collect();
+    let writes = std::sync::atomic::AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        let (bus, writes, events) = (&bus, &writes, &events);
+        scope.spawn(move || {
+            events.iter().for_each(|event| bus.write(*event).unwrap());
+            writes.store(false, std::sync::atomic::Ordering::SeqCst);
+        });
+        for mine in go.chunks(STAY / 2).map(<[_]>::to_vec) {
+            scope.spawn(move || {
+                let mut mine = std::collections::VecDeque::from(mine);
+                let mut round = 0_u32;
+                while writes.load(std::sync::atomic::Ordering::SeqCst) {
+                    round = round.wrapping_add(1);
+                    let id = mine.pop_front().unwrap();
+                    if round % 3 == 0 {
+                        bus.replace(id, sink::discard()).unwrap();
+                        mine.push_back(id);
+                    } else {
+                        assert!(bus.remove(id).is_some(), "{id} is gone");
+                        // By ones and by tens.
+                        let more = if round % 50 == 1 { 10 } else { 1 };
+                        mine.extend(bus.extend((0..more).map(|_| sink::discard())).unwrap());
+                        while mine.len() > 40 {
+                            assert!(bus.remove(mine.pop_front().unwrap()).is_some());
+                        }
+                    }
+                }
+            });
+        }
+    });
+    assert!(stay.iter().all(|collector| collector.events() == events));
+    bus.close().wait().unwrap();
+}
