@@ -149,7 +149,7 @@ impl<E> Events<E> {
             // Looked at first: then nothing is counted after the counts are read.
             let last = pipe.is_left();
             let counts = pipe.shed.counts();
-            (pipe.receiver.len() as u64, counts.dropped, counts.spilled, last)
+            (pipe.waiting() as u64, counts.dropped, counts.spilled, last)
         }
     }
 
@@ -172,7 +172,7 @@ impl<E> Events<E> {
     /// assert!(events.recv().is_err());
     /// ```
     pub fn recv(&self) -> Result<E, RecvError> {
-        match self.receiver.try_recv() {
+        match self.pipe.try_take() {
             Ok(event) => Ok(event),
             Err(crossbeam_channel::TryRecvError::Disconnected) => Err(RecvError::Ended),
             Err(crossbeam_channel::TryRecvError::Empty) => {
@@ -204,7 +204,7 @@ impl<E> Events<E> {
     /// assert_eq!(events.try_recv(), Err(TryRecvError::Ended));
     /// ```
     pub fn try_recv(&self) -> Result<E, TryRecvError> {
-        self.receiver.try_recv().map_err(|error| match error {
+        self.pipe.try_take().map_err(|error| match error {
             crossbeam_channel::TryRecvError::Empty => TryRecvError::Empty,
             crossbeam_channel::TryRecvError::Disconnected => TryRecvError::Ended,
         })
@@ -265,7 +265,7 @@ impl<E> Events<E> {
 
     /// How many events are waiting to be read.
     pub fn len(&self) -> usize {
-        self.receiver.len()
+        self.pipe.waiting()
     }
 
     /// Whether no event is waiting to be read.

@@ -262,7 +262,7 @@ impl<E, P: fmt::Debug> fmt::Debug for ChannelSink<E, P> {
         f.debug_struct("ChannelSink")
             .field("capacity", &self.writer.pipe.capacity())
             .field("policy", &self.writer.policy)
-            .field("len", &self.writer.pipe.receiver.len())
+            .field("len", &self.writer.pipe.waiting())
             .field("closed", &self.writer.pipe.is_shut())
             .finish()
     }

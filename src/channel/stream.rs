@@ -14,7 +14,7 @@ impl<E> Unpin for Events<E> {}
 
 impl<E> Events<E> {
     pub(crate) fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<E>> {
-        match self.receiver.try_recv() {
+        match self.pipe.try_take() {
             Err(TryRecvError::Empty) => {}
             found => return self.found(found),
         }
@@ -26,7 +26,7 @@ impl<E> Events<E> {
         }
         end.waker.register(context.waker());
         loop {
-            match self.receiver.try_recv() {
+            match self.pipe.try_take() {
                 Err(TryRecvError::Empty) => {}
                 found => {
                     // Dropped here, so that the next write has no task to wake.

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Select, Sender};
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
 use parking_lot::Mutex;
 
 use crate::buffer::shed::Shed;
@@ -111,6 +111,17 @@ where
         self.capacity
     }
 
+    /// Takes the event that has waited longest, without waiting.
+    #[inline]
+    pub(crate) fn try_take(&self) -> Result<E, TryRecvError> {
+        self.receiver.try_recv()
+    }
+
+    /// How many events wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.receiver.len()
+    }
+
     pub(crate) fn is_shut(&self) -> bool {
         self.gate.is_shut()
     }
@@ -157,7 +168,7 @@ where
     /// Takes out what has waited longest.
     fn evict(&self) -> Option<E> {
         let mut evicted = self.evicted.lock();
-        self.receiver.try_recv().ok().inspect(|_| *evicted += 1)
+        self.try_take().ok().inspect(|_| *evicted += 1)
     }
 
     /// Sheds what `take` takes, which is left over.
@@ -170,7 +181,7 @@ where
 
     /// Sheds everything that waits.
     fn drain(&self) {
-        while self.shed_left_over(|| self.receiver.try_recv().ok()) {}
+        while self.shed_left_over(|| self.try_take().ok()) {}
         while self.shed_left_over(|| self.end.take_kept()) {}
     }
 

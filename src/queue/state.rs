@@ -175,7 +175,7 @@ impl<E> QueueState<E> {
     }
 
     pub(super) fn pending(&self, pipe: &QueuePipe<E>) -> u64 {
-        pipe.receiver.len() as u64 + self.reentrant.len() as u64
+        pipe.waiting() as u64 + self.reentrant.len() as u64
     }
 
     /// Waits until the worker and the writers have finished, as far as this thread is neither.
@@ -201,7 +201,7 @@ impl<E> ReadEnd<E> for QueueState<E> {
         if !self.scope.is_current() {
             return Err(event);
         }
-        let (evicted, waiting) = pipe.between_evictions(|evicted| (evicted, pipe.receiver.len()));
+        let (evicted, waiting) = pipe.between_evictions(|evicted| (evicted, pipe.waiting()));
         let left = self.counts.taken.load(Ordering::Acquire) + evicted;
         self.reentrant.push(event, left, waiting);
         Ok(())

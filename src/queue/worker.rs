@@ -260,13 +260,13 @@ impl<E, S> Worker<E, S> {
             // No eviction comes between the look at the turns and the take, which would make a turn due meanwhile.
             let event = self.pipe.between_evictions(|evicted| {
                 let due = self.state().reentrant.take_due(self.taken + evicted);
-                due.or_else(|| self.pipe.receiver.try_recv().ok())
+                due.or_else(|| self.pipe.try_take().ok())
             });
             if let Some(event) = event {
                 return self.took(event);
             }
         }
-        match self.pipe.receiver.try_recv() {
+        match self.pipe.try_take() {
             Ok(event) => self.took(event),
             // Reentrant events wait for what was in front of them, unless another thread has taken that.
             Err(empty) => match (self.state().reentrant.take(), empty) {
