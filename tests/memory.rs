@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use outflow::queue::{Batch, QueueOptions};
 use outflow::testing::Latch;
-use outflow::{Broadcaster, Closing, Flushing, Sink, SinkExt, Workers, sink};
+use outflow::{Broadcaster, Buffer, Closing, Flushing, Sink, SinkExt, Workers, channel, sink};
 
 /// One at a time: the memory is that of the process.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -185,4 +185,33 @@ fn a_hundred_thousand_queues_on_a_pool() {
     }
     let used = (0..round).filter(|round| round % 3 < 2).count();
     assert_eq!(delivered.load(Ordering::Relaxed), used);
+}
+
+#[test]
+fn a_bounded_buffer_that_is_empty() {
+    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let broadcaster = Broadcaster::<u64>::new();
+    let queue = sink::discard::<[u8; 1000]>().queued_with(Buffer::bounded(1));
+    let before = resident();
+    let large = sink::discard::<[u8; 1000]>().queued_with(Buffer::bounded(100_000));
+    let subscriptions: Vec<_> = (0..100).map(|_| broadcaster.subscribe(Buffer::bounded(10_000))).collect();
+    let channel = channel::bounded::<[u8; 1000]>(u32::MAX as usize);
+    let weighed = channel::with(Buffer::bounded(u32::MAX as usize).weighing(u64::MAX, |_: &u64| 1));
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 1 << 20, "{grown} bytes");
+
+    // And it keeps no more than it ever held at once.
+    for event in 0..100_000 {
+        weighed.0.write(event).unwrap();
+        large.write([1; 1000]).unwrap();
+        assert_eq!(weighed.1.recv(), Ok(event));
+        if event % 100 == 0 {
+            large.flush().wait().unwrap();
+        }
+    }
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 2 << 20, "{grown} bytes");
+    drop((subscriptions, channel));
+    large.close().wait().unwrap();
+    queue.close().wait().unwrap();
 }

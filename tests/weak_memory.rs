@@ -331,3 +331,32 @@ mod tasks {
         });
     }
 }
+
+#[test]
+fn a_writer_that_waits_for_room_is_woken_whatever_takes_an_event_out() {
+    let (sink, events) = channel::bounded(1);
+    let read = thread::scope(|scope| {
+        for writer in 0..2 {
+            let sink = sink.clone();
+            scope.spawn(move || sink.write_all(writer * 2..writer * 2 + 2).unwrap());
+        }
+        drop(sink);
+        events.iter().count()
+    });
+    assert_eq!(read, 4);
+}
+
+#[test]
+fn a_writer_whose_time_is_up_takes_no_room_with_it() {
+    let (sink, events) = channel::with(Buffer::bounded(1).weighing(1, |_: &u32| 1));
+    thread::scope(|scope| {
+        let other = sink.clone();
+        scope.spawn(move || {
+            (0..3).filter(|n| other.write_timeout(*n, Duration::from_micros(1)).is_ok()).count()
+        });
+        scope.spawn(|| events.recv().unwrap());
+        sink.write(9).unwrap();
+    });
+    events.try_iter().for_each(drop);
+    assert!(sink.try_write(1).is_ok() && sink.try_write(2).is_err());
+}

@@ -11,7 +11,11 @@
 //! | [`.block_for(d)`](Buffer::block_for) | waits at most `d`, then fails | [`Full`] |
 //! | [`.drop_oldest()`](Buffer::drop_oldest) | makes room by evicting the oldest | `Infallible` |
 //! | [`.drop_newest()`](Buffer::drop_newest) | sheds the new one | `Infallible` |
+//! | [`.weighing(max, f)`](Buffer::weighing) | bounds what the events weigh, too: bytes, say | |
 //! | [`.spill(sink)`](Buffer::spill) | where to send what the buffer sheds | |
+//!
+//! A buffer takes memory as it fills, so that a high bound costs nothing by itself. Writers that wait for room get it in
+//! the order in which they came, and a write that need not wait does not overtake them.
 //!
 //! ```compile_fail,E0599
 //! outflow::buffer::Buffer::<u32, _>::unbounded().drop_oldest(); // nothing is ever evicted
@@ -26,6 +30,7 @@ pub(crate) use self::policy::WhenFull;
 pub use self::policy::{Block, BlockFor, DropNewest, DropOldest, Full, Policy, Reject, Reliable, Unbounded};
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::contract::{Never, SharedSink, Sink, erase};
@@ -50,14 +55,21 @@ use crate::contract::{Never, SharedSink, Sink, erase};
 pub struct Buffer<E, P = Unbounded> {
     /// `None` has no bound.
     pub(crate) capacity: Option<usize>,
+    pub(crate) weighing: Option<Weighing<E>>,
     pub(crate) policy: P,
     pub(crate) spill: Option<SharedSink<E>>,
+}
+
+/// A bound by what events weigh.
+pub(crate) struct Weighing<E> {
+    pub(crate) max: u64,
+    pub(crate) weigh: Arc<dyn Fn(&E) -> u64 + Send + Sync>,
 }
 
 impl<E> Buffer<E, Unbounded> {
     /// Holds any number of events; memory is the bound.
     pub fn unbounded() -> Self {
-        Self { capacity: None, policy: Unbounded, spill: None }
+        Self { capacity: None, weighing: None, policy: Unbounded, spill: None }
     }
 }
 
@@ -70,13 +82,11 @@ impl<E> Default for Buffer<E, Unbounded> {
 impl<E> Buffer<E, Block> {
     /// Holds at most `capacity` events; a write into a full buffer waits for room, on the caller's thread.
     ///
-    /// The buffer takes its memory at once, for all the events that it may hold: some `capacity` times the size of
-    /// an event and a word.
+    /// It takes memory as it fills.
     ///
     /// # Panics
     ///
-    /// If `capacity` is 0: a channel without a buffer is [`channel::rendezvous`](crate::channel::rendezvous). And if
-    /// there is no memory for a buffer of that size.
+    /// If `capacity` is 0: a channel without a buffer is [`channel::rendezvous`](crate::channel::rendezvous).
     ///
     /// # Examples
     ///
@@ -93,18 +103,42 @@ impl<E> Buffer<E, Block> {
             "a buffer of 0 events can hold none: give it a capacity of at least 1, \
              or use `channel::rendezvous()`"
         );
-        assert!(
-            is_allocatable::<E>(capacity),
-            "there is no memory for a buffer of {capacity} events of {} bytes each, which is allocated at once: \
-             give it a smaller capacity, or use `Buffer::unbounded()`",
-            size_of::<E>()
-        );
-        Self { capacity: Some(capacity), policy: Block, spill: None }
+        Self { capacity: Some(capacity), weighing: None, policy: Block, spill: None }
     }
 
     /// Holds nothing: a write waits until a reader takes the event.
     pub(crate) fn rendezvous() -> Self {
-        Self { capacity: Some(0), policy: Block, spill: None }
+        Self { capacity: Some(0), weighing: None, policy: Block, spill: None }
+    }
+
+    /// Bounds the buffer by what its events weigh, too: it is full when one more would make them heavier than
+    /// `max_weight`. In bytes, say.
+    ///
+    /// An event that is heavier than that by itself is let in when the buffer is empty, and nothing more until it is out.
+    /// Each policy does what it does when the buffer is full; [`drop_oldest`](Buffer::drop_oldest) evicts as many events
+    /// as it takes. A writer that waits with a heavy event has those behind it wait, too.
+    ///
+    /// `weigh` is called once for each event, on the writer's thread, before the event is written. If it panics, so does
+    /// the write, which has written nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Buffer, channel};
+    ///
+    /// let bytes = |event: &String| event.len() as u64;
+    /// let (sink, events) = channel::with(Buffer::bounded(1000).weighing(10, bytes));
+    /// assert!(sink.try_write("6 byte".to_string()).is_ok());
+    /// assert!(sink.try_write("5 byt".to_string()).is_err());
+    /// assert!(sink.try_write("4 by".to_string()).is_ok());
+    /// assert_eq!(events.weight(), Some(10));
+    /// ```
+    pub fn weighing<F>(mut self, max_weight: u64, weigh: F) -> Self
+    where
+        F: Fn(&E) -> u64 + Send + Sync + 'static,
+    {
+        self.weighing = Some(Weighing { max: max_weight, weigh: Arc::new(weigh) });
+        self
     }
 
     /// A write into a full buffer fails with [`Full`] at once.
@@ -205,24 +239,26 @@ impl<E, P> Buffer<E, P> {
     }
 
     fn with_policy<Q>(self, policy: Q) -> Buffer<E, Q> {
-        Buffer { capacity: self.capacity, policy, spill: self.spill }
+        Buffer { capacity: self.capacity, weighing: self.weighing, policy, spill: self.spill }
     }
-}
-
-/// Whether the channel can allocate its slots, each an event and a stamp: it aborts the process if it cannot.
-pub(crate) fn is_allocatable<E>(capacity: usize) -> bool {
-    let slot = size_of::<E>().next_multiple_of(size_of::<usize>()) + size_of::<usize>();
-    // The channel counts laps of its ring in the bits above the capacity.
-    let fits =
-        capacity.checked_mul(slot).is_some_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok());
-    fits && capacity < usize::MAX / 8
 }
 
 /// Clones share the spill, which is closed with the first of them that is: give each its own, or hand it over as
 /// [`keep_open`](crate::SinkExt::keep_open).
 impl<E, P: Clone> Clone for Buffer<E, P> {
     fn clone(&self) -> Self {
-        Self { capacity: self.capacity, policy: self.policy.clone(), spill: self.spill.clone() }
+        Self {
+            capacity: self.capacity,
+            weighing: self.weighing.clone(),
+            policy: self.policy.clone(),
+            spill: self.spill.clone(),
+        }
+    }
+}
+
+impl<E> Clone for Weighing<E> {
+    fn clone(&self) -> Self {
+        Self { max: self.max, weigh: Arc::clone(&self.weigh) }
     }
 }
 
@@ -230,6 +266,7 @@ impl<E, P: fmt::Debug> fmt::Debug for Buffer<E, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Buffer")
             .field("capacity", &self.capacity)
+            .field("max_weight", &self.weighing.as_ref().map(|weighing| weighing.max))
             .field("policy", &self.policy)
             .field("spills", &self.spill.is_some())
             .finish()

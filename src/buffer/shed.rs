@@ -55,16 +55,19 @@ impl<E> Shed<E> {
 
     /// Sheds what `take` takes out of the buffer; `false` if that was nothing.
     pub(crate) fn shed_from(&self, take: impl FnOnce() -> Option<E>) -> bool {
-        // Before the event leaves where it is counted.
-        self.under_way.fetch_add(1, Ordering::SeqCst);
+        let under_way = self.begin();
         let event = take();
         let found = event.is_some();
         if let Some(event) = event {
-            let spilled = self.spill_by(|spill| spill.write(event).is_ok());
-            self.count(spilled, 1);
+            under_way.shed(event);
         }
-        self.under_way.fetch_sub(1, Ordering::SeqCst);
         found
+    }
+
+    /// Counts an event as under way before it leaves where it is counted now.
+    pub(crate) fn begin(&self) -> UnderWay<'_, E> {
+        self.under_way.fetch_add(1, Ordering::SeqCst);
+        UnderWay { shed: self }
     }
 
     /// Whether `write` got its event into the spill. Without one, or inside it, `write` is dropped with what it holds.
@@ -127,5 +130,23 @@ impl<E> Shed<E> {
         let closing = close_caught(|| spill.close());
         drop_caught(spill);
         closing
+    }
+}
+
+/// An event that is being shed. Counted as that until this is dropped.
+pub(crate) struct UnderWay<'a, E> {
+    shed: &'a Shed<E>,
+}
+
+impl<E> UnderWay<'_, E> {
+    pub(crate) fn shed(self, event: E) {
+        let spilled = self.shed.spill_by(|spill| spill.write(event).is_ok());
+        self.shed.count(spilled, 1);
+    }
+}
+
+impl<E> Drop for UnderWay<'_, E> {
+    fn drop(&mut self) {
+        self.shed.under_way.fetch_sub(1, Ordering::SeqCst);
     }
 }

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{RecvTimeoutError, Select};
 
 #[cfg(feature = "futures")]
 use super::offer::Offer;
@@ -35,7 +35,6 @@ use crate::sync::waker::ReaderWaker;
 /// ```
 pub struct Events<E> {
     pub(super) pipe: Arc<Pipe<E, EventsEnd<E>>>,
-    pub(super) receiver: Receiver<E>,
     /// Whether a task has read the end.
     #[cfg(feature = "futures")]
     pub(super) ended: bool,
@@ -130,10 +129,8 @@ impl<E> ReadEnd<E> for EventsEnd<E> {
 
 impl<E> Events<E> {
     pub(super) fn new(pipe: Arc<Pipe<E, EventsEnd<E>>>) -> Self {
-        let receiver = pipe.receiver.clone();
         Self {
             pipe,
-            receiver,
             #[cfg(feature = "futures")]
             ended: false,
         }
@@ -178,9 +175,9 @@ impl<E> Events<E> {
             Err(crossbeam_channel::TryRecvError::Empty) => {
                 // At a rendezvous a writer finds only a reader that waits.
                 if self.pipe.capacity() != Some(0) {
-                    spin_then_yield(|| !self.receiver.is_empty());
+                    spin_then_yield(|| !self.is_empty());
                 }
-                blocking(|| self.receiver.recv()).map_err(|_| RecvError::Ended)
+                blocking(|| self.pipe.take()).map_err(|_| RecvError::Ended)
             }
         }
     }
@@ -226,7 +223,7 @@ impl<E> Events<E> {
     /// assert_eq!(events.recv_timeout(Duration::from_millis(1)), Err(TryRecvError::Empty));
     /// ```
     pub fn recv_timeout(&self, timeout: Duration) -> Result<E, TryRecvError> {
-        blocking(|| self.receiver.recv_timeout(timeout)).map_err(|error| match error {
+        blocking(|| self.pipe.take_timeout(timeout)).map_err(|error| match error {
             RecvTimeoutError::Timeout => TryRecvError::Empty,
             RecvTimeoutError::Disconnected => TryRecvError::Ended,
         })
@@ -270,7 +267,7 @@ impl<E> Events<E> {
 
     /// Whether no event is waiting to be read.
     pub fn is_empty(&self) -> bool {
-        self.receiver.is_empty()
+        self.pipe.receiver.is_empty()
     }
 
     /// How many events were evicted or left unread, and not spilled.
@@ -288,24 +285,35 @@ impl<E> Events<E> {
         self.pipe.shed.counts().dropped
     }
 
-    /// The crossbeam receiver, for `select!`. A clone of it outlives `Events`; what it takes is its own to
-    /// account for.
+    /// What the events weigh that wait to be read, those included that a writer is about to send; `None` if the buffer
+    /// does not [weigh](crate::Buffer::weighing) them.
+    pub fn weight(&self) -> Option<u64> {
+        self.pipe.weight()
+    }
+
+    /// Has a crossbeam [`Select`] wait for these events, beside others and beside channels, and returns their index
+    /// there. Once it says that they are [ready](Select::ready), [`try_recv`](Events::try_recv) takes an event or finds the
+    /// end, unless another thread was faster.
     ///
     /// # Examples
     ///
     /// ```
-    /// use crossbeam_channel::{after, select};
+    /// use crossbeam_channel::Select;
     /// use outflow::{Sink, channel};
     ///
-    /// let (sink, events) = channel::unbounded();
-    /// sink.write(1).unwrap();
-    /// select! {
-    ///     recv(events.as_crossbeam()) -> event => assert_eq!(event, Ok(1)),
-    ///     recv(after(std::time::Duration::from_secs(5))) -> _ => panic!("no event"),
-    /// }
+    /// let (_pushes, pushed) = channel::bounded::<u32>(8);
+    /// let (pulls, pulled) = channel::bounded(8);
+    /// pulls.write(1).unwrap();
+    ///
+    /// let mut select = Select::new();
+    /// let _push = pushed.select_in(&mut select);
+    /// let pull = pulled.select_in(&mut select);
+    /// assert_eq!(select.ready(), pull);
+    /// assert_eq!(pulled.try_recv(), Ok(1));
     /// ```
-    pub fn as_crossbeam(&self) -> &Receiver<E> {
-        &self.receiver
+    pub fn select_in<'a>(&'a self, select: &mut Select<'a>) -> usize {
+        // Never the receiver itself: what is taken out has to make room for another.
+        select.recv(&self.pipe.receiver)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`bounded`], [`rendezvous`], [`unbounded`] and [`with`] make a pair: a [`ChannelSink`] to write to and
 //! the [`Events`] to read. The channel itself is crossbeam's, and what the field knows of that holds here:
-//! many writers, FIFO, [`Events::as_crossbeam`] for `select!`.
+//! many writers, FIFO, [`Events::select_in`] for a `Select`.
 //!
 //! What is different is the end. A write after [`close`](crate::Sink::close) is refused whatever room there
 //! is, and hands its event back. What was accepted before is still read. Dropping [`Events`] closes the
@@ -87,11 +87,6 @@ pub fn unbounded<E>() -> (ChannelSink<E, Unbounded>, Events<E>) {
 /// assert!(sink.try_write(2).is_err());
 /// assert_eq!(events.recv(), Ok(1));
 /// ```
-///
-/// # Panics
-///
-/// As [`Buffer::bounded`], if there is no memory for a buffer of that size.
-#[track_caller]
 pub fn bounded<E>(capacity: usize) -> (ChannelSink<E, Block>, Events<E>) {
     if capacity == 0 { rendezvous() } else { with(Buffer::bounded(capacity)) }
 }
@@ -198,6 +193,29 @@ where
     /// ```
     pub fn write_timeout(&self, event: E, timeout: Duration) -> Result<(), WriteError<E, Full>> {
         self.writer.write_by(&BlockFor::new(timeout), event)
+    }
+
+    /// Writes all of `events`, in order, and stops at the first that is refused, as [`write_all`](crate::SinkExt::write_all)
+    /// does. Cheaper than as many writes: what a write does besides handing its event over is done once for a run of them.
+    /// Where there is no room, each does what the policy says.
+    ///
+    /// A close does not wait until all are written: the rest is refused.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Sink::write), with all events that were not written: the one that was refused, and those after it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Buffer, channel};
+    ///
+    /// let (sink, _events) = channel::with(Buffer::bounded(2).reject());
+    /// let refused = sink.write_vec(vec![0, 1, 2, 3]).unwrap_err();
+    /// assert_eq!(refused.into_event(), [2, 3]);
+    /// ```
+    pub fn write_vec(&self, events: Vec<E>) -> Result<(), WriteError<Vec<E>, P::Error>> {
+        self.writer.write_vec(events)
     }
 
     /// How many events were evicted or left unread, and not spilled.

@@ -23,7 +23,7 @@
 //! | `NewFilter(sink, matcher)` | [`sink.filter(f)`](crate::SinkExt::filter) |
 //! | `Matcher`, `MatcherFunc` | any `Fn(&E) -> bool` |
 //! | `NewChannel(n)` | [`channel::bounded(n)`](crate::channel::bounded), [`rendezvous`](crate::channel::rendezvous) |
-//! | `Channel.C` | [`Events`](crate::channel::Events), or its [`as_crossbeam`](crate::channel::Events::as_crossbeam) for `select!` |
+//! | `Channel.C` | [`Events`](crate::channel::Events), and its [`select_in`](crate::channel::Events::select_in) for a `select` |
 //! | `Channel.Done()` | the end of [`Events`](crate::channel::Events) |
 //! | the `String()` of each | `Debug` |
 //!

@@ -1,4 +1,5 @@
-//! What queues, channels and subscriptions are made of: a crossbeam channel whose sender stands behind a gate.
+//! What queues, channels and subscriptions are made of: a crossbeam channel whose sender stands behind a gate. The channel
+//! has no bound of its own, so that it takes memory as it fills; [`Permits`] bound it. Only a rendezvous is crossbeam's.
 //!
 //! # Why nothing is lost
 //!
@@ -13,9 +14,13 @@
 //!
 //! # Why no writer waits for ever
 //!
-//! A writer that waits for room holds the sender itself, so the channel cannot be relied on to disconnect. It selects
-//! between room and `stop`, a channel that disconnects when it is raised. Raising is for good, and a `select` that
-//! begins after it sees it.
+//! A writer that waits for a permit is woken by whatever takes an event out, and by a stop: see
+//! [`permits`](crate::sync::permits). A permit goes with its event: acquired before the event is sent, released after it is
+//! taken out. An evicting writer passes it on to its own event.
+//!
+//! At a rendezvous a writer that waits holds the sender itself, so the channel cannot be relied on to disconnect. It
+//! selects between room and [`Stop`], a channel that disconnects when it is raised. Raising is for good, and a `select`
+//! that begins after it sees it.
 //!
 //! # Which party leaves last
 //!
@@ -24,15 +29,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
+use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, Select, SendError, Sender, TryRecvError};
 use parking_lot::Mutex;
 
+use crate::buffer::Weighing;
 use crate::buffer::shed::Shed;
 use crate::lifecycle::Closing;
 use crate::lifecycle::completion::Completion;
 use crate::sync::gate::{Gate, Guard};
+use crate::sync::permits::{Permits, Waited};
 use crate::sync::scope::Scope;
 use crate::sync::stop::Stop;
 
@@ -40,7 +47,7 @@ pub(crate) struct Pipe<E, R: ReadEnd<E>> {
     gate: Gate<Entrance<E, R>>,
     pub(crate) receiver: Receiver<E>,
     capacity: Option<usize>,
-    stop: Stop,
+    bound: Bound<E>,
     pub(crate) shed: Shed<E>,
     /// How many events writers took out to make room. Locked while one is, so that an event is either counted here or
     /// still waiting.
@@ -52,6 +59,13 @@ pub(crate) struct Pipe<E, R: ReadEnd<E>> {
     parties: AtomicUsize,
     pub(crate) completion: Arc<Completion>,
     pub(crate) end: R,
+}
+
+/// What a write needs besides the sender.
+pub(super) enum Bound<E> {
+    Unbounded,
+    Rendezvous(Stop),
+    Bounded(Box<Permits>, Option<Weighing<E>>),
 }
 
 /// What a write finds behind the gate. Dropped when the gate is shut and the last write has left.
@@ -77,14 +91,20 @@ where
     R: ReadEnd<E>,
 {
     /// Without its first entrance: see [`open`](Pipe::open).
-    pub(super) fn new(capacity: Option<usize>, receiver: Receiver<E>, shed: Shed<E>, end: R) -> Arc<Self> {
+    pub(super) fn new(
+        capacity: Option<usize>,
+        bound: Bound<E>,
+        receiver: Receiver<E>,
+        shed: Shed<E>,
+        end: R,
+    ) -> Arc<Self> {
         let mut scopes = vec![shed.scope];
         scopes.extend(end.scope());
         Arc::new(Self {
             gate: Gate::empty(),
             receiver,
             capacity,
-            stop: Stop::new(),
+            bound,
             shed,
             evicted: Mutex::new(0),
             reader_gone: AtomicBool::new(false),
@@ -114,12 +134,42 @@ where
     /// Takes the event that has waited longest, without waiting.
     #[inline]
     pub(crate) fn try_take(&self) -> Result<E, TryRecvError> {
-        self.receiver.try_recv()
+        self.receiver.try_recv().inspect(|_| self.is_out())
+    }
+
+    /// Waits for the event that has waited longest, and takes it.
+    pub(crate) fn take(&self) -> Result<E, RecvError> {
+        self.receiver.recv().inspect(|_| self.is_out())
+    }
+
+    pub(crate) fn take_timeout(&self, timeout: Duration) -> Result<E, RecvTimeoutError> {
+        self.receiver.recv_timeout(timeout).inspect(|_| self.is_out())
+    }
+
+    /// An event was taken out: there is room for another.
+    #[inline]
+    fn is_out(&self) {
+        if let Bound::Bounded(permits, _) = &self.bound {
+            permits.release();
+        }
     }
 
     /// How many events wait.
     pub(crate) fn waiting(&self) -> usize {
         self.receiver.len()
+    }
+
+    /// What the events weigh that wait; `None` if they are not weighed.
+    pub(crate) fn weight(&self) -> Option<u64> {
+        match &self.bound {
+            Bound::Bounded(permits, _) => permits.weight(),
+            Bound::Unbounded | Bound::Rendezvous(_) => None,
+        }
+    }
+
+    #[inline]
+    pub(super) fn bound(&self) -> &Bound<E> {
+        &self.bound
     }
 
     pub(crate) fn is_shut(&self) -> bool {
@@ -129,7 +179,7 @@ where
     /// Refuses writes from now on and wakes those that wait for room.
     pub(crate) fn shut(&self) {
         let entrance = self.gate.shut();
-        self.stop.raise();
+        self.stop_waiting();
         self.end.shut();
         drop(entrance);
     }
@@ -137,7 +187,11 @@ where
     /// Wakes the writes that wait for room, and lets no other wait: their events are shed. What finds room still
     /// gets in.
     pub(crate) fn stop_waiting(&self) {
-        self.stop.raise();
+        match &self.bound {
+            Bound::Unbounded => {}
+            Bound::Rendezvous(stop) => stop.raise(),
+            Bound::Bounded(permits, _) => permits.stop(),
+        }
     }
 
     pub(crate) fn closing(&self) -> Closing {
@@ -165,10 +219,18 @@ where
         f(*evicted)
     }
 
-    /// Takes out what has waited longest.
-    fn evict(&self) -> Option<E> {
-        let mut evicted = self.evicted.lock();
-        self.try_take().ok().inspect(|_| *evicted += 1)
+    /// Takes out what `due` takes once so many events were evicted, else what has waited longest, and lets no eviction
+    /// come in between.
+    pub(crate) fn take_due(&self, due: impl FnOnce(u64) -> Option<E>) -> Option<E> {
+        let oldest = {
+            let evicted = self.evicted.lock();
+            if let Some(event) = due(*evicted) {
+                return Some(event);
+            }
+            self.receiver.try_recv().ok()
+        };
+        // Without the lock: it wakes a writer.
+        oldest.inspect(|_| self.is_out())
     }
 
     /// Sheds what `take` takes, which is left over.
@@ -228,8 +290,23 @@ where
         self.end.notify();
     }
 
-    /// Waits until `event` can be sent, the pipe is stopped, or `deadline`.
-    pub(super) fn wait_for_room(&self, sender: &Sender<E>, event: E, deadline: Option<Instant>) -> Room<E> {
+    /// Sends an event of that weight, which has a permit if it needs one.
+    #[inline]
+    pub(super) fn send(&self, sender: &Sender<E>, event: E, weight: u64) -> Result<(), SendError<E>> {
+        match &self.bound {
+            Bound::Bounded(permits, _) => permits.send(weight, || sender.send(event)),
+            Bound::Unbounded | Bound::Rendezvous(_) => sender.send(event),
+        }
+    }
+
+    /// Waits until `event` is sent, the pipe is stopped, or `deadline`.
+    pub(super) fn wait_for_room(
+        &self,
+        sender: &Sender<E>,
+        event: E,
+        weight: u64,
+        deadline: Option<Instant>,
+    ) -> Room<E> {
         let event = match self.end.keep(self, event) {
             Ok(()) => return Room::Found,
             Err(event) => event,
@@ -237,59 +314,83 @@ where
         let Some((event, announced)) = self.end.announce(self, event) else {
             return Room::Found;
         };
-        let mut select = Select::new();
-        let room = select.send(sender);
-        select.recv(&self.stop.raised);
-        let operation = match deadline {
-            None => select.select(),
-            Some(deadline) => match select.select_deadline(deadline) {
-                Ok(operation) => operation,
-                Err(_) => return Room::TimedOut(event),
+        let sent = match &self.bound {
+            Bound::Rendezvous(stop) => meet(sender, event, stop, deadline),
+            Bound::Bounded(permits, _) => match permits.wait(weight, deadline) {
+                Waited::Acquired => self.send_or_return(sender, event, weight),
+                waited => Err((waited, event)),
             },
+            Bound::Unbounded => self.send_or_return(sender, event, weight),
         };
-        if operation.index() == room {
-            match operation.send(sender, event) {
-                Ok(()) => {
-                    drop(announced);
-                    self.end.notify();
-                    Room::Found
-                }
-                Err(refused) => Room::Closed(refused.into_inner()),
+        drop(announced);
+        match sent {
+            Ok(()) => {
+                self.end.notify();
+                Room::Found
             }
-        } else {
-            // Disconnected: that is how it is raised.
-            let _ = operation.recv(&self.stop.raised);
-            if self.is_shut() {
-                return Room::Closed(event);
+            Err((Waited::TimedOut, event)) => Room::TimedOut(event),
+            Err((_, event)) if self.is_shut() => Room::Closed(event),
+            Err((_, event)) => {
+                // Not closed, but nothing may wait in it any more.
+                self.shed.shed(event);
+                Room::Found
             }
-            // Not closed, but nothing may wait in it any more.
-            self.shed.shed(event);
-            Room::Found
         }
+    }
+
+    fn send_or_return(&self, sender: &Sender<E>, event: E, weight: u64) -> Result<(), (Waited, E)> {
+        self.send(sender, event, weight).map_err(|refused| (Waited::Stopped, refused.into_inner()))
     }
 
     /// Sends `event` and sheds what has waited longest to make room for it.
     ///
-    /// The event goes in before the evicted one is spilled, so that a spill that sends it back finds the buffer full
+    /// The event goes in before those evicted are spilled, so that a spill that sends them back finds the buffer full
     /// again and not an endless supply of room.
-    pub(super) fn evict_for(&self, sender: &Sender<E>, event: E) {
-        let mut unsent = Some(event);
-        while let Some(event) = unsent.take() {
-            let evicted = self.shed.shed_from(|| {
-                let oldest = self.evict();
-                match sender.try_send(event) {
-                    // Before the spill, which may wait.
-                    Ok(()) => self.end.notify(),
-                    Err(full) => unsent = Some(full.into_inner()),
-                }
-                oldest
-            });
-            if !evicted && unsent.is_some() {
-                // Full, yet nothing to take: another thread is in the middle of either. It goes on.
-                std::thread::yield_now();
-            }
+    pub(super) fn evict_for(&self, sender: &Sender<E>, event: E, weight: u64) {
+        let Bound::Bounded(permits, _) = &self.bound else {
+            return;
+        };
+        let mut evicted = Vec::new();
+        let mut evict = || {
+            let mut count = self.evicted.lock();
+            permits.acquire_evicting(weight, || {
+                let under_way = self.shed.begin();
+                let oldest = self.receiver.try_recv();
+                *count += u64::from(oldest.is_ok());
+                oldest.map(|oldest| evicted.push((under_way, oldest))).is_ok()
+            })
+        };
+        while !evict() && !permits.try_acquire(weight) {
+            // Full, yet nothing to take: another thread is in the middle of either. It goes on.
+            std::thread::yield_now();
         }
+        let sent = self.send(sender, event, weight);
+        debug_assert!(sent.is_ok(), "the pipe keeps a receiver");
+        // Before the spill, which may wait.
+        self.end.notify();
+        permits.serve();
+        evicted.into_iter().for_each(|(under_way, oldest)| under_way.shed(oldest));
     }
+}
+
+/// Hands `event` to a reader that waits, or returns it.
+fn meet<E>(sender: &Sender<E>, event: E, stop: &Stop, deadline: Option<Instant>) -> Result<(), (Waited, E)> {
+    let mut select = Select::new();
+    let reader = select.send(sender);
+    select.recv(&stop.raised);
+    let operation = match deadline {
+        None => select.select(),
+        Some(deadline) => match select.select_deadline(deadline) {
+            Ok(operation) => operation,
+            Err(_) => return Err((Waited::TimedOut, event)),
+        },
+    };
+    if operation.index() == reader {
+        return operation.send(sender, event).map_err(|refused| (Waited::Stopped, refused.into_inner()));
+    }
+    // Disconnected: that is how it is raised.
+    let _ = operation.recv(&stop.raised);
+    Err((Waited::Stopped, event))
 }
 
 impl<E, R: ReadEnd<E>> Drop for LastWrite<E, R> {

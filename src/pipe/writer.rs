@@ -1,13 +1,19 @@
 use std::sync::Arc;
 use std::time::Instant;
+use std::{iter, vec};
 
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::{SendError, Sender, TrySendError};
 
-use super::shared::{Pipe, ReadEnd, Room};
+use super::shared::{Bound, Pipe, ReadEnd, Room};
 use crate::buffer::shed::Shed;
 use crate::buffer::{Buffer, Full, Policy, WhenFull};
 use crate::contract::WriteError;
 use crate::sync::blocking::blocking;
+use crate::sync::permits::Permits;
+use crate::sync::stop::Stop;
+
+/// How many events are sent before a reader that sleeps is looked for again, and a close.
+const RUN: usize = 256;
 
 /// The writing end, as channels and queues share it. Clones share; the last one dropped shuts the gate.
 pub(crate) struct Writer<E, P, R: ReadEnd<E>> {
@@ -21,12 +27,16 @@ pub(crate) fn pipe<E, P, R>(buffer: Buffer<E, P>, end: R) -> (Writer<E, P, R>, A
 where
     R: ReadEnd<E>,
 {
-    let Buffer { capacity, policy, spill } = buffer;
-    let (sender, receiver) = match capacity {
-        None => crossbeam_channel::unbounded(),
-        Some(capacity) => crossbeam_channel::bounded(capacity),
+    let Buffer { capacity, weighing, policy, spill } = buffer;
+    let ((sender, receiver), bound) = match capacity {
+        None => (crossbeam_channel::unbounded(), Bound::Unbounded),
+        Some(0) => (crossbeam_channel::bounded(0), Bound::Rendezvous(Stop::new())),
+        Some(capacity) => {
+            let permits = Permits::new(capacity, weighing.as_ref().map(|weighing| weighing.max));
+            (crossbeam_channel::unbounded(), Bound::Bounded(Box::new(permits), weighing))
+        }
     };
-    let pipe = Pipe::new(capacity, receiver, Shed::new(spill), end);
+    let pipe = Pipe::new(capacity, bound, receiver, Shed::new(spill), end);
     pipe.open(sender);
     let handle = Arc::new(Handle { pipe: Arc::clone(&pipe) });
     (Writer { pipe: Arc::clone(&pipe), handle, policy }, pipe)
@@ -69,17 +79,80 @@ where
         let Some(entrance) = &*entered else {
             return Err(WriteError::Closed(event));
         };
+        self.write_entered(policy, &entrance.sender, event)
+    }
+
+    #[inline]
+    fn write_entered<Q>(
+        &self,
+        policy: &Q,
+        sender: &Sender<E>,
+        event: E,
+    ) -> Result<(), WriteError<E, Q::Error>>
+    where
+        Q: Policy,
+    {
         if self.pipe.end.is_reentrant() {
             return self.write_reentrant(policy, event);
         }
-        match entrance.sender.try_send(event) {
-            Ok(()) => {
-                self.pipe.end.notify();
-                Ok(())
+        let sent = match self.pipe.bound() {
+            Bound::Bounded(permits, weighing) => {
+                let weight = weighing.as_ref().map_or(0, |weighing| (weighing.weigh)(&event));
+                if !permits.try_acquire(weight) {
+                    return self.overflow(policy, sender, event, weight);
+                }
+                self.pipe.send(sender, event, weight).map_err(SendError::into_inner)
             }
-            Err(TrySendError::Full(event)) => self.overflow(policy, &entrance.sender, event),
-            // The pipe itself keeps a receiver, so this cannot be; if it were, nothing would read.
-            Err(TrySendError::Disconnected(event)) => Err(WriteError::Closed(event)),
+            Bound::Unbounded => sender.send(event).map_err(SendError::into_inner),
+            Bound::Rendezvous(_) => match sender.try_send(event) {
+                Err(TrySendError::Full(event)) => return self.overflow(policy, sender, event, 0),
+                sent => sent.map_err(TrySendError::into_inner),
+            },
+        };
+        // The pipe itself keeps a receiver, so it is sent; if it were not, nothing would read.
+        sent.map_err(WriteError::Closed)?;
+        self.pipe.end.notify();
+        Ok(())
+    }
+
+    /// Writes many events, in order. The gate, and the look for a reader that sleeps, are paid for once for a run of them.
+    pub(crate) fn write_vec(&self, events: Vec<E>) -> Result<(), WriteError<Vec<E>, P::Error>> {
+        let entered = self.pipe.enter();
+        let Some(entrance) = &*entered else {
+            return Err(WriteError::Closed(events));
+        };
+        let mut unsent = events.into_iter();
+        loop {
+            self.send_run(&entrance.sender, &mut unsent);
+            if unsent.len() > 0 && self.pipe.is_shut() {
+                return Err(WriteError::Closed(unsent.collect()));
+            }
+            let Some(event) = unsent.next() else {
+                return Ok(());
+            };
+            // Finds no room, or begins another run.
+            if let Err(refused) = self.write_entered(&self.policy, &entrance.sender, event) {
+                return Err(refused.map_event(|event| iter::once(event).chain(unsent).collect()));
+            }
+        }
+    }
+
+    /// Sends as many of the events as have room now.
+    fn send_run(&self, sender: &Sender<E>, unsent: &mut vec::IntoIter<E>) {
+        let most = unsent.len().min(RUN);
+        let run = match self.pipe.bound() {
+            _ if self.pipe.end.is_reentrant() => 0,
+            Bound::Unbounded => most,
+            Bound::Bounded(permits, None) => permits.try_acquire_up_to(most),
+            // One by one: each is weighed, or handed over.
+            Bound::Bounded(_, Some(_)) | Bound::Rendezvous(_) => 0,
+        };
+        for event in unsent.take(run) {
+            let sent = sender.send(event);
+            debug_assert!(sent.is_ok(), "the pipe keeps a receiver");
+        }
+        if run > 0 {
+            self.pipe.end.notify();
         }
     }
 
@@ -108,7 +181,13 @@ where
 
     /// Does what the policy says to do when there is no room. The caller has entered, and leaves after this.
     #[cold]
-    fn overflow<Q>(&self, policy: &Q, sender: &Sender<E>, event: E) -> Result<(), WriteError<E, Q::Error>>
+    fn overflow<Q>(
+        &self,
+        policy: &Q,
+        sender: &Sender<E>,
+        event: E,
+        weight: u64,
+    ) -> Result<(), WriteError<E, Q::Error>>
     where
         Q: Policy,
     {
@@ -117,7 +196,7 @@ where
             WhenFull::Wait(timeout) => {
                 // A timeout beyond what the clock can count is none.
                 let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-                match blocking(|| pipe.wait_for_room(sender, event, deadline)) {
+                match blocking(|| pipe.wait_for_room(sender, event, weight, deadline)) {
                     Room::Found => Ok(()),
                     Room::Closed(event) => Err(WriteError::Closed(event)),
                     Room::TimedOut(event) => Err(policy.refused(event, self.full())),
@@ -125,7 +204,7 @@ where
             }
             WhenFull::Refuse => Err(policy.refused(event, self.full())),
             WhenFull::EvictOldest => {
-                pipe.evict_for(sender, event);
+                pipe.evict_for(sender, event, weight);
                 Ok(())
             }
             WhenFull::ShedNewest => {

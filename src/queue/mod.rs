@@ -155,6 +155,33 @@ where
     pub fn write_timeout(&self, event: E, timeout: Duration) -> Result<(), WriteError<E, Full>> {
         self.writer.write_by(&BlockFor::new(timeout), event)
     }
+
+    /// Writes all of `events`, in order, and stops at the first that is refused, as [`write_all`](crate::SinkExt::write_all)
+    /// does. Cheaper than as many writes: what a write does besides handing its event over is done once for a run of them.
+    /// Where there is no room, each does what the policy says.
+    ///
+    /// A close does not wait until all are written: the rest is refused.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Sink::write), with all events that were not written: the one that was refused, and those after it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Buffer, Sink, SinkExt, sink};
+    ///
+    /// let delivered = sink::collector();
+    /// let queue = delivered.clone().queued_with(Buffer::bounded(100));
+    /// queue.write_vec((0..1000).collect()).unwrap();
+    /// queue.close().wait()?;
+    /// assert_eq!(delivered.len(), 1000);
+    /// assert_eq!(queue.write_vec(vec![1, 2]).unwrap_err().into_event(), [1, 2]);
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
+    pub fn write_vec(&self, events: Vec<E>) -> Result<(), WriteError<Vec<E>, P::Error>> {
+        self.writer.write_vec(events)
+    }
 }
 
 impl<E, P> Queue<E, P> {
@@ -171,6 +198,25 @@ impl<E, P> Queue<E, P> {
     /// How many events may wait; `None` is any number.
     pub fn capacity(&self) -> Option<usize> {
         self.writer.pipe.capacity()
+    }
+
+    /// What the events weigh that wait, those included that a writer is about to send; `None` if the buffer does not
+    /// [weigh](crate::Buffer::weighing) them. What the queue's own worker wrote beyond capacity is not weighed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Buffer, Sink, SinkExt, sink};
+    ///
+    /// let bytes = |event: &String| event.len() as u64;
+    /// let queue = sink::discard().queued_with(Buffer::bounded(1000).weighing(64 * 1024, bytes));
+    /// queue.write("pushed".to_string()).unwrap();
+    /// queue.close().wait()?;
+    /// assert_eq!(queue.weight(), Some(0));
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
+    pub fn weight(&self) -> Option<u64> {
+        self.writer.pipe.weight()
     }
 
     /// Where the events are. Holds up neither the worker nor a writer.

@@ -258,10 +258,7 @@ impl<E, S> Worker<E, S> {
         }
         if !self.state().reentrant.is_empty() {
             // No eviction comes between the look at the turns and the take, which would make a turn due meanwhile.
-            let event = self.pipe.between_evictions(|evicted| {
-                let due = self.state().reentrant.take_due(self.taken + evicted);
-                due.or_else(|| self.pipe.try_take().ok())
-            });
+            let event = self.pipe.take_due(|evicted| self.state().reentrant.take_due(self.taken + evicted));
             if let Some(event) = event {
                 return self.took(event);
             }

@@ -5,6 +5,7 @@ pub(crate) mod caught;
 pub mod clock;
 pub(crate) mod gate;
 mod id;
+pub(crate) mod permits;
 pub(crate) mod scope;
 pub(crate) mod spin;
 pub(crate) mod stop;

@@ -318,21 +318,3 @@ fn a_panic_in_a_mapper_back_loses_the_event_that_it_was_to_hand_back() {
     assert_eq!(written.unwrap_err().downcast_ref::<&str>(), Some(&PLANNED));
     assert!(mapped.is_closed());
 }
-
-#[test]
-fn a_buffer_for_which_there_is_no_memory_is_refused_with_its_bound() {
-    for bound in [usize::MAX, usize::MAX / 2, usize::MAX / 8, 1 << 40] {
-        for message in [
-            panic_message(|| Buffer::<u64, _>::bounded(bound)),
-            panic_message(|| channel::bounded::<u64>(bound)),
-            panic_message(|| sink::discard::<u64>().queued_with(Buffer::bounded(bound))),
-            panic_message(|| Broadcaster::<u64>::new().subscribe(Buffer::bounded(bound))),
-            panic_message(|| channel::bounded::<[u8; 4096]>(bound)),
-        ] {
-            assert!(message.contains(&bound.to_string()), "{message}");
-            assert!(message.contains("a smaller capacity"), "{message}");
-        }
-    }
-    // An event of no size takes room as well: a stamp for each.
-    assert!(panic_message(|| Buffer::<(), _>::bounded(usize::MAX)).contains(&usize::MAX.to_string()));
-}

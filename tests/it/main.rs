@@ -13,6 +13,8 @@ mod awaiting;
 mod backoff;
 mod bad_input;
 #[cfg(feature = "testing")]
+mod bounds;
+#[cfg(feature = "testing")]
 mod broadcast;
 #[cfg(feature = "testing")]
 mod close;

@@ -34,6 +34,8 @@
 //! | [`.drop_newest()`](crate::Buffer::drop_newest) | drops the event that is written |
 //! | [`.spill(sink)`](crate::Buffer::spill), after one of these | writes what would be dropped to that sink |
 //!
+//! [`Buffer::weighing`](crate::Buffer::weighing) bounds what the events weigh, too: their bytes, say.
+//!
 //! [`stats`](crate::Queue::stats) counts where the events of a queue are, dropped ones included.
 //!
 //! # Several at once
