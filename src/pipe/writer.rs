@@ -141,7 +141,7 @@ where
     fn send_run(&self, sender: &Sender<E>, unsent: &mut vec::IntoIter<E>) {
         let most = unsent.len().min(RUN);
         let run = match self.pipe.bound() {
-            _ if self.pipe.end.is_reentrant() => 0,
+            _ if most == 0 || self.pipe.end.is_reentrant() => 0,
             Bound::Unbounded => most,
             Bound::Bounded(permits, None) => permits.try_acquire_up_to(most),
             // One by one: each is weighed, or handed over.

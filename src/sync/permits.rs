@@ -1,19 +1,27 @@
 //! How many events may be in a bounded buffer: counted permits, and a line of writers that wait for one.
 //!
+//! Free permits are in two places, so that writers and readers do not take each other's cache line at each event: `free`,
+//! from which writers take, and `released`, to which readers add. A writer that finds none in `free` collects those that
+//! were released; under the lock of the line, so that none is on the way from one place to the other when it says that
+//! there is no room.
+//!
 //! # Why no writer waits for ever, and none overtakes
 //!
-//! The free permits and the bit that says that writers wait are one word, so its changes have one order. A writer that
-//! joins the line first sets the bit, then looks at the permits itself, both under the lock of the line. A permit that was
-//! released before the bit was set is there for that look; one that is released later finds the bit, and its release
-//! serves the line under the same lock. While the bit is set no permit is taken but for the front of the line. It is
-//! cleared under the lock when the line is empty.
+//! The permits that were released, and the bit that says that writers wait, are one word, so its changes have one order. A
+//! writer that joins the line sets the bit and then looks at the permits itself. A permit that was released before the bit
+//! was set is there for that look; one that is released later finds the bit, and its release serves the line. The bit is
+//! set and cleared, and the line served, under the lock.
+//!
+//! While the line is not empty, `free` is: what is collected goes to the front of the line, or is `spare` for the next in
+//! it. So a writer that comes later looks under the lock, and finds the line. What is left when the line is empty goes to
+//! `free`.
 //!
 //! A permit is handed over to the waiter, which no longer is in the line then. One that gives up, or is dropped, either is
 //! in the line still and leaves it, or has been granted a permit and uses it or gives it back.
 //!
 //! # Weights
 //!
-//! If events are weighed, every change is made under the lock, so that both bounds are looked at together. The weight of
+//! If events are weighed, all free permits are `spare`, and both bounds are looked at together, under the lock. The weight of
 //! an event that is sent is kept in the order in which events are sent: what is taken out may have changed since it was
 //! weighed. Of two events that are taken out at the same time one may release the weight of the other; when both are
 //! out, both weights are.
@@ -32,7 +40,9 @@ use super::spin::spin_then_yield;
 
 #[derive(Debug)]
 pub(crate) struct Permits {
-    word: Word,
+    free: Word,
+    /// Each `ONE`, and `WRITERS_WAIT`.
+    released: Word,
     capacity: usize,
     max_weight: Option<u64>,
     /// Nothing waits any more. Changed under the lock of the line, before those that wait are woken.
@@ -40,9 +50,8 @@ pub(crate) struct Permits {
     line: Mutex<Line>,
 }
 
-/// The free permits, each `ONE`, and whether writers wait.
 #[derive(Debug)]
-#[repr(align(128))] // Writers and readers change it: away from what they only read.
+#[repr(align(128))] // A cache line of its own.
 struct Word(AtomicUsize);
 
 /// Set if and only if the line is not empty, whenever its lock is free.
@@ -53,6 +62,8 @@ const ONE: usize = 2;
 struct Line {
     /// In the order in which they came.
     waiting: VecDeque<(Arc<Waiter>, Waker)>,
+    /// Free permits: for the line while there is one, or all of them if events are weighed.
+    spare: usize,
     /// What all permits that are taken weigh.
     weight: u64,
     /// What each event weighs that was sent and not taken out.
@@ -82,12 +93,14 @@ impl Permits {
     pub(crate) fn new(capacity: usize, max_weight: Option<u64>) -> Self {
         // No memory holds more events than that.
         let capacity = capacity.min(usize::MAX / ONE);
+        let (free, spare) = if max_weight.is_none() { (capacity, 0) } else { (0, capacity) };
         Self {
-            word: Word(AtomicUsize::new(capacity * ONE)),
+            free: Word(AtomicUsize::new(free)),
+            released: Word(AtomicUsize::new(0)),
             capacity,
             max_weight,
             stopped: AtomicBool::new(false),
-            line: Mutex::default(),
+            line: Mutex::new(Line { spare, ..Line::default() }),
         }
     }
 
@@ -101,28 +114,68 @@ impl Permits {
         line.waiting.is_empty() && self.take(&mut line, weight)
     }
 
-    /// Takes as many permits as there are, but no more than `most`. Where events are not weighed.
+    /// Takes permits, but no more than `most`: some, if there are any. Where events are not weighed.
     #[inline]
     pub(crate) fn try_acquire_up_to(&self, most: usize) -> usize {
-        let mut word = self.word.0.load(Ordering::Relaxed);
+        match self.take_free(most) {
+            0 => self.collect_up_to(most),
+            taken => taken,
+        }
+    }
+
+    #[inline]
+    fn take_free(&self, most: usize) -> usize {
+        let mut free = self.free.0.load(Ordering::Relaxed);
         loop {
-            let taken = (word / ONE).min(most);
+            let taken = free.min(most);
             if taken == 0 {
                 return 0;
             }
-            if word & WRITERS_WAIT != 0 {
-                if !self.serve() {
-                    return 0;
-                }
-                word = self.word.0.load(Ordering::Relaxed);
-                continue;
-            }
-            let rest = word - taken * ONE;
-            // Acquire: pairs with `release`, so that an event goes in after the one that made room for it is out.
-            match self.word.0.compare_exchange_weak(word, rest, Ordering::Acquire, Ordering::Relaxed) {
+            let rest = free - taken;
+            // Acquire: pairs with the release of `settle`, so that an event goes in after the one that made room is out.
+            match self.free.0.compare_exchange_weak(free, rest, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return taken,
-                Err(changed) => word = changed,
+                Err(changed) => free = changed,
             }
+        }
+    }
+
+    #[cold]
+    fn collect_up_to(&self, most: usize) -> usize {
+        loop {
+            let mut line = self.line.lock();
+            if line.waiting.is_empty() {
+                line.spare += self.collect();
+                self.settle(&mut line);
+                match self.take_free(most) {
+                    // Released since, or another writer was faster: only if there is none in either place, there is none.
+                    0 if self.released.0.load(Ordering::Relaxed) >= ONE => continue,
+                    taken => return taken,
+                }
+            }
+            drop(line);
+            if !self.serve() {
+                return 0;
+            }
+        }
+    }
+
+    /// The permits that were released. Under the lock of the line.
+    fn collect(&self) -> usize {
+        // Acquire: pairs with `release`.
+        self.released.0.fetch_and(WRITERS_WAIT, Ordering::Acquire) / ONE
+    }
+
+    /// Leaves nothing behind for the line, and clears the bit, if the line is empty.
+    fn settle(&self, line: &mut Line) {
+        if !line.waiting.is_empty() {
+            return;
+        }
+        if self.released.0.load(Ordering::Relaxed) & WRITERS_WAIT != 0 {
+            self.released.0.fetch_and(!WRITERS_WAIT, Ordering::Relaxed);
+        }
+        if self.max_weight.is_none() && line.spare > 0 {
+            self.free.0.fetch_add(std::mem::take(&mut line.spare), Ordering::Release);
         }
     }
 
@@ -141,7 +194,7 @@ impl Permits {
     #[inline]
     pub(crate) fn release(&self) {
         if self.max_weight.is_none() {
-            let before = self.word.0.fetch_add(ONE, Ordering::Release);
+            let before = self.released.0.fetch_add(ONE, Ordering::Release);
             if before & WRITERS_WAIT == 0 {
                 return;
             }
@@ -211,7 +264,7 @@ impl Permits {
         let mut line = self.line.lock();
         self.stopped.store(true, Ordering::Relaxed);
         let waiting = std::mem::take(&mut line.waiting);
-        self.word.0.fetch_and(!WRITERS_WAIT, Ordering::Relaxed);
+        self.settle(&mut line);
         for (waiter, _) in &waiting {
             waiter.state.store(STOPPED, Ordering::Release);
         }
@@ -231,34 +284,30 @@ impl Permits {
                 return false;
             };
             waiter.state.store(GRANTED, Ordering::Release);
-            self.mark(&line);
+            self.settle(&mut line);
             drop(line);
             wake_caught(waker);
         }
     }
 
-    /// Clears the bit if the line has become empty.
-    fn mark(&self, line: &Line) {
-        if line.waiting.is_empty() {
-            self.word.0.fetch_and(!WRITERS_WAIT, Ordering::Relaxed);
-        }
-    }
-
-    /// Takes a permit for the front of the line, or any where events are weighed: no other thread takes one meanwhile.
+    /// Takes a permit for the front of the line, or for any if events are weighed.
     fn take(&self, line: &mut Line, weight: u64) -> bool {
+        if line.spare == 0 && self.max_weight.is_none() {
+            line.spare = self.free.0.swap(0, Ordering::Acquire) + self.collect();
+        }
         let Some(weight) = self.weight_with(line, weight) else {
             return false;
         };
         line.weight = weight;
-        self.word.0.fetch_sub(ONE, Ordering::Acquire);
+        line.spare -= 1;
         true
     }
 
     /// What the events weigh once there is one more, if there is room for it. An event that is too heavy fits alone.
     fn weight_with(&self, line: &Line, weight: u64) -> Option<u64> {
-        let free = self.word.0.load(Ordering::Relaxed) / ONE;
-        let max = if free == self.capacity { u64::MAX } else { self.max_weight.unwrap_or(u64::MAX) };
-        if free == 0 { None } else { line.weight.checked_add(weight).filter(|weight| *weight <= max) }
+        let empty = line.spare == self.capacity;
+        let max = if empty { u64::MAX } else { self.max_weight.unwrap_or(u64::MAX) };
+        if line.spare == 0 { None } else { line.weight.checked_add(weight).filter(|weight| *weight <= max) }
     }
 
     /// An event that was sent is out.
@@ -269,13 +318,14 @@ impl Permits {
 
     fn give_back(&self, line: &mut Line, weight: u64) {
         line.weight -= weight;
-        self.word.0.fetch_add(ONE, Ordering::Release);
+        line.spare += 1;
+        self.settle(line);
     }
 
     fn has_room(&self, weight: u64) -> bool {
         if self.max_weight.is_none() {
-            let word = self.word.0.load(Ordering::Relaxed);
-            return word >= ONE && word & WRITERS_WAIT == 0;
+            let released = self.released.0.load(Ordering::Relaxed);
+            return released & WRITERS_WAIT == 0 && (released > 0 || self.free.0.load(Ordering::Relaxed) > 0);
         }
         let line = self.line.lock();
         line.waiting.is_empty() && self.weight_with(&line, weight).is_some()
@@ -333,7 +383,7 @@ impl Acquire<'_> {
         let waiter = Arc::new(Waiter { weight: self.weight, state: AtomicU8::new(WAITS) });
         line.waiting.push_back((Arc::clone(&waiter), waker));
         // Before the look at the permits in `serve`: see the module.
-        permits.word.0.fetch_or(WRITERS_WAIT, Ordering::Relaxed);
+        permits.released.0.fetch_or(WRITERS_WAIT, Ordering::Relaxed);
         drop(line);
         permits.serve();
         match waiter.state.load(Ordering::Acquire) {
@@ -363,7 +413,7 @@ impl Acquire<'_> {
         let state = waiter.state.load(Ordering::Acquire);
         let position = line.waiting.iter().position(|(entry, _)| Arc::ptr_eq(entry, waiter));
         let left = position.and_then(|position| line.waiting.remove(position));
-        self.permits.mark(&line);
+        self.permits.settle(&mut line);
         drop(line);
         if left.is_some() {
             // The next may be lighter.
@@ -527,6 +577,6 @@ mod tests {
                 });
             }
         });
-        assert_eq!(permits.try_acquire_up_to(9), CAPACITY);
+        assert_eq!((0..9).filter(|_| permits.try_acquire(0)).count(), CAPACITY);
     }
 }
