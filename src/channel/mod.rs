@@ -62,6 +62,7 @@ pub use crate::contract::{RecvError, TryRecvError};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use std::vec;
 
 use self::events::EventsEnd;
 use crate::buffer::{Block, BlockFor, Buffer, Full, Policy, Reject, Unbounded};
@@ -195,29 +196,6 @@ where
         self.writer.write_by(&BlockFor::new(timeout), event)
     }
 
-    /// Writes all of `events`, in order, and stops at the first that is refused, as [`write_all`](crate::SinkExt::write_all)
-    /// does. Cheaper than as many writes: what a write does besides handing its event over is done once for a run of them.
-    /// Where there is no room, each does what the policy says.
-    ///
-    /// A close does not wait until all are written: the rest is refused.
-    ///
-    /// # Errors
-    ///
-    /// As [`write`](Sink::write), with all events that were not written: the one that was refused, and those after it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Buffer, channel};
-    ///
-    /// let (sink, _events) = channel::with(Buffer::bounded(2).reject());
-    /// let refused = sink.write_vec(vec![0, 1, 2, 3]).unwrap_err();
-    /// assert_eq!(refused.into_event(), [2, 3]);
-    /// ```
-    pub fn write_vec(&self, events: Vec<E>) -> Result<(), WriteError<Vec<E>, P::Error>> {
-        self.writer.write_vec(events)
-    }
-
     /// How many events were evicted or left unread, and not spilled.
     ///
     /// # Examples
@@ -254,6 +232,15 @@ where
         E: Clone,
     {
         self.writer.write_ref(event)
+    }
+
+    /// A close that comes meanwhile is not held up: the rest is refused.
+    fn write_run(&self, run: &mut vec::IntoIter<E>) -> Result<(), WriteError<E, Self::Error>> {
+        self.writer.write_run(run)
+    }
+
+    fn longest_run(&self) -> usize {
+        self.writer.longest_run()
     }
 
     fn flush(&self) -> Flushing {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 use std::time::Instant;
-use std::{iter, vec};
+use std::vec;
 
 use crossbeam_channel::{SendError, Sender, TrySendError};
 
@@ -115,25 +115,31 @@ where
         Ok(())
     }
 
-    /// Writes many events, in order. The gate, and the look for a reader that sleeps, are paid for once for a run of them.
-    pub(crate) fn write_vec(&self, events: Vec<E>) -> Result<(), WriteError<Vec<E>, P::Error>> {
+    /// As [`Sink::write_run`](crate::Sink::write_run). The gate, and the look for a reader that sleeps, are paid for once.
+    pub(crate) fn write_run(&self, run: &mut vec::IntoIter<E>) -> Result<(), WriteError<E, P::Error>> {
         let entered = self.pipe.enter();
-        let Some(entrance) = &*entered else {
-            return Err(WriteError::Closed(events));
-        };
-        let mut unsent = events.into_iter();
         loop {
-            self.send_run(&entrance.sender, &mut unsent);
-            if unsent.len() > 0 && self.pipe.is_shut() {
-                return Err(WriteError::Closed(unsent.collect()));
+            if let Some(entrance) = &*entered {
+                self.send_run(&entrance.sender, run);
             }
-            let Some(event) = unsent.next() else {
+            let Some(event) = run.next() else {
                 return Ok(());
             };
-            // Finds no room, or begins another run.
-            if let Err(refused) = self.write_entered(&self.policy, &entrance.sender, event) {
-                return Err(refused.map_event(|event| iter::once(event).chain(unsent).collect()));
+            match &*entered {
+                // Finds no room, or begins the next part.
+                Some(entrance) if !self.pipe.is_shut() => {
+                    self.write_entered(&self.policy, &entrance.sender, event)?;
+                }
+                _ => return Err(WriteError::Closed(event)),
             }
+        }
+    }
+
+    /// How many events are to be written at once: one if each is weighed, or handed over.
+    pub(crate) fn longest_run(&self) -> usize {
+        match self.pipe.bound() {
+            Bound::Unbounded | Bound::Bounded(_, None) => RUN,
+            Bound::Bounded(_, Some(_)) | Bound::Rendezvous(_) => 1,
         }
     }
 

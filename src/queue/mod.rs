@@ -21,6 +21,7 @@ use std::io;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use std::vec;
 
 use self::state::{AbortQueue, ClosesSink, QueueState};
 use self::worker::{Step, Task, Worker};
@@ -155,33 +156,6 @@ where
     pub fn write_timeout(&self, event: E, timeout: Duration) -> Result<(), WriteError<E, Full>> {
         self.writer.write_by(&BlockFor::new(timeout), event)
     }
-
-    /// Writes all of `events`, in order, and stops at the first that is refused, as [`write_all`](crate::SinkExt::write_all)
-    /// does. Cheaper than as many writes: what a write does besides handing its event over is done once for a run of them.
-    /// Where there is no room, each does what the policy says.
-    ///
-    /// A close does not wait until all are written: the rest is refused.
-    ///
-    /// # Errors
-    ///
-    /// As [`write`](Sink::write), with all events that were not written: the one that was refused, and those after it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use outflow::{Buffer, Sink, SinkExt, sink};
-    ///
-    /// let delivered = sink::collector();
-    /// let queue = delivered.clone().queued_with(Buffer::bounded(100));
-    /// queue.write_vec((0..1000).collect()).unwrap();
-    /// queue.close().wait()?;
-    /// assert_eq!(delivered.len(), 1000);
-    /// assert_eq!(queue.write_vec(vec![1, 2]).unwrap_err().into_event(), [1, 2]);
-    /// # Ok::<(), outflow::CloseError>(())
-    /// ```
-    pub fn write_vec(&self, events: Vec<E>) -> Result<(), WriteError<Vec<E>, P::Error>> {
-        self.writer.write_vec(events)
-    }
 }
 
 impl<E, P> Queue<E, P> {
@@ -291,6 +265,15 @@ where
         E: Clone,
     {
         self.writer.write_ref(event)
+    }
+
+    /// A close that comes meanwhile is not held up: the rest is refused.
+    fn write_run(&self, run: &mut vec::IntoIter<E>) -> Result<(), WriteError<E, Self::Error>> {
+        self.writer.write_run(run)
+    }
+
+    fn longest_run(&self) -> usize {
+        self.writer.longest_run()
     }
 
     /// Takes no room in the queue and displaces nothing. Every event accepted before it is delivered, spilled or counted

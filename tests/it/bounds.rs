@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::Duration;
+use std::{iter, thread};
 
 use crossbeam_channel::Select;
 use outflow::buffer::{Full, Policy};
@@ -30,7 +30,7 @@ fn a_bound_that_no_memory_holds_is_as_good_as_any() {
     for bound in [u32::MAX as usize, usize::MAX / 2, usize::MAX] {
         let (sink, events) = channel::bounded(bound);
         sink.write([1_u8; 4096]).unwrap();
-        sink.write_vec(vec![[2; 4096], [3; 4096]]).unwrap();
+        sink.write_all(vec![[2; 4096], [3; 4096]]).unwrap();
         drop(sink);
         assert_eq!(events.iter().map(|event| event[0]).collect::<Vec<_>>(), [1, 2, 3]);
 
@@ -235,7 +235,7 @@ fn a_queue_and_a_subscription_say_what_waits_in_them_weighs() {
         .queued_with(Buffer::bounded(100).weighing(50, weighs_itself).reject());
     queue.write(7).unwrap();
     latch.arrived(1);
-    queue.write_vec(vec![20, 30]).unwrap();
+    queue.write_all(vec![20, 30]).unwrap();
     assert_eq!((queue.weight(), queue.try_write(1).is_err()), (Some(50), true));
     latch.open();
     queue.close().wait().unwrap();
@@ -254,7 +254,7 @@ fn a_panic_of_a_weight_writes_nothing_and_takes_no_room() {
     let (sink, events) = channel::with(Buffer::bounded(5).weighing(10, weigh));
     let written = catch_unwind(AssertUnwindSafe(|| sink.write(3).is_ok()));
     assert_eq!(written.unwrap_err().downcast_ref::<&str>(), Some(&PLANNED));
-    assert!(catch_unwind(AssertUnwindSafe(|| sink.write_vec(vec![1, 2, 3, 4]).is_ok())).is_err());
+    assert!(catch_unwind(AssertUnwindSafe(|| sink.write_all(vec![1, 2, 3, 4]).is_ok())).is_err());
     assert_eq!(events.try_iter().collect::<Vec<_>>(), [1, 2]);
     assert_no_room_is_lost(&sink, &events, 5);
     sink.close().wait().unwrap();
@@ -306,34 +306,36 @@ fn many_events_are_written_as_one_after_another() {
     let all = || (0..MANY).collect::<Vec<_>>();
 
     let (sink, events) = channel::unbounded();
-    sink.write_vec(all()).unwrap();
+    sink.write_all(all()).unwrap();
     assert_eq!(events.try_iter().collect::<Vec<_>>(), all());
 
     let (sink, events) = channel::with(Buffer::bounded(300).reject());
-    let Err(WriteError::Failed { event: rest, error }) = sink.write_vec(all()) else {
-        panic!("all fit");
-    };
-    assert_eq!((rest, error.capacity()), ((300..MANY).collect(), 300));
+    let stopped = sink.write_all(all()).unwrap_err();
+    assert_eq!(stopped.refused.error().map(Full::capacity), Some(300));
+    assert_eq!(
+        (stopped.refused.into_event(), stopped.rest.collect()),
+        (300, (301..MANY).collect::<Vec<_>>())
+    );
     assert_eq!(events.try_iter().collect::<Vec<_>>(), (0..300).collect::<Vec<_>>());
 
     let spilled = sink::collector();
     let (sink, events) = channel::with(Buffer::bounded(300).spill(spilled.clone()).drop_oldest());
-    sink.write_vec(all()).unwrap();
+    sink.write_all(all()).unwrap();
     assert_eq!(events.try_iter().collect::<Vec<_>>(), (MANY - 300..MANY).collect::<Vec<_>>());
     assert_eq!(spilled.events(), (0..MANY - 300).collect::<Vec<_>>());
 
     let (sink, events) = channel::with(Buffer::bounded(300).drop_newest());
-    sink.write_vec(all()).unwrap();
+    sink.write_all(all()).unwrap();
     assert_eq!((events.len(), events.dropped()), (300, MANY - 300));
 
     let delivered = sink::collector();
     let queue = delivered.clone().queued_with(Buffer::bounded(3));
-    queue.write_vec(all()).unwrap();
-    queue.write_vec(Vec::new()).unwrap();
+    queue.write_all(all()).unwrap();
+    queue.write_all(Vec::new()).unwrap();
     queue.close().wait().unwrap();
     assert_eq!(delivered.events(), all());
-    assert_eq!(queue.write_vec(vec![1, 2]), Err(WriteError::Closed(vec![1, 2])));
-    assert_eq!(queue.write_vec(Vec::new()), Err(WriteError::Closed(Vec::new())));
+    let stopped = queue.write_all(vec![1, 2]).unwrap_err();
+    assert_eq!((stopped.refused, stopped.rest.collect()), (WriteError::Closed(1), vec![2]));
 }
 
 #[test]
@@ -346,9 +348,9 @@ fn a_close_beside_many_events_accounts_for_each() {
                 _ => delivered.clone().queued_with(Buffer::bounded(400)),
             };
             let rest = thread::scope(|scope| {
-                let writer = scope.spawn(|| match queue.write_vec((0..700).collect()) {
+                let writer = scope.spawn(|| match queue.write_all((0..700).collect::<Vec<_>>()) {
                     Ok(()) => Vec::new(),
-                    Err(refused) => refused.into_event(),
+                    Err(stopped) => iter::once(stopped.refused.into_event()).chain(stopped.rest).collect(),
                 });
                 spin_below(round, 5000);
                 queue.close().wait().unwrap();
@@ -370,7 +372,7 @@ fn a_worker_writes_many_events_to_its_own_queue() {
         .clone()
         .inspect(move |event: &u64| {
             if let (0, Some(queue)) = (*event, inside.get().unwrap().upgrade()) {
-                queue.write_vec((1..10).collect()).unwrap();
+                queue.write_all(1..10).unwrap();
             }
         })
         .queued_with(Buffer::bounded(3));
