@@ -53,7 +53,7 @@ fn queues_that_block_wait_and_panic_hold_up_no_other() {
                 wait_until("the healthy have every event", || collector.len() == expected.len());
                 assert_eq!(collector.events(), expected);
             }
-            assert!(workers.stats().waiting >= EACH, "the backoffs are announced: {:?}", workers.stats());
+            wait_until("all backoffs are announced", || workers.stats().waiting >= EACH);
             for down in patient {
                 let error = down.close().abort().unwrap_err();
                 assert_eq!(error.undelivered(), u64::from(EVENTS));
