@@ -11,14 +11,14 @@ use std::task::Waker;
 
 use super::bound::Bound;
 use super::claims::Claim;
-use super::error::FollowError;
+use super::error::{FollowError, StartError};
 use super::follower_state::FollowerState;
 use super::options::FollowOptions;
 use super::reader::{ReadResult, Reader};
 use super::remote::Remote;
 use super::segment::{DropLater, Segment};
 use super::shared::Shared;
-use crate::contract::{Never, Sink, erase};
+use crate::contract::{Never, SharedSink, Sink, erase};
 use crate::lifecycle::{Flushing, close_caught};
 use crate::worker::{AbortDrain, Cause, Deliver, End, Life, Next, Source, count};
 
@@ -33,26 +33,41 @@ where
     S: Sink<E> + Send + Sync + 'static,
     S::Error: Never,
 {
+    let place = options.place.clone();
     let sink = Arc::new(sink);
+    let (state, life) = register(shared, options, erase(Arc::clone(&sink)), ByRef(sink))?;
+    place.start(life).map_err(FollowError::Spawn)?;
+    Ok(state)
+}
+
+/// Registers a follower. Its worker does not run yet. What `sink` delivers to is closed by `closes`.
+fn register<E, D>(
+    shared: &Arc<Shared<E>>,
+    options: FollowOptions<E>,
+    closes: SharedSink<E>,
+    sink: D,
+) -> Result<(Arc<FollowerState<E>>, Life<Followed<E>, D>), StartError>
+where
+    E: Clone + Send + Sync + 'static,
+    D: Deliver<Claimed<E>, Receipt = Claimed<E>>,
+{
     let bound = options.bound();
     let (node, position) = match shared.join(options.start, &bound) {
         Ok(begin) => begin,
         Err(error) => {
-            drop(close_caught(|| sink.close()));
-            if let Some(spill) = options.spill {
-                drop(close_caught(|| spill.close()));
+            for sink in [Some(closes), options.spill].into_iter().flatten() {
+                drop(close_caught(|| sink.close()));
             }
-            return Err(error.into());
+            return Err(error);
         }
     };
     let reader = Reader::new(node, position, bound);
     let name = options.place.name.as_deref().map(Arc::from);
-    let state = FollowerState::new(shared, reader, options.spill, erase::<E, _>(Arc::clone(&sink)), name);
+    let state = FollowerState::new(shared, reader, options.spill, closes, name);
     state.completion.set_aborter(Arc::new(AbortDrain(Arc::downgrade(&state))));
     shared.register.add(state.clone());
-    let life = Life::of_registered(Followed::new(Arc::clone(&state)), ByRef(sink));
-    options.place.start(life).map_err(FollowError::Spawn)?;
-    Ok(state)
+    let life = Life::of_registered(Followed::new(Arc::clone(&state)), sink);
+    Ok((state, life))
 }
 
 /// The events of a log that a follower delivers.
@@ -250,5 +265,88 @@ where
 
     fn flush(&self) -> Flushing {
         self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::worker::testing::{Awaits, poll_and_drop};
+
+    /// Keeps what it gets, and panics on one event.
+    struct Keeps {
+        events: Mutex<Vec<u32>>,
+        panics_on: u32,
+    }
+
+    impl Sink<u32> for Keeps {
+        type Error = std::convert::Infallible;
+
+        fn write(&self, event: u32) -> Result<(), crate::contract::WriteError<u32, Self::Error>> {
+            if event == self.panics_on {
+                // Without a word of it on standard error.
+                std::panic::resume_unwind(Box::new("as planned"));
+            }
+            self.events.lock().unwrap().push(event);
+            Ok(())
+        }
+
+        fn flush(&self) -> Flushing {
+            Flushing::done()
+        }
+
+        fn close(&self) -> crate::lifecycle::Closing {
+            crate::lifecycle::Closing::done()
+        }
+    }
+
+    #[test]
+    fn a_follower_whose_future_is_dropped_at_any_moment_ends_with_everything_accounted_for() {
+        const ROUNDS: u32 = if cfg!(miri) { 8 } else { 4000 };
+
+        for round in 0..ROUNDS {
+            let log = crate::log::Log::new();
+            let panics_on = if round % 7 == 0 { 5 } else { u32::MAX };
+            let sink = Arc::new(Keeps { events: Mutex::default(), panics_on });
+            let spill = Arc::new(Keeps { events: Mutex::default(), panics_on: u32::MAX });
+            let shared = &log.shared;
+            let options = FollowOptions::new().spill(Arc::clone(&spill));
+            let deliver = Awaits(ByRef(Arc::clone(&sink)));
+            let (state, life) = register(shared, options, erase(Arc::clone(&sink)), deliver).unwrap();
+            let life = life.run(false);
+            thread::scope(|scope| {
+                scope.spawn(|| (0..20).for_each(|event| _ = log.append(event)));
+                scope.spawn(|| {
+                    let flushed = state.request_flush().within(Duration::from_secs(20));
+                    assert!(!matches!(flushed, Err(crate::lifecycle::FlushError::TimedOut)), "{flushed:?}");
+                });
+                scope.spawn(|| match round % 4 {
+                    0 => drop(state.close()),
+                    1 => _ = state.close().abort(),
+                    2 => drop(state.detach()),
+                    _ => {}
+                });
+                scope.spawn(|| poll_and_drop(life, round as usize % 41));
+            });
+            let begun = std::time::Instant::now();
+            let closed = state.close().within(Duration::from_secs(20));
+            assert!(begun.elapsed() < Duration::from_secs(15), "round {round} hung: {closed:?}");
+            let stats = state.stats();
+            assert_eq!((stats.pending, stats.in_flight), (0, 0), "round {round}: {stats:?} {closed:?}");
+            assert_eq!(stats.delivered, sink.events.lock().unwrap().len() as u64);
+            assert_eq!(stats.spilled, spill.events.lock().unwrap().len() as u64);
+            assert_eq!(stats.accepted, stats.delivered + stats.spilled + stats.dropped + stats.lost);
+            assert!(stats.lost <= 1 && stats.dropped == 0, "{stats:?}");
+            assert_eq!(
+                closed.is_ok(),
+                stats.spilled + stats.lost == 0 || state.claims.is_detached(),
+                "{closed:?}"
+            );
+            drop(log);
+        }
     }
 }

@@ -9,6 +9,8 @@ mod options;
 mod reentrant;
 mod state;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use self::batch::Batch;
@@ -23,11 +25,11 @@ use std::time::Duration;
 
 use self::state::{QueuePipe, QueueState};
 use self::worker::{Batches, Single};
-use crate::buffer::{BlockFor, Full, Policy, Reject, Unbounded};
+use crate::buffer::{BlockFor, Buffer, Full, Policy, Reject, Unbounded};
 use crate::contract::{Never, Sink, WriteError, erase};
 use crate::lifecycle::{Closing, Flushing};
 use crate::pipe::{Handle, Writer, pipe};
-use crate::worker::{AbortDrain, Closes, Direct, Life, Source};
+use crate::worker::{AbortDrain, Closes, Deliver, Direct, Life, Source};
 
 /// A queue before a sink, and between them a worker: a thread of its own, or a task of a
 /// [pool](crate::queue::QueueOptions::on). Made by
@@ -67,23 +69,43 @@ impl<E, P> Queue<E, P>
 where
     P: Policy,
 {
-    fn start<T, S, F, W>(options: QueueOptions<E, P>, sink: S, source: F) -> io::Result<Self>
+    /// A queue, and its worker, which does not run yet. What `sink` delivers to is closed by `closes`.
+    fn with_worker<W, D>(
+        buffer: Buffer<E, P>,
+        name: Option<&str>,
+        closes: Arc<dyn Closes>,
+        source: impl FnOnce(Arc<QueuePipe<E>>) -> W,
+        sink: D,
+    ) -> (Self, Life<W, D>)
+    where
+        E: Send + 'static,
+        W: Source,
+        D: Deliver<W::Item, Receipt = W::Receipt>,
+    {
+        let (writer, pipe) = pipe(buffer, QueueState::new(closes));
+        pipe.shed.log.of_queue(name);
+        pipe.completion.set_aborter(Arc::new(AbortDrain(Arc::downgrade(&pipe))));
+        (Self { writer }, Life::new(source(pipe), sink))
+    }
+
+    fn start<T, S, W>(
+        options: QueueOptions<E, P>,
+        sink: S,
+        source: impl FnOnce(Arc<QueuePipe<E>>) -> W,
+    ) -> io::Result<Self>
     where
         E: Send + 'static,
         T: Send + 'static,
         S: Sink<T> + Send + Sync + 'static,
         S::Error: Never,
-        F: FnOnce(Arc<QueuePipe<E>>) -> W,
         W: Source<Item = T, Receipt = ()>,
     {
         let QueueOptions { buffer, place } = options;
         let sink = Arc::new(sink);
-        let closes: Arc<dyn Closes> = Arc::new(erase::<T, _>(Arc::clone(&sink)));
-        let (writer, pipe) = pipe(buffer, QueueState::new(closes));
-        pipe.shed.log.of_queue(place.name.as_deref());
-        pipe.completion.set_aborter(Arc::new(AbortDrain(Arc::downgrade(&pipe))));
-        place.start(Life::new(source(pipe), Direct(sink)))?;
-        Ok(Self { writer })
+        let closes = Arc::new(erase::<T, _>(Arc::clone(&sink)));
+        let (queue, life) = Self::with_worker(buffer, place.name.as_deref(), closes, source, Direct(sink));
+        place.start(life)?;
+        Ok(queue)
     }
 
     pub(crate) fn of_events<S>(options: QueueOptions<E, P>, sink: S) -> io::Result<Self>

@@ -14,6 +14,8 @@ mod place;
 mod pool;
 mod source;
 mod state;
+#[cfg(test)]
+pub(crate) mod testing;
 mod thread;
 
 pub(crate) use self::abort::AbortDrain;

@@ -29,6 +29,7 @@ mod flush;
 mod getters;
 #[cfg(feature = "testing")]
 mod go_events;
+mod lives;
 #[cfg(feature = "testing")]
 mod log;
 #[cfg(feature = "testing")]
