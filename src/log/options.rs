@@ -188,7 +188,7 @@ impl From<Start> for SubscribeOptions {
     }
 }
 
-/// How a follower reads, where the events go that it sheds, and what its thread is to be like. A [`Start`] is
+/// How a follower reads, where the events go that it sheds, and where its worker is to run. A [`Start`] is
 /// enough where that is all there is to say.
 ///
 /// # Examples

@@ -3,7 +3,7 @@ use std::fmt;
 use crate::buffer::{Buffer, Unbounded};
 use crate::worker::{Place, Workers};
 
-/// A [`Buffer`] and what the worker thread is to be like.
+/// A [`Buffer`], and where the worker is to run.
 ///
 /// # Examples
 ///
@@ -70,8 +70,8 @@ impl<E, P> QueueOptions<E, P> {
     /// Has the queue's worker run on a pool, as a task, and not on a thread of its own: for queues by the thousand.
     ///
     /// A thread of the pool delivers for this queue as long as there is something to deliver, and gives way to others
-    /// after some events. A write pays a fence more, to learn whether the worker sleeps; the first one after a pause has
-    /// a thread of the pool wake up. A sink that blocks holds up no other queue: see [`Workers`].
+    /// after some events. The first write after a pause has a thread of the pool wake up. A batch that waits for more
+    /// events [within](crate::queue::Batch::within) a time holds up no thread. A sink that blocks holds up no other queue: see [`Workers`].
     ///
     /// The stack is that of the pool's threads, so a [`stack_size`](QueueOptions::stack_size) that was set before is taken
     /// back; the [`name`](QueueOptions::name) is the queue's in logs, and no thread's.

@@ -3,8 +3,8 @@
 //!
 //! # Why an abort counts exactly
 //!
-//! Whoever takes an event out of the pipe counts it: the worker as taken, a party that sheds it as left over, under a lock.
-//! Each event is taken once. When the worker finds that it was stopped, it takes no other.
+//! What takes an event out of the pipe counts it: the worker as taken, a party that sheds it as left over, under a lock. Each
+//! event is taken once. When the worker finds that it was stopped, it takes no other.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
