@@ -40,13 +40,16 @@ where
     Ok(state)
 }
 
-/// Registers a follower. Its worker does not run yet. What `sink` delivers to is closed by `closes`.
+/// A follower, and its worker, which does not run yet.
+type Registered<E, D> = (Arc<FollowerState<E>>, Life<Followed<E>, D>);
+
+/// Registers a follower. What `sink` delivers to is closed by `closes`.
 fn register<E, D>(
     shared: &Arc<Shared<E>>,
     options: FollowOptions<E>,
     closes: SharedSink<E>,
     sink: D,
-) -> Result<(Arc<FollowerState<E>>, Life<Followed<E>, D>), StartError>
+) -> Result<Registered<E, D>, StartError>
 where
     E: Clone + Send + Sync + 'static,
     D: Deliver<Claimed<E>, Receipt = Claimed<E>>,
@@ -253,10 +256,14 @@ where
 {
     type Receipt = Claimed<E>;
 
-    #[inline]
     fn deliver(&self, place: Claimed<E>) -> impl Future<Output = Result<Claimed<E>, Claimed<E>>> + Send {
+        ready(self.deliver_now(place).unwrap_or_else(Err))
+    }
+
+    #[inline]
+    fn deliver_now(&self, place: Claimed<E>) -> Result<Result<Claimed<E>, Claimed<E>>, Claimed<E>> {
         let written = place.event().map(|event| self.0.write_ref(event));
-        ready(if let Some(Err(_)) = written { Err(place) } else { Ok(place) })
+        Ok(if let Some(Err(_)) = written { Err(place) } else { Ok(place) })
     }
 
     fn wants(&self, place: &Claimed<E>) -> bool {

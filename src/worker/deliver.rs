@@ -11,9 +11,15 @@ pub(crate) trait Deliver<T>: Send + Sync + 'static {
     /// What a delivery leaves.
     type Receipt;
 
-    /// Hands it to the sink, and gives back what that refused, since it is closed. It is ready at once if the sink is
-    /// synchronous: then the write happens in the call.
+    /// Hands it to the sink, and gives back what that refused, since it is closed.
     fn deliver(&self, item: T) -> impl Future<Output = Result<Self::Receipt, T>> + Send;
+
+    /// As [`deliver`](Self::deliver), at once, if the sink is synchronous; otherwise gives the item back. So that the loop
+    /// of a synchronous sink is one of plain calls: a value that lives across an await is in memory.
+    #[inline]
+    fn deliver_now(&self, item: T) -> Result<Result<Self::Receipt, T>, T> {
+        Err(item)
+    }
 
     /// Whether the sink would do anything with it.
     fn wants(&self, item: &T) -> bool;
@@ -35,6 +41,11 @@ where
     #[inline]
     fn deliver(&self, item: T) -> impl Future<Output = Result<(), T>> + Send {
         ready(self.0.write(item).map_err(refused))
+    }
+
+    #[inline]
+    fn deliver_now(&self, item: T) -> Result<Result<(), T>, T> {
+        Ok(self.0.write(item).map_err(refused))
     }
 
     fn wants(&self, item: &T) -> bool {

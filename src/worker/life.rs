@@ -54,36 +54,34 @@ where
     let mut registered = false;
     let mut steps = 0;
     loop {
-        match source.next(flush_at) {
-            Next::Event(event) => {
-                registered = false;
-                match sink.deliver(event).await {
-                    Ok(receipt) => source.delivered(receipt),
-                    Err(event) => {
-                        let wanted = catch_unwind(AssertUnwindSafe(|| sink.wants(&event)));
-                        source.refused(event, wanted.map_err(drop_caught).unwrap_or(true));
-                        return End::Ended(Cause::DownstreamClosed);
-                    }
-                }
-            }
-            Next::Asked => {
+        let next = match deliver_ready(source, sink, flush_at, &mut steps, &mut registered) {
+            Ok(next) => next,
+            Err(event) => return refuse(source, sink, event),
+        };
+        match next {
+            None => {}
+            Some(Next::Event(event)) => match sink.deliver(event).await {
+                Ok(receipt) => source.delivered(receipt),
+                Err(event) => return refuse(source, sink, event),
+            },
+            Some(Next::Asked) => {
                 registered = false;
                 flush_at = flushes.look_up(|| source.mark());
             }
             // An abort that has emptied the source has stopped it before.
-            Next::Empty(_) if flush_at < u64::MAX && !drain.is_stopped() => {
+            Some(Next::Empty(_)) if flush_at < u64::MAX && !drain.is_stopped() => {
                 pass_on::<S::Item, _>(flushes.take_due(u64::MAX).0, sink);
                 flush_at = u64::MAX;
             }
-            Next::Empty(_) if !registered => {
+            Some(Next::Empty(_)) if !registered => {
                 let moves = own_thread && source.spin();
                 registered = !moves && poll_fn(|context| Poll::Ready(source.register(context.waker()))).await;
             }
-            Next::Empty(until) => {
+            Some(Next::Empty(until)) => {
                 registered = false;
                 woken(until, own_thread).await;
             }
-            Next::End(end) => return end,
+            Some(Next::End(end)) => return end,
         }
         if flush_at <= source.position() {
             let due;
@@ -91,11 +89,60 @@ where
             pass_on::<S::Item, _>(due, sink);
         }
         steps += 1;
-        if steps == STEPS {
+        if steps >= STEPS {
             steps = 0;
             give_way().await;
         }
     }
+}
+
+/// Delivers to a synchronous sink, without an await, until there is something else to do. The error is what the sink refused.
+#[inline]
+fn deliver_ready<S, D>(
+    source: &mut S,
+    sink: &D,
+    flush_at: u64,
+    steps: &mut usize,
+    registered: &mut bool,
+) -> Result<Option<Next<S::Item>>, S::Item>
+where
+    S: Source,
+    D: Deliver<S::Item, Receipt = S::Receipt>,
+{
+    let mut left = STEPS - *steps;
+    let next = loop {
+        let event = match source.next(flush_at) {
+            Next::Event(event) => event,
+            other => break Some(other),
+        };
+        *registered = false;
+        let event = match sink.deliver_now(event) {
+            Ok(delivered) => {
+                source.delivered(delivered?);
+                left -= 1;
+                if left == 0 || flush_at <= source.position() {
+                    break None;
+                }
+                continue;
+            }
+            Err(event) => event,
+        };
+        break Some(Next::Event(event));
+    };
+    *steps = STEPS - left;
+    Ok(next)
+}
+
+/// The sink is closed, and an event came back.
+#[cold]
+fn refuse<S, D>(source: &mut S, sink: &D, event: S::Item) -> End
+where
+    S: Source,
+    D: Deliver<S::Item>,
+{
+    let wanted = catch_unwind(AssertUnwindSafe(|| sink.wants(&event)));
+    source.refused(event, wanted.map_err(drop_caught).unwrap_or(true));
+    End::Ended(Cause::DownstreamClosed)
 }
 
 /// Waits for a wake-up, or until that time.
