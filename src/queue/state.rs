@@ -176,6 +176,10 @@ where
         self.reader_is_gone();
     }
 
+    fn help_shed(&self) {
+        self.reader_is_gone();
+    }
+
     fn own_outcome(&self) -> Outcome {
         self.end.own_outcome(self)
     }

@@ -30,6 +30,10 @@ where
             }
             if first {
                 drain.shed_rest();
+            } else {
+                drain.help_shed();
+            }
+            if !drain.is_detached() {
                 drain.worker().flushes.fail(&flush_outcome(&*drain));
             }
         });

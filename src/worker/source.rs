@@ -107,6 +107,9 @@ pub(crate) trait Drain: Send + Sync + 'static {
     /// Sheds everything that is not taken, and accepts no event any more. For the thread that has stopped it.
     fn shed_rest(&self);
 
+    /// Sheds what another thread is shedding, if that is in a spill and several can.
+    fn help_shed(&self) {}
+
     /// Nothing is left: keeps no event alive that others may still read.
     fn release(&self) {}
 
