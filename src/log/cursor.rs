@@ -281,10 +281,8 @@ where
 
 impl<E> Drop for Cursor<E> {
     fn drop(&mut self) {
-        #[cfg(feature = "futures")]
         if let Some(remote) = self.remote.take() {
-            remote.clear_waker();
-            self.shared.state.lock().sleepers.remove_task(remote);
+            self.shared.forget_task(remote);
         }
         self.shared.leave(&self.reader.bound);
     }

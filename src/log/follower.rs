@@ -10,7 +10,7 @@ use crate::contract::SharedSink;
 use crate::lifecycle::{Closing, Flushing};
 use crate::sync::SinkId;
 
-/// A handle of a follower: of a thread that writes a log's events to a sink. Made by
+/// A handle of a follower: of a worker that writes a log's events to a sink. Made by
 /// [`Log::follow`](super::Log::follow).
 ///
 /// Cheap to clone; clones are handles of the same follower. Dropping them ends nothing, as with a thread's
@@ -70,7 +70,7 @@ impl<E> FollowerHandle<E> {
         end.saturating_sub(self.state.position())
     }
 
-    /// Where its events are. Does not hold up its thread.
+    /// Where its events are. Does not hold up its worker.
     pub fn stats(&self) -> FollowerStats {
         self.state.stats()
     }

@@ -51,7 +51,6 @@ mod claims;
 mod cursor;
 mod cursor_handle;
 mod error;
-mod flushes;
 mod follower;
 mod follower_state;
 mod iter;
@@ -477,7 +476,7 @@ where
         S::Error: Never,
     {
         let options = options.into();
-        let has_nul = options.name.as_ref().is_some_and(|name| name.contains('\0'));
+        let has_nul = options.place.name.as_ref().is_some_and(|name| name.contains('\0'));
         // Before it is registered: nothing would unregister it.
         assert!(!has_nul, "the name of a thread must not have a NUL byte in it");
         worker::start(&self.shared, options, sink).map(|state| FollowerHandle { state })

@@ -6,6 +6,7 @@ use super::bound::{Bound, LagGate};
 use super::seq::Seq;
 use crate::contract::{Never, erase};
 use crate::contract::{SharedSink, Sink};
+use crate::worker::{Place, Workers};
 
 /// Where a reader of a log begins.
 ///
@@ -187,7 +188,7 @@ impl From<Start> for SubscribeOptions {
     }
 }
 
-/// How a follower reads, where the events go that it sheds, and what its thread is to be like. A [`Start`] is
+/// How a follower reads, where the events go that it sheds, and where its worker is to run. A [`Start`] is
 /// enough where that is all there is to say.
 ///
 /// # Examples
@@ -209,14 +210,13 @@ pub struct FollowOptions<E> {
     pub(super) start: Start,
     max_lag: Option<(u64, Lag)>,
     pub(super) spill: Option<SharedSink<E>>,
-    pub(super) name: Option<String>,
-    pub(super) stack_size: Option<usize>,
+    pub(super) place: Place,
 }
 
 impl<E> FollowOptions<E> {
     /// From now on, any number of events behind, and a thread as [`std::thread::spawn`] makes it.
     pub fn new() -> Self {
-        Self { start: Start::Now, max_lag: None, spill: None, name: None, stack_size: None }
+        Self { start: Start::Now, max_lag: None, spill: None, place: Place::new() }
     }
 
     /// Where to begin.
@@ -301,13 +301,45 @@ impl<E> FollowOptions<E> {
     where
         N: Into<String>,
     {
-        self.name = Some(name.into());
+        self.place.name = Some(name.into());
         self
     }
 
     /// The size of the follower's stack, in bytes: see [`std::thread::Builder::stack_size`].
+    /// It asks for a thread of the follower's own, so it takes an earlier [`on`](FollowOptions::on) back.
     pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.stack_size = Some(bytes);
+        self.place.set_stack_size(bytes);
+        self
+    }
+
+    /// Has the follower's worker run on a pool, as a task, and not on a thread of its own: for followers by the thousand.
+    /// As [`QueueOptions::on`](crate::queue::QueueOptions::on): the stack is that of the pool's threads, and the
+    /// [`name`](FollowOptions::name) names no thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::log::{FollowOptions, Log};
+    /// use outflow::{Sink, SinkExt, Workers, sink};
+    ///
+    /// let log = Log::new();
+    /// let delivered = sink::collector();
+    /// for _ in 0..1000 {
+    ///     log.follow_with(FollowOptions::new().on(Workers::global()), delivered.clone().keep_open())?;
+    /// }
+    /// log.append("pushed")?;
+    /// log.close().wait()?;
+    /// assert_eq!(delivered.len(), 1000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on(mut self, workers: &Workers) -> Self {
+        self.place.set_workers(Some(workers));
+        self
+    }
+
+    /// Has the follower's worker run on a thread of its own, which is the default.
+    pub fn dedicated(mut self) -> Self {
+        self.place.set_workers(None);
         self
     }
 
@@ -324,8 +356,7 @@ impl<E> Clone for FollowOptions<E> {
             start: self.start,
             max_lag: self.max_lag,
             spill: self.spill.clone(),
-            name: self.name.clone(),
-            stack_size: self.stack_size,
+            place: self.place.clone(),
         }
     }
 }
@@ -344,12 +375,9 @@ impl<E> From<Start> for FollowOptions<E> {
 
 impl<E> fmt::Debug for FollowOptions<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FollowOptions")
-            .field("start", &self.start)
-            .field("max_lag", &self.max_lag)
-            .field("spills", &self.spill.is_some())
-            .field("name", &self.name)
-            .field("stack_size", &self.stack_size)
-            .finish()
+        let mut f = f.debug_struct("FollowOptions");
+        f.field("start", &self.start).field("max_lag", &self.max_lag).field("spills", &self.spill.is_some());
+        self.place.fields(&mut f);
+        f.finish()
     }
 }

@@ -1,24 +1,20 @@
-//! What others need of a cursor: its handles, to cancel it, and the log, to wake the task that polls it.
+//! What others need of a reader: the handles of a cursor, to cancel it, and the log, to wake the task that polls a cursor
+//! or is a follower's worker.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-#[cfg(feature = "futures")]
 use std::task::Waker;
 
-#[cfg(feature = "futures")]
 use parking_lot::Mutex;
 
-#[cfg(feature = "futures")]
 use crate::sync::caught::{drop_caught, wake_caught};
 
-/// Shared by a cursor, its handles and, while a task waits, the log's list of sleepers.
+/// Shared by a reader, the handles of a cursor and, while a task waits, the log's list of sleepers.
 #[derive(Default)]
 pub(super) struct Remote {
     cancelled: AtomicBool,
-    #[cfg(feature = "futures")]
     sleep: Mutex<Sleep>,
 }
 
-#[cfg(feature = "futures")]
 #[derive(Default)]
 struct Sleep {
     waker: Option<Waker>,
@@ -38,7 +34,6 @@ impl Remote {
     }
 }
 
-#[cfg(feature = "futures")]
 impl Remote {
     /// Has this waker woken, in the place of the one before.
     pub(super) fn set_waker(&self, waker: &Waker) {

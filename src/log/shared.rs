@@ -28,7 +28,6 @@ use super::bound::{Bound, LagGate};
 use super::error::StartError;
 use super::options::Start;
 use super::register::{Register, outcome_of_log};
-#[cfg(feature = "futures")]
 use super::remote::Remote;
 use super::segment::{Alive, DropLater, Events, Node, Segment};
 use super::seq::Seq;
@@ -68,7 +67,7 @@ pub(super) struct Shared<E> {
     last_len: AtomicUsize,
     /// Entered by a thread while it is in the closure of a snapshot.
     pub(super) snapshot: Scope,
-    /// Entered by the followers' threads.
+    /// Entered by the workers of followers.
     pub(super) workers: Scope,
     pub(super) register: Register,
     pub(super) completion: Arc<Completion>,
@@ -384,6 +383,20 @@ impl<E> Shared<E> {
         self.state.lock().head
     }
 
+    /// Whether a reader that has read everything before `position` has nothing to do.
+    fn is_idle(&self, position: u64, interrupted: impl Fn() -> bool) -> bool {
+        self.head() == position && !self.is_closed() && !interrupted()
+    }
+
+    /// Gives writers a moment. Whether there is something to do by then.
+    pub(super) fn spin(&self, position: u64, interrupted: impl Fn() -> bool) -> bool {
+        (0..YIELDS).any(|_| {
+            spin(SPINS);
+            std::thread::yield_now();
+            !self.is_idle(position, &interrupted)
+        })
+    }
+
     /// Waits until there is something behind `position`, the log is closed or `interrupted` returns `true`; `false`
     /// if `deadline` came first. May return early.
     pub(super) fn park(
@@ -392,17 +405,12 @@ impl<E> Shared<E> {
         deadline: Option<Instant>,
         interrupted: impl Fn() -> bool,
     ) -> bool {
-        let idle = || self.head() == position && !self.is_closed() && !interrupted();
-        for _ in 0..YIELDS {
-            spin(SPINS);
-            std::thread::yield_now();
-            if !idle() {
-                return true;
-            }
+        if self.spin(position, &interrupted) {
+            return true;
         }
         let mut state = self.state.lock();
         // What interrupts has done so before it takes the lock to wake, or does so under it: see `interrupt`.
-        if !idle() {
+        if !self.is_idle(position, &interrupted) {
             return true;
         }
         let generation = state.sleepers.add();
@@ -415,15 +423,25 @@ impl<E> Shared<E> {
     }
 
     /// Has a task, which has left its waker there, woken when there is something behind `position`, the log is closed
-    /// or the cursor is cancelled; `false` if that is so already.
-    #[cfg(feature = "futures")]
-    pub(super) fn park_task(&self, task: &Arc<Remote>, position: u64) -> bool {
+    /// or `interrupted` returns `true`; `false` if that is so already.
+    pub(super) fn park_task(
+        &self,
+        task: &Arc<Remote>,
+        position: u64,
+        interrupted: impl Fn() -> bool,
+    ) -> bool {
         let mut state = self.state.lock();
-        if state.head != position || state.closed || task.is_cancelled() {
-            return false;
+        let idle = self.is_idle(position, interrupted);
+        if idle {
+            state.sleepers.add_task(task);
         }
-        state.sleepers.add_task(task);
-        true
+        idle
+    }
+
+    /// Has a task woken no more, whose reader is gone.
+    pub(super) fn forget_task(&self, task: Arc<Remote>) {
+        task.clear_waker();
+        self.state.lock().sleepers.remove_task(task);
     }
 
     /// Wakes all readers, for one of which there is news: what `f` sets, which gets the number of the next event and

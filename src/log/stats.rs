@@ -1,7 +1,5 @@
 //! What a log and its followers count.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 /// What of a log is in memory: appended, and either retained or not yet read by every reader that can.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -52,26 +50,4 @@ pub struct FollowerStats {
     pub pending: u64,
     /// Events on their way: in a write to the sink, or into the spill.
     pub in_flight: u64,
-}
-
-/// What became of a follower's events. Its worker alone writes the first four, so it needs no read-modify-write.
-#[derive(Default)]
-pub(super) struct Counts {
-    pub(super) delivered: AtomicU64,
-    pub(super) skipped: AtomicU64,
-    pub(super) lost: AtomicU64,
-    /// Claimed, refused by the sink, and shed.
-    pub(super) refused: AtomicU64,
-    /// Never claimed, and shed.
-    pub(super) unclaimed: AtomicU64,
-}
-
-impl Counts {
-    /// How many of the events that were claimed are settled.
-    pub(super) fn settled(&self) -> u64 {
-        [&self.delivered, &self.skipped, &self.lost, &self.refused]
-            .iter()
-            .map(|count| count.load(Ordering::Acquire))
-            .sum()
-    }
 }

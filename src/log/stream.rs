@@ -74,7 +74,7 @@ where
             }
             let remote = self.remote();
             remote.set_waker(context.waker());
-            if self.shared.park_task(&remote, self.position()) {
+            if self.shared.park_task(&remote, self.position(), || remote.is_cancelled()) {
                 return Poll::Pending;
             }
         }

@@ -14,14 +14,13 @@
 //! A task is woken in the same way: it leaves its waker in its `Remote`, registers that once a generation, and
 //! looks once more under the lock. Whatever ends the generation takes the list and wakes its tasks.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::sync::blocking::blocking;
-
-#[cfg(feature = "futures")]
 use super::remote::Remote;
+use crate::sync::blocking::blocking;
 
 #[derive(Default)]
 pub(super) struct Wake {
@@ -36,10 +35,8 @@ pub(super) struct Sleepers {
     count: usize,
     generation: u64,
     /// Those of them that are tasks.
-    #[cfg(feature = "futures")]
-    tasks: Vec<std::sync::Arc<Remote>>,
-    /// How many of these belong to cursors that were dropped.
-    #[cfg(feature = "futures")]
+    tasks: Vec<Arc<Remote>>,
+    /// How many of these belong to readers that are gone.
     gone: usize,
 }
 
@@ -47,8 +44,7 @@ pub(super) struct Sleepers {
 #[must_use]
 pub(super) struct EndedGeneration {
     generation: u64,
-    #[cfg(feature = "futures")]
-    tasks: Vec<std::sync::Arc<Remote>>,
+    tasks: Vec<Arc<Remote>>,
 }
 
 impl Sleepers {
@@ -59,18 +55,16 @@ impl Sleepers {
     }
 
     /// Registers a task, unless it is registered in this generation.
-    #[cfg(feature = "futures")]
-    pub(super) fn add_task(&mut self, task: &std::sync::Arc<Remote>) {
+    pub(super) fn add_task(&mut self, task: &Arc<Remote>) {
         if task.enter(self.generation) {
             self.count += 1;
-            self.tasks.push(std::sync::Arc::clone(task));
+            self.tasks.push(Arc::clone(task));
         }
     }
 
-    /// Unregisters a task whose cursor is dropped. The list is looked through only when half of it is of no use, so
-    /// that cursors that come and go while nothing is written leave little behind, and each pays for one.
-    #[cfg(feature = "futures")]
-    pub(super) fn remove_task(&mut self, task: std::sync::Arc<Remote>) {
+    /// Unregisters a task whose reader is gone. The list is looked through only when half of it is of no use, so
+    /// that readers that come and go while nothing is written leave little behind, and each pays for one.
+    pub(super) fn remove_task(&mut self, task: Arc<Remote>) {
         if !task.is_in(self.generation) {
             return;
         }
@@ -78,8 +72,8 @@ impl Sleepers {
         self.gone += 1;
         if 2 * self.gone > self.tasks.len() {
             let before = self.tasks.len();
-            // The cursor has the other reference; handles have weak ones.
-            self.tasks.retain(|task| std::sync::Arc::strong_count(task) > 1);
+            // The reader had the other reference; handles have weak ones.
+            self.tasks.retain(|task| Arc::strong_count(task) > 1);
             self.count -= before - self.tasks.len();
             self.gone = 0;
         }
@@ -100,15 +94,8 @@ impl Sleepers {
         }
         self.count = 0;
         self.generation += 1;
-        #[cfg(feature = "futures")]
-        {
-            self.gone = 0;
-        }
-        Some(EndedGeneration {
-            generation: self.generation,
-            #[cfg(feature = "futures")]
-            tasks: std::mem::take(&mut self.tasks),
-        })
+        self.gone = 0;
+        Some(EndedGeneration { generation: self.generation, tasks: std::mem::take(&mut self.tasks) })
     }
 }
 
@@ -119,7 +106,6 @@ impl Wake {
         *over = ended.generation.max(*over);
         drop(over);
         self.changed.notify_all();
-        #[cfg(feature = "futures")]
         ended.tasks.iter().for_each(|task| task.wake());
     }
 
@@ -144,10 +130,8 @@ impl Wake {
     }
 }
 
-#[cfg(all(test, feature = "futures"))]
+#[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[test]

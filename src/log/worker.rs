@@ -1,24 +1,26 @@
-//! The thread between a log and a follower's sink.
+//! Where the events of a follower come from: its log, one by one. [`worker`](crate::worker) has the rest of its life.
+//!
+//! # Why an abort counts exactly
+//!
+//! An event is claimed before it is handed to the sink, and what stops the follower keeps every event that is not claimed
+//! by then: see [`claims`](super::claims).
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::future::{Future, ready};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
 
-use super::abort::AbortFollower;
 use super::bound::Bound;
 use super::claims::Claim;
-use super::error::FollowError;
-use super::flushes::Flush;
-use super::follower_state::{Cause, FollowerState};
+use super::error::{FollowError, StartError};
+use super::follower_state::FollowerState;
 use super::options::FollowOptions;
 use super::reader::{ReadResult, Reader};
-use super::segment::DropLater;
+use super::remote::Remote;
+use super::segment::{DropLater, Segment};
 use super::shared::Shared;
-use crate::contract::Sink;
-use crate::contract::{Never, erase};
-use crate::lifecycle::{CloseError, MaybeDone, close_caught, flush_caught, join};
-use crate::sync::caught::{Payload, drop_caught, panic_message, run_caught};
-use crate::trace;
+use crate::contract::{Never, SharedSink, Sink, erase};
+use crate::lifecycle::{Flushing, close_caught};
+use crate::worker::{AbortDrain, Cause, Deliver, End, Life, Next, Source, count};
 
 /// Registers a follower and starts its worker.
 pub(super) fn start<E, S>(
@@ -31,166 +33,125 @@ where
     S: Sink<E> + Send + Sync + 'static,
     S::Error: Never,
 {
+    let place = options.place.clone();
     let sink = Arc::new(sink);
+    let (state, life) = register(shared, options, erase(Arc::clone(&sink)), ByRef(sink))?;
+    place.start(life).map_err(FollowError::Spawn)?;
+    Ok(state)
+}
+
+/// A follower, and its worker, which does not run yet.
+type Registered<E, D> = (Arc<FollowerState<E>>, Life<Followed<E>, D>);
+
+/// Registers a follower. What `sink` delivers to is closed by `closes`.
+fn register<E, D>(
+    shared: &Arc<Shared<E>>,
+    options: FollowOptions<E>,
+    closes: SharedSink<E>,
+    sink: D,
+) -> Result<Registered<E, D>, StartError>
+where
+    E: Clone + Send + Sync + 'static,
+    D: Deliver<Claimed<E>, Receipt = Claimed<E>>,
+{
     let bound = options.bound();
     let (node, position) = match shared.join(options.start, &bound) {
         Ok(begin) => begin,
         Err(error) => {
-            drop(close_caught(|| sink.close()));
-            if let Some(spill) = options.spill {
-                drop(close_caught(|| spill.close()));
+            for sink in [Some(closes), options.spill].into_iter().flatten() {
+                drop(close_caught(|| sink.close()));
             }
-            return Err(error.into());
+            return Err(error);
         }
     };
     let reader = Reader::new(node, position, bound);
-    let name = options.name.as_deref().map(Arc::from);
-    let state = FollowerState::new(shared, reader, options.spill, erase::<E, _>(Arc::clone(&sink)), name);
-    state.completion.set_aborter(Arc::new(AbortFollower(Arc::downgrade(&state))));
+    let name = options.place.name.as_deref().map(Arc::from);
+    let state = FollowerState::new(shared, reader, options.spill, closes, name);
+    state.completion.set_aborter(Arc::new(AbortDrain(Arc::downgrade(&state))));
     shared.register.add(state.clone());
-
-    let mut thread = std::thread::Builder::new();
-    if let Some(name) = options.name {
-        thread = thread.name(name);
-    }
-    if let Some(stack_size) = options.stack_size {
-        thread = thread.stack_size(stack_size);
-    }
-    let worker = Worker { state: Arc::clone(&state), sink, position, flush: u64::MAX };
-    match thread.spawn(move || worker.run()) {
-        Ok(_) => Ok(state),
-        Err(error) => {
-            state.stop(None);
-            state.shed_rest();
-            state.set_finished();
-            state.leave();
-            Err(FollowError::Spawn(error))
-        }
-    }
+    let life = Life::of_registered(Followed::new(Arc::clone(&state)), sink);
+    Ok((state, life))
 }
 
-struct Worker<E, S> {
+/// The events of a log that a follower delivers.
+struct Followed<E> {
     state: Arc<FollowerState<E>>,
-    sink: Arc<S>,
-    /// The next event to write: the position in `claims`, which only this thread moves.
+    /// The next event: the position in `claims`, which only the worker moves.
     position: u64,
-    /// The mark of the first flush that waits.
-    flush: u64,
+    /// The event that it stops before, as far as the worker has been asked to look.
+    end: u64,
+    /// Where that is, if it was found.
+    place: Option<Claimed<E>>,
+    task: Option<Arc<Remote>>,
 }
 
-/// Why the worker stops.
-enum End {
-    Drained,
-    /// By an abort or a detach.
-    Stopped,
-    DownstreamClosed,
-    Lagged,
+/// An event in its segment.
+struct Claimed<E> {
+    segment: Arc<Segment<E>>,
+    at: usize,
 }
 
-impl<E, S> Worker<E, S>
-where
-    E: Clone + Send + Sync,
-    S: Sink<E>,
-    S::Error: Never,
-{
-    /// Writes every event to the sink, and sees to what is left when that ends, however it does.
-    fn run(mut self) {
-        let state = Arc::clone(&self.state);
-        let _among_workers = state.shared.workers.enter();
-        let _inside = state.scope.enter();
-        let end = catch_unwind(AssertUnwindSafe(|| self.pump()));
-        // Whatever happens in here, the follower ends.
-        run_caught(|| self.wind_up(end));
-        state.set_finished();
-        state.leave();
-        drop_caught(state);
-    }
-
-    fn pump(&mut self) -> End {
-        let state = Arc::clone(&self.state);
-        loop {
-            if state.claims.has_news() {
-                if state.claims.is_stopped() {
-                    return End::Stopped;
-                }
-                state.claims.take_ask();
-                self.flush = state.flushes.first_mark();
-            }
-            if self.flush <= self.position {
-                self.flush_sink();
-            }
-            let end = state.end();
-            if self.position >= end {
-                return End::Drained;
-            }
-            let mut later = DropLater::default();
-            let result = {
-                let mut reader = state.reader.lock();
-                let Some(reader) = &mut *reader else {
-                    return End::Stopped;
-                };
-                reader.position = self.position;
-                reader.read(&state.shared, &mut later)
-            };
-            drop(later);
-            match result {
-                ReadResult::Events(segment, at) => {
-                    let events = segment.from(at);
-                    let events = events.get(..(end - self.position) as usize).unwrap_or(events);
-                    if let Some(end) = self.write(events) {
-                        return end;
-                    }
-                }
-                ReadResult::Empty => {
-                    state.shared.park(self.position, None, || state.claims.has_news());
-                }
-                ReadResult::Ended => return End::Drained,
-                ReadResult::Behind => {
-                    let Bound::Skip(window) = state.bound else {
-                        return End::Lagged;
-                    };
-                    self.skip_to(state.shared.exact_head().saturating_sub(window).min(end));
-                }
-            }
-        }
-    }
-
-    /// Writes them, until something else is asked for.
+impl<E> Claimed<E> {
+    /// Nothing behind the end of the segment.
     #[inline]
-    fn write(&mut self, events: &[E]) -> Option<End> {
+    fn event(&self) -> Option<&E> {
+        self.segment.events.0.get(self.at)
+    }
+}
+
+impl<E> Followed<E> {
+    fn new(state: Arc<FollowerState<E>>) -> Self {
+        let position = state.start;
+        Self { state, position, end: u64::MAX, place: None, task: Some(Arc::default()) }
+    }
+}
+
+impl<E> Followed<E>
+where
+    E: Send + Sync,
+{
+    /// Something has been asked of the worker.
+    #[cold]
+    fn news(&mut self) -> Next<Claimed<E>> {
+        if self.state.claims.is_stopped() {
+            return Next::End(End::Stopped);
+        }
+        self.state.claims.take_ask();
+        self.end = self.state.end();
+        Next::Asked
+    }
+
+    /// Looks for the next event in the chain; `None` if it has moved on.
+    fn read(&mut self) -> Option<Next<Claimed<E>>> {
         let state = &*self.state;
-        for event in events {
-            match state.claims.claim(self.position, self.position + 1) {
-                Claim::Claimed => self.position += 1,
-                Claim::Stopped => return Some(End::Stopped),
-                Claim::Asked => return None,
-            }
-            if self.sink.write_ref(event).is_err() {
-                self.refused(event);
-                return Some(End::DownstreamClosed);
-            }
-            count(&state.counts.delivered, 1);
-            if let Bound::Block(gate) = &state.bound {
-                state.shared.moved(gate, self.position);
-            }
-            if self.flush <= self.position {
-                return None;
+        if state.claims.has_news() {
+            return Some(self.news());
+        }
+        if self.position >= self.end {
+            return Some(Next::End(End::Drained));
+        }
+        let mut later = DropLater::default();
+        let result = {
+            let mut reader = state.reader.lock();
+            let Some(reader) = &mut *reader else {
+                return Some(Next::End(End::Stopped));
+            };
+            reader.position = self.position;
+            reader.read(&state.shared, &mut later)
+        };
+        drop(later);
+        match result {
+            ReadResult::Events(segment, at) => self.place = Some(Claimed { segment, at }),
+            ReadResult::Empty => return Some(Next::Empty(None)),
+            ReadResult::Ended => return Some(Next::End(End::Drained)),
+            ReadResult::Behind => {
+                let Bound::Skip(window) = state.bound else {
+                    return Some(Next::End(End::Ended(Cause::Lagged)));
+                };
+                self.skip_to(state.shared.exact_head().saturating_sub(window).min(self.end));
             }
         }
         None
-    }
-
-    /// The sink answered `Closed` to an event that was claimed: it is shed. One that the sink did not want, as a filter
-    /// does not, counts as delivered, as it does while the sink is open.
-    #[cold]
-    fn refused(&self, event: &E) {
-        let wanted = catch_unwind(AssertUnwindSafe(|| self.sink.wants(event)));
-        if wanted.map_err(drop_caught).unwrap_or(true) {
-            count(&self.state.counts.refused, 1);
-            self.state.shed.shed_ref(event);
-        } else {
-            count(&self.state.counts.delivered, 1);
-        }
     }
 
     /// Leaves out the events before `to`.
@@ -198,113 +159,201 @@ where
         let state = &*self.state;
         if to > self.position && matches!(state.claims.claim(self.position, to), Claim::Claimed) {
             let skipped = to - self.position;
-            count(&state.counts.skipped, skipped);
+            count(&state.worker.counts.skipped, skipped);
             state.shed.log_skipped(skipped);
             self.position = to;
         }
     }
-
-    /// Flushes the sink, for the flushes whose events are all delivered.
-    #[cold]
-    fn flush_sink(&mut self) {
-        let (due, next) = self.state.flushes.take_due(self.position);
-        self.flush = next;
-        self.pass_on(due);
-    }
 }
 
-impl<E, S> Worker<E, S>
+impl<E> Source for Followed<E>
 where
-    S: Sink<E>,
+    E: Clone + Send + Sync + 'static,
 {
-    fn pass_on(&self, flushes: Vec<Flush>) {
-        for flush in flushes {
-            let flushing = flush.trail.pass_on(|| flush_caught(|| self.sink.flush()));
-            MaybeDone::gather(&flush.completion, [(flushing.0, true)], join);
+    type Drain = FollowerState<E>;
+    type Item = Claimed<E>;
+    type Receipt = Claimed<E>;
+
+    fn drain(&self) -> &Arc<FollowerState<E>> {
+        &self.state
+    }
+
+    #[inline]
+    fn next(&mut self, _flush_at: u64) -> Next<Claimed<E>> {
+        loop {
+            if self.place.is_some() && self.position < self.end {
+                match self.state.claims.claim(self.position, self.position + 1) {
+                    Claim::Claimed => {}
+                    Claim::Stopped | Claim::Asked => return self.news(),
+                }
+                self.position += 1;
+                if let Some(place) = self.place.take() {
+                    return Next::Event(place);
+                }
+            }
+            if let Some(next) = self.read() {
+                return next;
+            }
+        }
+    }
+
+    #[inline]
+    fn delivered(&mut self, place: Claimed<E>) {
+        count(&self.state.worker.counts.delivered, 1);
+        if let Bound::Block(gate) = &self.state.bound {
+            self.state.shared.moved(gate, self.position);
+        }
+        // A segment that is read is released at once.
+        let next = Claimed { at: place.at + 1, ..place };
+        self.place = next.event().is_some().then_some(next);
+    }
+
+    fn refused(&mut self, place: Claimed<E>, wanted: bool) {
+        let state = &*self.state;
+        if wanted {
+            count(&state.worker.counts.returned, 1);
+            place.event().into_iter().for_each(|event| state.shed.shed_ref(event));
+        } else {
+            count(&state.worker.counts.delivered, 1);
+        }
+    }
+
+    #[inline]
+    fn position(&self) -> u64 {
+        self.position
+    }
+
+    fn mark(&self) -> u64 {
+        self.state.mark()
+    }
+
+    fn spin(&self) -> bool {
+        self.state.shared.spin(self.position, || self.state.claims.has_news())
+    }
+
+    fn register(&mut self, waker: &Waker) -> bool {
+        self.task.as_ref().is_some_and(|task| {
+            task.set_waker(waker);
+            self.state.shared.park_task(task, self.position, || self.state.claims.has_news())
+        })
+    }
+
+    fn unregister(&mut self) {
+        if let Some(task) = self.task.take() {
+            self.state.shared.forget_task(task);
         }
     }
 }
 
-/// The end.
-impl<E, S> Worker<E, S>
+/// A synchronous sink, which gets its events by reference.
+struct ByRef<S>(Arc<S>);
+
+impl<E, S> Deliver<Claimed<E>> for ByRef<S>
 where
-    E: Clone + Send + Sync,
-    S: Sink<E>,
+    E: Clone + Send + Sync + 'static,
+    S: Sink<E> + Send + Sync + 'static,
     S::Error: Never,
 {
-    /// Sees to what is left, ends the flushes, closes the sink and drops it.
-    fn wind_up(self, end: Result<End, Payload>) {
-        let state = Arc::clone(&self.state);
-        let drained = match end {
-            Ok(End::Drained) => {
-                // If something else has stopped it meanwhile, the reader is for that to drop.
-                if state.stop(None) {
-                    drop(state.reader.lock().take());
-                }
-                !state.claims.is_detached()
-            }
-            Ok(End::Stopped) => false,
-            Ok(End::DownstreamClosed) => self.end_by_itself(Cause::DownstreamClosed),
-            Ok(End::Lagged) => self.end_by_itself(Cause::Lagged),
-            Err(panic) => {
-                // What was claimed is lost.
-                state.counts.lost.store(state.in_flight(), Ordering::Release);
-                let message = panic_message(panic);
-                state.set_panicked(Arc::clone(&message));
-                self.end_by_itself(Cause::Panicked(message))
-            }
-        };
-        self.end_flushes(drained);
-        if !state.claims.is_detached() {
-            drop(state.close_sink());
-        }
-        // The sink is dropped before the close completes, as far as this thread holds it.
-        drop_caught(self);
+    type Receipt = Claimed<E>;
+
+    fn deliver(&self, place: Claimed<E>) -> impl Future<Output = Result<Claimed<E>, Claimed<E>>> + Send {
+        ready(self.deliver_now(place).unwrap_or_else(Err))
     }
 
-    /// Sheds what is left, unless it was stopped before. It is not drained.
-    fn end_by_itself(&self, cause: Cause) -> bool {
-        let state = &*self.state;
-        let first = state.stop(Some(cause.clone()));
-        if first {
-            state.shed_rest();
-        }
-        match cause {
-            Cause::Panicked(_) => {
-                let lost = state.counts.lost.load(Ordering::Acquire);
-                trace::follower_panicked(&state.label, lost, state.undelivered());
-            }
-            // Otherwise it is the doing of an abort.
-            Cause::DownstreamClosed if first => trace::follower_ended(&state.label, state.undelivered()),
-            Cause::Lagged if first => trace::follower_lagged(&state.label, state.undelivered()),
-            _ => {}
-        }
-        false
+    #[inline]
+    fn deliver_now(&self, place: Claimed<E>) -> Result<Result<Claimed<E>, Claimed<E>>, Claimed<E>> {
+        let written = place.event().map(|event| self.0.write_ref(event));
+        Ok(if let Some(Err(_)) = written { Err(place) } else { Ok(place) })
     }
 
-    fn end_flushes(&self, drained: bool) {
-        let state = &*self.state;
-        let flushes = state.flushes.end();
-        if flushes.is_empty() {
-            return;
-        }
-        if drained {
-            self.pass_on(flushes);
-            return;
-        }
-        // What is not delivered is not this follower's any more, if its sink was handed back.
-        let outcome = if state.claims.is_detached() {
-            Ok(())
-        } else {
-            Err(CloseError::Undelivered { events: state.undelivered(), in_flight: 0 })
-        };
-        for flush in flushes {
-            flush.completion.complete(outcome.clone());
-        }
+    fn wants(&self, place: &Claimed<E>) -> bool {
+        place.event().is_none_or(|event| self.0.wants(event))
+    }
+
+    fn flush(&self) -> Flushing {
+        self.0.flush()
     }
 }
 
-fn count(count: &AtomicU64, events: u64) {
-    // The worker alone writes it.
-    count.store(count.load(Ordering::Relaxed) + events, Ordering::Release);
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::worker::testing::{Awaits, poll_and_drop};
+
+    /// Keeps what it gets, and panics on one event.
+    struct Keeps {
+        events: Mutex<Vec<u32>>,
+        panics_on: u32,
+    }
+
+    impl Sink<u32> for Keeps {
+        type Error = std::convert::Infallible;
+
+        fn write(&self, event: u32) -> Result<(), crate::contract::WriteError<u32, Self::Error>> {
+            if event == self.panics_on {
+                // Without a word of it on standard error.
+                std::panic::resume_unwind(Box::new("as planned"));
+            }
+            self.events.lock().unwrap().push(event);
+            Ok(())
+        }
+
+        fn flush(&self) -> Flushing {
+            Flushing::done()
+        }
+
+        fn close(&self) -> crate::lifecycle::Closing {
+            crate::lifecycle::Closing::done()
+        }
+    }
+
+    #[test]
+    fn a_follower_whose_future_is_dropped_at_any_moment_ends_with_everything_accounted_for() {
+        const ROUNDS: u32 = if cfg!(miri) { 8 } else { 4000 };
+
+        for round in 0..ROUNDS {
+            let log = crate::log::Log::new();
+            let panics_on = if round % 7 == 0 { 5 } else { u32::MAX };
+            let sink = Arc::new(Keeps { events: Mutex::default(), panics_on });
+            let spill = Arc::new(Keeps { events: Mutex::default(), panics_on: u32::MAX });
+            let shared = &log.shared;
+            let options = FollowOptions::new().spill(Arc::clone(&spill));
+            let deliver = Awaits(ByRef(Arc::clone(&sink)));
+            let (state, life) = register(shared, options, erase(Arc::clone(&sink)), deliver).unwrap();
+            let life = life.run(false);
+            thread::scope(|scope| {
+                scope.spawn(|| (0..20).for_each(|event| _ = log.append(event)));
+                scope.spawn(|| {
+                    let flushed = state.request_flush().within(Duration::from_secs(20));
+                    assert!(!matches!(flushed, Err(crate::lifecycle::FlushError::TimedOut)), "{flushed:?}");
+                });
+                scope.spawn(|| match round % 4 {
+                    0 => drop(state.close()),
+                    1 => _ = state.close().abort(),
+                    2 => drop(state.detach()),
+                    _ => {}
+                });
+                scope.spawn(|| poll_and_drop(life, round as usize % 41));
+            });
+            let begun = std::time::Instant::now();
+            let closed = state.close().within(Duration::from_secs(20));
+            assert!(begun.elapsed() < Duration::from_secs(15), "round {round} hung: {closed:?}");
+            let stats = state.stats();
+            assert_eq!((stats.pending, stats.in_flight), (0, 0), "round {round}: {stats:?} {closed:?}");
+            assert_eq!(stats.delivered, sink.events.lock().unwrap().len() as u64);
+            assert_eq!(stats.spilled, spill.events.lock().unwrap().len() as u64);
+            assert_eq!(stats.accepted, stats.delivered + stats.spilled + stats.dropped + stats.lost);
+            assert!(stats.lost <= 1 && stats.dropped == 0, "{stats:?}");
+            assert_eq!(
+                closed.is_ok(),
+                stats.spilled + stats.lost == 0 || state.claims.is_detached(),
+                "{closed:?}"
+            );
+            drop(log);
+        }
+    }
 }

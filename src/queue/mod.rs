@@ -5,11 +5,12 @@
 //! [`QueueOptions`] say, and [`batched`](crate::SinkExt::batched) one whose worker writes vectors.
 
 mod batch;
-mod flushes;
 mod options;
 mod reentrant;
 mod state;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use self::batch::Batch;
@@ -23,12 +24,13 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use std::vec;
 
-use self::state::{AbortQueue, ClosesSink, QueueState};
-use self::worker::{Step, Task, Worker};
-use crate::buffer::{BlockFor, Full, Policy, Reject, Unbounded};
+use self::state::{QueuePipe, QueueState};
+use self::worker::{Batches, Single};
+use crate::buffer::{BlockFor, Buffer, Full, Policy, Reject, Unbounded};
 use crate::contract::{Never, Sink, WriteError, erase};
 use crate::lifecycle::{Closing, Flushing};
 use crate::pipe::{Handle, Writer, pipe};
+use crate::worker::{AbortDrain, Closes, Deliver, Direct, Life, Source};
 
 /// A queue before a sink, and between them a worker: a thread of its own, or a task of a
 /// [pool](crate::queue::QueueOptions::on). Made by
@@ -68,36 +70,43 @@ impl<E, P> Queue<E, P>
 where
     P: Policy,
 {
-    fn start<T, S, F>(options: QueueOptions<E, P>, sink: S, step: F) -> io::Result<Self>
+    /// A queue, and its worker, which does not run yet. What `sink` delivers to is closed by `closes`.
+    fn with_worker<W, D>(
+        buffer: Buffer<E, P>,
+        name: Option<&str>,
+        closes: Arc<dyn Closes>,
+        source: impl FnOnce(Arc<QueuePipe<E>>) -> W,
+        sink: D,
+    ) -> (Self, Life<W, D>)
     where
         E: Send + 'static,
-        T: 'static,
+        W: Source,
+        D: Deliver<W::Item, Receipt = W::Receipt>,
+    {
+        let (writer, pipe) = pipe(buffer, QueueState::new(closes));
+        pipe.shed.log.of_queue(name);
+        pipe.completion.set_aborter(Arc::new(AbortDrain(Arc::downgrade(&pipe))));
+        (Self { writer }, Life::new(source(pipe), sink))
+    }
+
+    fn start<T, S, W>(
+        options: QueueOptions<E, P>,
+        sink: S,
+        source: impl FnOnce(Arc<QueuePipe<E>>) -> W,
+    ) -> io::Result<Self>
+    where
+        E: Send + 'static,
+        T: Send + 'static,
         S: Sink<T> + Send + Sync + 'static,
         S::Error: Never,
-        F: FnMut(&mut Worker<E, Arc<S>>) -> Step + Send + 'static,
+        W: Source<Item = T, Receipt = ()>,
     {
-        let QueueOptions { buffer, name, stack_size, workers } = options;
+        let QueueOptions { buffer, place } = options;
         let sink = Arc::new(sink);
-        let closes = Arc::new(ClosesSink(erase::<T, _>(Arc::clone(&sink))));
-        let (writer, pipe) = pipe(buffer, QueueState::new(closes, workers.is_some()));
-        pipe.shed.log.of_queue(name.as_deref());
-        pipe.completion.set_aborter(Arc::new(AbortQueue { pipe: Arc::downgrade(&pipe) }));
-        let worker = Worker::new(pipe, Arc::new(sink));
-
-        // Without a thread the last handle is dropped here, and everything with it: nothing was accepted.
-        if let Some(workers) = workers {
-            workers.spawn(Task::new(worker, step))?;
-            return Ok(Self { writer });
-        }
-        let mut thread = std::thread::Builder::new();
-        if let Some(name) = name {
-            thread = thread.name(name);
-        }
-        if let Some(stack_size) = stack_size {
-            thread = thread.stack_size(stack_size);
-        }
-        thread.spawn(move || worker.run(step))?;
-        Ok(Self { writer })
+        let closes = Arc::new(erase::<T, _>(Arc::clone(&sink)));
+        let (queue, life) = Self::with_worker(buffer, place.name.as_deref(), closes, source, Direct(sink));
+        place.start(life)?;
+        Ok(queue)
     }
 
     pub(crate) fn of_events<S>(options: QueueOptions<E, P>, sink: S) -> io::Result<Self>
@@ -106,7 +115,7 @@ where
         S: Sink<E> + Send + Sync + 'static,
         S::Error: Never,
     {
-        Self::start::<E, S, _>(options, sink, Worker::step)
+        Self::start(options, sink, Single::new)
     }
 
     pub(crate) fn of_batches<S>(options: QueueOptions<E, P>, batch: Batch, sink: S) -> io::Result<Self>
@@ -115,8 +124,7 @@ where
         S: Sink<Vec<E>> + Send + Sync + 'static,
         S::Error: Never,
     {
-        let mut events = Vec::new();
-        Self::start::<Vec<E>, S, _>(options, sink, move |worker| worker.step_batched(&mut events, batch))
+        Self::start(options, sink, |pipe| Batches::new(pipe, batch))
     }
 
     /// Writes without waiting and without evicting, whatever the buffer's policy is.
@@ -279,8 +287,7 @@ where
     /// Takes no room in the queue and displaces nothing. Every event accepted before it is delivered, spilled or counted
     /// by its end, but for one that a writer is carrying into the spill at that moment. The spill is not flushed.
     fn flush(&self) -> Flushing {
-        let state = self.state();
-        state.flushes.request(state.scope(), &self.writer.pipe.closing(), || state.ask())
+        self.state().request_flush(&self.writer.pipe.closing())
     }
 
     fn close(&self) -> Closing {

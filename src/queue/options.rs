@@ -1,9 +1,9 @@
 use std::fmt;
 
 use crate::buffer::{Buffer, Unbounded};
-use crate::worker::Workers;
+use crate::worker::{Place, Workers};
 
-/// A [`Buffer`] and what the worker thread is to be like.
+/// A [`Buffer`], and where the worker is to run.
 ///
 /// # Examples
 ///
@@ -25,16 +25,13 @@ use crate::worker::Workers;
 #[must_use = "options do nothing until a queue takes them"]
 pub struct QueueOptions<E, P = Unbounded> {
     pub(super) buffer: Buffer<E, P>,
-    pub(super) name: Option<String>,
-    pub(super) stack_size: Option<usize>,
-    /// `None` is a thread of its own.
-    pub(super) workers: Option<Workers>,
+    pub(super) place: Place,
 }
 
 impl<E, P> QueueOptions<E, P> {
     /// A buffer, and a thread as [`std::thread::spawn`] makes it.
     pub fn new(buffer: Buffer<E, P>) -> Self {
-        Self { buffer, name: None, stack_size: None, workers: default_workers() }
+        Self { buffer, place: Place::new() }
     }
 
     /// Names the worker thread.
@@ -59,24 +56,22 @@ impl<E, P> QueueOptions<E, P> {
     where
         N: Into<String>,
     {
-        self.name = Some(name.into());
+        self.place.name = Some(name.into());
         self
     }
 
     /// The size of the worker thread's stack, in bytes: see [`std::thread::Builder::stack_size`].
     /// It asks for a thread of the queue's own, so it takes an earlier [`on`](QueueOptions::on) back.
     pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.stack_size = Some(bytes);
-        self.workers = None;
+        self.place.set_stack_size(bytes);
         self
     }
 
     /// Has the queue's worker run on a pool, as a task, and not on a thread of its own: for queues by the thousand.
     ///
     /// A thread of the pool delivers for this queue as long as there is something to deliver, and gives way to others
-    /// after some events. A write pays a fence more, to learn whether the worker sleeps; the first one after a pause has
-    /// a thread of the pool wake up. A sink that blocks holds up no other queue: see [`Workers`]. A batch that is to wait
-    /// for more events [within](crate::queue::Batch::within) a time waits on a thread of the pool.
+    /// after some events. The first write after a pause has a thread of the pool wake up. A batch that waits for more
+    /// events [within](crate::queue::Batch::within) a time holds up no thread. A sink that blocks holds up no other queue: see [`Workers`].
     ///
     /// The stack is that of the pool's threads, so a [`stack_size`](QueueOptions::stack_size) that was set before is taken
     /// back; the [`name`](QueueOptions::name) is the queue's in logs, and no thread's.
@@ -98,14 +93,13 @@ impl<E, P> QueueOptions<E, P> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on(mut self, workers: &Workers) -> Self {
-        self.workers = Some(workers.clone());
-        self.stack_size = None;
+        self.place.set_workers(Some(workers));
         self
     }
 
     /// Has the queue's worker run on a thread of its own, which is the default.
     pub fn dedicated(mut self) -> Self {
-        self.workers = None;
+        self.place.set_workers(None);
         self
     }
 }
@@ -125,32 +119,15 @@ impl<E, P> From<Buffer<E, P>> for QueueOptions<E, P> {
 /// Clones share the spill: see [`Buffer`].
 impl<E, P: Clone> Clone for QueueOptions<E, P> {
     fn clone(&self) -> Self {
-        Self {
-            buffer: self.buffer.clone(),
-            name: self.name.clone(),
-            stack_size: self.stack_size,
-            workers: self.workers.clone(),
-        }
+        Self { buffer: self.buffer.clone(), place: self.place.clone() }
     }
 }
 
 impl<E, P: fmt::Debug> fmt::Debug for QueueOptions<E, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("QueueOptions")
-            .field("buffer", &self.buffer)
-            .field("name", &self.name)
-            .field("stack_size", &self.stack_size)
-            .field("workers", &self.workers)
-            .finish()
+        let mut f = f.debug_struct("QueueOptions");
+        f.field("buffer", &self.buffer);
+        self.place.fields(&mut f);
+        f.finish()
     }
-}
-
-/// A thread for each queue. With the feature `testing` and `OUTFLOW_TEST_POOL=1` in the environment, the global pool: so
-/// that a test suite can be run on both.
-fn default_workers() -> Option<Workers> {
-    #[cfg(feature = "testing")]
-    if std::env::var_os("OUTFLOW_TEST_POOL").is_some_and(|value| value == "1") {
-        return Some(Workers::global().clone());
-    }
-    None
 }

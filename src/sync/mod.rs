@@ -9,7 +9,6 @@ pub(crate) mod permits;
 pub(crate) mod scope;
 pub(crate) mod spin;
 pub(crate) mod stop;
-#[cfg_attr(not(test), expect(dead_code, reason = "for tasks that wait for a time, to come"))]
 pub(crate) mod timer;
 pub(crate) mod waker;
 

@@ -3,9 +3,27 @@ use std::thread::{self, ThreadId};
 
 use parking_lot::Mutex;
 
+use crate::contract::{SharedSink, Sink};
 use crate::lifecycle::completion::Completion;
 use crate::lifecycle::{Closing, close_caught};
 use crate::sync::caught::drop_caught;
+
+/// A sink, as its close sees it.
+pub(crate) trait Closes: Send + Sync {
+    fn close(&self) -> Closing;
+}
+
+impl<E> Closes for SharedSink<E> {
+    fn close(&self) -> Closing {
+        Sink::close(self)
+    }
+}
+
+impl Closes for Arc<dyn Closes> {
+    fn close(&self) -> Closing {
+        (**self).close()
+    }
+}
 
 /// The sink at the end of a drain, until it is closed: once for all callers.
 pub(crate) struct Downstream<S> {
@@ -21,7 +39,7 @@ struct State<S> {
 
 impl<S> Downstream<S>
 where
-    S: Clone,
+    S: Closes + Clone,
 {
     pub(crate) fn new(sink: S) -> Self {
         Self { state: Mutex::new(State { sink: Some(sink), closing: None, beginning: Vec::new() }) }
@@ -38,7 +56,7 @@ where
     }
 
     /// Begins to close the sink, unless that has begun, and has `completion` await it.
-    pub(crate) fn close(&self, completion: &Arc<Completion>, close: impl FnOnce(&S) -> Closing) -> Closing {
+    pub(crate) fn close(&self, completion: &Arc<Completion>) -> Closing {
         let thread = thread::current().id();
         let mut state = self.state.lock();
         if let Some(closing) = &state.closing {
@@ -54,7 +72,7 @@ where
         // Two threads may get here at once: a sink may be closed more than once, and each closing is of the same
         // drain. No lock is held, since this calls into a user's sink.
         let begun = match &sink {
-            Some(sink) => close_caught(|| close(sink)),
+            Some(sink) => close_caught(|| sink.close()),
             None => Closing::done(),
         };
         let mut state = self.state.lock();

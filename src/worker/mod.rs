@@ -1,7 +1,28 @@
-//! What every worker is: the life that a queue and a follower of a log share.
+//! What every worker is: the life that a queue and a follower of a log share, and where it runs.
+//!
+//! A worker takes events from a [`Source`] and hands each to a [`Deliver`]. [`life`] has its loop, [`end`] what becomes
+//! of what is left when that ends, however it does, [`abort`] how it is ended before its time. What it shares with its
+//! handles and with an abort is a [`Drain`].
 
+mod abort;
+mod deliver;
 mod downstream;
+mod end;
+mod flushes;
+mod life;
+mod place;
 mod pool;
+mod source;
+mod state;
+#[cfg(test)]
+pub(crate) mod testing;
+mod thread;
 
-pub(crate) use self::downstream::Downstream;
+pub(crate) use self::abort::AbortDrain;
+pub(crate) use self::deliver::{Deliver, Direct};
+pub(crate) use self::downstream::Closes;
+pub(crate) use self::life::Life;
+pub(crate) use self::place::Place;
 pub use self::pool::{Workers, WorkersBuilder, WorkersStats};
+pub(crate) use self::source::{Drain, End, Next, Source};
+pub(crate) use self::state::{Cause, WorkerState, count};

@@ -31,6 +31,7 @@ mod flush;
 mod getters;
 #[cfg(feature = "testing")]
 mod go_events;
+mod lives;
 #[cfg(feature = "testing")]
 mod log;
 #[cfg(feature = "testing")]

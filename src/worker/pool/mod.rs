@@ -1,4 +1,4 @@
-//! A pool of threads that polls the workers of queues: a queue costs a task, not a thread.
+//! A pool of threads that polls the workers of queues and followers: each costs a task, not a thread.
 //!
 //! [`task`] is a task and its states, [`threads`] how threads find tasks, sleep, wait and end, [`watcher`] the thread that
 //! notices code that blocks.
