@@ -3,6 +3,7 @@
 //! New here? Begin with the [`tutorial`]. Before you run this in earnest, read [`shutdown`] and [`guarantees`]; when
 //! one event goes to many readers, [`fan_out`].
 
+pub mod async_sinks;
 pub mod fan_out;
 pub mod go_events;
 pub mod guarantees;

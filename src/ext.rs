@@ -239,7 +239,7 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     /// # Ok::<(), outflow::CloseError>(())
     /// ```
     fn close_with_last(self) -> CloseWithLast<Self, E> {
-        assert_sink::<E, Self::Error, _>(CloseWithLast::new(self))
+        assert_sink::<E, Self::Error, _>(CloseWithLast::new(self, Self::close))
     }
 
     /// Closes this sink at its first failure, and hands the event back as refused. See [`CloseOnFailure`].
@@ -490,7 +490,7 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     /// Closes this sink when the guard is dropped, waits for its events, and aborts what is not delivered within
     /// `timeout`: for `main`. See [`CloseGuard`].
     fn close_on_drop(self, timeout: Duration) -> CloseGuard<Self, E> {
-        CloseGuard::new(self, timeout)
+        CloseGuard::new(self, timeout, Self::close)
     }
 }
 

@@ -121,6 +121,7 @@
 //!   [`docs::observability`].
 //! - `testing`: the test kit, for sinks of your own: sinks that fail, wait and panic on command, a clock that
 //!   a test moves, and a check of the laws. Brings no dependency.
+//! - `tower`: `sink::from_service` makes an asynchronous sink of a `tower::Service`. Brings `tower-service`.
 //! - `tracing`: what goes wrong is logged to `tracing`. See [`docs::observability`].
 
 pub mod adapter;
@@ -130,6 +131,7 @@ pub mod channel;
 mod contract;
 pub mod docs;
 mod ext;
+mod ext_async;
 #[cfg(feature = "http")]
 pub mod http;
 mod leaf;
@@ -147,11 +149,14 @@ pub mod testing;
 mod trace;
 mod worker;
 
-pub use self::adapter::{CatchPanicError, CloseGuard, Counter, DeadLetter, Meter, MeterSnapshot};
+pub use self::adapter::{
+    CatchPanicError, CloseGuard, Counter, DeadLetter, Meter, MeterSnapshot, TimeoutError,
+};
 pub use self::broadcast::{AddError, Broadcaster, Subscription, SubscriptionIntoIter, WeakBroadcaster};
 pub use self::buffer::Buffer;
-pub use self::contract::{Never, SharedSink, Sink, WriteAllError, WriteError};
+pub use self::contract::{AsyncSink, Never, SharedAsyncSink, SharedSink, Sink, WriteAllError, WriteError};
 pub use self::ext::SinkExt;
+pub use self::ext_async::AsyncSinkExt;
 pub use self::lifecycle::{
     CloseError, Closing, Ended, EndedSink, FlushError, Flushing, PendingClose, PendingFlush,
 };

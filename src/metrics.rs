@@ -326,13 +326,13 @@ impl Published {
 struct OfMeter {
     name: Arc<str>,
     counts: Box<dyn Fn() -> (MeterSnapshot, bool) + Send + Sync>,
-    published: [Published; 5],
+    published: [Published; 6],
 }
 
 impl Source for OfMeter {
     fn update(&self, gauges: &mut Gauges) -> bool {
         let (counts, ended) = (self.counts)();
-        let [events, successes, failures, refused, panicked] = &self.published;
+        let [events, successes, failures, refused, panicked, cancelled] = &self.published;
         let of = |metric| move || counter!(metric, "sink" => Arc::clone(&self.name));
         let error = |reason| move || counter!(ERRORS, "sink" => Arc::clone(&self.name), "reason" => reason);
         events.update(counts.events, of(EVENTS));
@@ -340,6 +340,7 @@ impl Source for OfMeter {
         failures.update(counts.failures, of(FAILURES));
         refused.update(counts.refused, error("closed"));
         panicked.update(counts.panicked, error("panic"));
+        cancelled.update(counts.cancelled, error("cancelled"));
         gauges.add(IN_FLIGHT, "sink", &self.name, counts.in_flight);
         ended
     }
@@ -445,7 +446,11 @@ fn describe() {
     describe_counter!(EVENTS, Unit::Count, "Writes begun.");
     describe_counter!(SUCCESSES, Unit::Count, "Writes that the sink accepted.");
     describe_counter!(FAILURES, Unit::Count, "Writes that the sink failed.");
-    describe_counter!(ERRORS, Unit::Count, "Writes that ended otherwise: the sink was closed, or panicked.");
+    describe_counter!(
+        ERRORS,
+        Unit::Count,
+        "Writes that ended otherwise: the sink was closed, panicked, or was not awaited to the end."
+    );
     describe_counter!(RETRIES, Unit::Count, "Failed attempts after which there is to be another.");
     describe_counter!(DROPPED, Unit::Count, "Events that failed and were dropped, as asked.");
     describe_gauge!(IN_FLIGHT, Unit::Count, "Writes under way.");

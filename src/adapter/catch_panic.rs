@@ -1,15 +1,18 @@
 use std::fmt;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
-use crate::contract::{Sink, WriteError, delegate};
+use crate::contract::{AsyncSink, Sink, WriteError, delegate};
 use crate::sync::caught::panic_message;
 
 /// Turns a panic of a sink into an error, with the event. Made by
 /// [`catch_panic`](crate::SinkExt::catch_panic).
 ///
 /// It writes by reference, so that after a panic it still has the event to hand back; a sink that must own
-/// the event clones it. Only a panic of a write is caught. What a closure had half done when it panicked
+/// the event clones it. Over an [`AsyncSink`](crate::AsyncSink) it writes a clone; each poll is caught. Only a panic of a write is caught. What a closure had half done when it panicked
 /// stays so.
 ///
 /// # Examples
@@ -74,6 +77,40 @@ where
         match catch_unwind(AssertUnwindSafe(|| self.sink.write_ref(event))) {
             Ok(written) => written.map_err(|refused| refused.map_error(CatchPanicError::Sink)),
             Err(panic) => Err(WriteError::failed((), CatchPanicError::Panicked(panic_message(panic)))),
+        }
+    }
+
+    delegate!(sink: flush, close, is_closed, wants);
+}
+
+impl<E, S> AsyncSink<E> for CatchPanic<S>
+where
+    E: Clone + Send,
+    S: AsyncSink<E>,
+{
+    type Error = CatchPanicError<S::Error>;
+
+    async fn write(&self, event: E) -> Result<(), WriteError<E, Self::Error>> {
+        let copy = match catch_unwind(AssertUnwindSafe(|| event.clone())) {
+            Ok(copy) => copy,
+            Err(panic) => {
+                return Err(WriteError::failed(event, CatchPanicError::Panicked(panic_message(panic))));
+            }
+        };
+        let written = {
+            // In a block of its own: `write` itself may panic.
+            let mut write = pin!(async { self.sink.write(copy).await });
+            poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| write.as_mut().poll(context))) {
+                Ok(polled) => polled.map(Ok),
+                Err(panic) => Poll::Ready(Err(panic_message(panic))),
+            })
+            .await
+        };
+        match written {
+            Ok(written) => {
+                written.map_err(|refused| refused.map_event(|_| event).map_error(CatchPanicError::Sink))
+            }
+            Err(message) => Err(WriteError::failed(event, CatchPanicError::Panicked(message))),
         }
     }
 

@@ -3,8 +3,7 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::time::Duration;
 
-use crate::contract::Sink;
-use crate::lifecycle::{CloseError, close_caught};
+use crate::lifecycle::{CloseError, Closing, close_caught};
 
 /// Closes a sink when dropped, and waits. Made by [`close_on_drop`](crate::SinkExt::close_on_drop), for
 /// `main`.
@@ -31,23 +30,19 @@ use crate::lifecycle::{CloseError, close_caught};
 /// assert_eq!(delivered.events(), ["pushed"]);
 /// ```
 #[must_use = "dropping it closes the sink"]
-pub struct CloseGuard<S, E>
-where
-    S: Sink<E>,
-{
+pub struct CloseGuard<S, E> {
     sink: S,
+    /// `close` of its face, a `Sink` or an `AsyncSink`.
+    close: fn(&S) -> Closing,
     timeout: Duration,
     on_error: Option<Box<dyn FnOnce(CloseError) + Send + Sync>>,
     closed: bool,
     event: PhantomData<fn(E)>,
 }
 
-impl<S, E> CloseGuard<S, E>
-where
-    S: Sink<E>,
-{
-    pub(crate) fn new(sink: S, timeout: Duration) -> Self {
-        Self { sink, timeout, on_error: None, closed: false, event: PhantomData }
+impl<S, E> CloseGuard<S, E> {
+    pub(crate) fn new(sink: S, timeout: Duration, close: fn(&S) -> Closing) -> Self {
+        Self { sink, close, timeout, on_error: None, closed: false, event: PhantomData }
     }
 
     /// Sets what is called when the drop could not deliver everything. Without it the error
@@ -98,14 +93,11 @@ where
     /// ```
     pub fn close(mut self) -> Result<(), CloseError> {
         self.closed = true;
-        close_caught(|| self.sink.close()).within(self.timeout)
+        close_caught(|| (self.close)(&self.sink)).within(self.timeout)
     }
 }
 
-impl<S, E> Deref for CloseGuard<S, E>
-where
-    S: Sink<E>,
-{
+impl<S, E> Deref for CloseGuard<S, E> {
     type Target = S;
 
     fn deref(&self) -> &S {
@@ -113,16 +105,13 @@ where
     }
 }
 
-impl<S, E> Drop for CloseGuard<S, E>
-where
-    S: Sink<E>,
-{
+impl<S, E> Drop for CloseGuard<S, E> {
     fn drop(&mut self) {
         if self.closed {
             return;
         }
         // It may be dropped while a panic unwinds: another one would end the process.
-        let outcome = close_caught(|| self.sink.close()).within(self.timeout);
+        let outcome = close_caught(|| (self.close)(&self.sink)).within(self.timeout);
         if let (Err(error), Some(on_error)) = (outcome, self.on_error.take()) {
             on_error(error);
         }
@@ -131,7 +120,7 @@ where
 
 impl<S, E> fmt::Debug for CloseGuard<S, E>
 where
-    S: Sink<E> + fmt::Debug,
+    S: fmt::Debug,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CloseGuard")

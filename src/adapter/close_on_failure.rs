@@ -2,8 +2,8 @@ use std::convert::Infallible;
 use std::fmt;
 
 use super::closeable::Closeable;
-use crate::contract::{Sink, WriteError, delegate};
-use crate::lifecycle::close_caught;
+use crate::contract::{AsyncSink, Sink, WriteError, delegate};
+use crate::lifecycle::{Closing, close_caught};
 
 /// Closes a sink at its first failure. Made by [`close_on_failure`](crate::SinkExt::close_on_failure).
 ///
@@ -43,19 +43,16 @@ impl<S> CloseOnFailure<S> {
         Self { sink: Closeable::new(sink) }
     }
 
-    fn outcome<E, T>(
-        &self,
-        written: Result<(), WriteError<T, S::Error>>,
-    ) -> Result<(), WriteError<T, Infallible>>
-    where
-        S: Sink<E>,
-    {
+    fn outcome<T, X>(
+        written: Result<(), WriteError<T, X>>,
+        close: impl FnOnce() -> Closing,
+    ) -> Result<(), WriteError<T, Infallible>> {
         match written {
             Ok(()) => Ok(()),
             Err(WriteError::Closed(event)) => Err(WriteError::Closed(event)),
             Err(WriteError::Failed { event, error: _ }) => {
                 // Whatever the close does, the writer gets its event back. `close` returns the same drain.
-                drop(close_caught(|| self.sink.close()));
+                drop(close_caught(close));
                 Err(WriteError::Closed(event))
             }
         }
@@ -69,14 +66,28 @@ where
     type Error = Infallible;
 
     fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
-        self.outcome(self.sink.write(event))
+        Self::outcome(self.sink.write(event), || Sink::<E>::close(&self.sink))
     }
 
     fn write_ref(&self, event: &E) -> Result<(), WriteError<(), Infallible>>
     where
         E: Clone,
     {
-        self.outcome(self.sink.write_ref(event))
+        Self::outcome(self.sink.write_ref(event), || Sink::<E>::close(&self.sink))
+    }
+
+    delegate!(sink: flush, close, is_closed, wants);
+}
+
+impl<E, S> AsyncSink<E> for CloseOnFailure<S>
+where
+    E: Send,
+    S: AsyncSink<E>,
+{
+    type Error = Infallible;
+
+    async fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
+        Self::outcome(self.sink.write(event).await, || AsyncSink::<E>::close(&self.sink))
     }
 
     delegate!(sink: flush, close, is_closed, wants);

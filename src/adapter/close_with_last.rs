@@ -3,7 +3,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::contract::{Sink, WriteError};
+use crate::contract::{AsyncSink, Sink, WriteError};
 use crate::lifecycle::completion::Completion;
 use crate::lifecycle::{Closing, Flushing, MaybeDone, close_caught, flush_caught, join};
 
@@ -41,10 +41,7 @@ use crate::lifecycle::{Closing, Flushing, MaybeDone, close_caught, flush_caught,
 /// # Ok::<(), outflow::CloseError>(())
 /// ```
 #[must_use = "sinks do nothing unless written to"]
-pub struct CloseWithLast<S, E>
-where
-    S: Sink<E>,
-{
+pub struct CloseWithLast<S, E> {
     shared: Arc<Shared<S>>,
     /// That of this clone, set when its close begins.
     closing: OnceLock<Closing>,
@@ -53,6 +50,8 @@ where
 
 struct Shared<S> {
     sink: S,
+    /// `close` of its face, a `Sink` or an `AsyncSink`.
+    close: fn(&S) -> Closing,
     /// How many clones are open. Once 0, it stays 0.
     open: AtomicUsize,
 }
@@ -73,17 +72,33 @@ impl<S> Shared<S> {
     }
 }
 
-impl<S, E> CloseWithLast<S, E>
-where
-    S: Sink<E>,
-{
-    pub(crate) fn new(sink: S) -> Self {
-        let shared = Arc::new(Shared { sink, open: AtomicUsize::new(1) });
+impl<S, E> CloseWithLast<S, E> {
+    pub(crate) fn new(sink: S, close: fn(&S) -> Closing) -> Self {
+        let shared = Arc::new(Shared { sink, close, open: AtomicUsize::new(1) });
         Self { shared, closing: OnceLock::new(), event: PhantomData }
     }
 
     fn has_closed(&self) -> bool {
         self.closing.get().is_some()
+    }
+
+    fn close_clone(&self, flush: impl FnOnce(&S) -> Flushing) -> Closing {
+        if let Some(closing) = self.closing.get() {
+            return closing.clone();
+        }
+        let completion = Completion::new();
+        let closing = Closing::pending_on(&completion);
+        if self.closing.set(closing.clone()).is_err() {
+            // Another thread was first.
+            return self.closing.get().cloned().unwrap_or(closing);
+        }
+        let sink = &self.shared.sink;
+        if self.shared.leave() {
+            MaybeDone::gather(&completion, [(close_caught(|| (self.shared.close)(sink)).0, true)], join);
+        } else {
+            MaybeDone::gather(&completion, [(flush_caught(|| flush(sink)).0, false)], join);
+        }
+        closing
     }
 }
 
@@ -117,22 +132,7 @@ where
     }
 
     fn close(&self) -> Closing {
-        if let Some(closing) = self.closing.get() {
-            return closing.clone();
-        }
-        let completion = Completion::new();
-        let closing = Closing::pending_on(&completion);
-        if self.closing.set(closing.clone()).is_err() {
-            // Another thread was first.
-            return self.closing.get().cloned().unwrap_or(closing);
-        }
-        let sink = &self.shared.sink;
-        if self.shared.leave() {
-            MaybeDone::gather(&completion, [(close_caught(|| sink.close()).0, true)], join);
-        } else {
-            MaybeDone::gather(&completion, [(flush_caught(|| sink.flush()).0, false)], join);
-        }
-        closing
+        self.close_clone(S::flush)
     }
 
     fn is_closed(&self) -> bool {
@@ -144,10 +144,38 @@ where
     }
 }
 
-impl<S, E> Clone for CloseWithLast<S, E>
+impl<E, S> AsyncSink<E> for CloseWithLast<S, E>
 where
-    S: Sink<E>,
+    E: Send,
+    S: AsyncSink<E>,
 {
+    type Error = S::Error;
+
+    async fn write(&self, event: E) -> Result<(), WriteError<E, S::Error>> {
+        if self.has_closed() {
+            return Err(WriteError::Closed(event));
+        }
+        self.shared.sink.write(event).await
+    }
+
+    fn flush(&self) -> Flushing {
+        self.shared.sink.flush()
+    }
+
+    fn close(&self) -> Closing {
+        self.close_clone(S::flush)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.has_closed() || self.shared.sink.is_closed()
+    }
+
+    fn wants(&self, event: &E) -> bool {
+        self.shared.sink.wants(event)
+    }
+}
+
+impl<S, E> Clone for CloseWithLast<S, E> {
     fn clone(&self) -> Self {
         let closing = match self.closing.get() {
             None if self.shared.join() => OnceLock::new(),
@@ -158,21 +186,18 @@ where
     }
 }
 
-impl<S, E> Drop for CloseWithLast<S, E>
-where
-    S: Sink<E>,
-{
+impl<S, E> Drop for CloseWithLast<S, E> {
     fn drop(&mut self) {
         if !self.has_closed() && self.shared.leave() {
             // Nothing waits for it, and no outcome is left to report a panic in.
-            drop(close_caught(|| self.shared.sink.close()));
+            drop(close_caught(|| (self.shared.close)(&self.shared.sink)));
         }
     }
 }
 
 impl<S, E> fmt::Debug for CloseWithLast<S, E>
 where
-    S: Sink<E> + fmt::Debug,
+    S: fmt::Debug,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CloseWithLast")

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::contract::{ClosedFlag, Sink, WriteError, delegate};
+use crate::contract::{AsyncSink, ClosedFlag, Sink, WriteError, delegate};
 use crate::lifecycle::Closing;
 
 /// Refuses writes once it was closed, whatever its sink does. Made by
@@ -54,6 +54,32 @@ where
             return Err(WriteError::Closed(()));
         }
         self.sink.write_ref(event)
+    }
+
+    fn close(&self) -> Closing {
+        self.closed.set();
+        self.sink.close()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.is_set() || self.sink.is_closed()
+    }
+
+    delegate!(sink: flush, wants);
+}
+
+impl<E, S> AsyncSink<E> for Closeable<S>
+where
+    E: Send,
+    S: AsyncSink<E>,
+{
+    type Error = S::Error;
+
+    async fn write(&self, event: E) -> Result<(), WriteError<E, S::Error>> {
+        if self.closed.is_set() {
+            return Err(WriteError::Closed(event));
+        }
+        self.sink.write(event).await
     }
 
     fn close(&self) -> Closing {

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::contract::{Sink, WriteError, delegate};
+use crate::contract::{AsyncSink, ImmediateSink, Sink, WriteError, delegate};
 use crate::lifecycle::{Closing, Flushing, close_caught, flush_caught};
 
 /// An event that could not be delivered, and why. [`dead_letter`](crate::SinkExt::dead_letter) writes these.
@@ -52,6 +52,20 @@ impl<S, T> DeadLettered<S, T> {
     pub(crate) fn new(sink: S, other: T) -> Self {
         Self { sink, other }
     }
+
+    fn outcome<E, X>(&self, written: Result<(), WriteError<E, X>>) -> Result<(), WriteError<E, T::Error>>
+    where
+        T: Sink<DeadLetter<E, X>>,
+    {
+        match written {
+            Ok(()) => Ok(()),
+            Err(WriteError::Closed(event)) => Err(WriteError::Closed(event)),
+            Err(WriteError::Failed { event, error }) => self
+                .other
+                .write(DeadLetter { event, error })
+                .map_err(|refused| refused.map_event(|letter| letter.event)),
+        }
+    }
 }
 
 impl<E, S, T> Sink<E> for DeadLettered<S, T>
@@ -62,14 +76,7 @@ where
     type Error = T::Error;
 
     fn write(&self, event: E) -> Result<(), WriteError<E, T::Error>> {
-        match self.sink.write(event) {
-            Ok(()) => Ok(()),
-            Err(WriteError::Closed(event)) => Err(WriteError::Closed(event)),
-            Err(WriteError::Failed { event, error }) => self
-                .other
-                .write(DeadLetter { event, error })
-                .map_err(|refused| refused.map_event(|letter| letter.event)),
-        }
+        self.outcome(self.sink.write(event))
     }
 
     fn write_ref(&self, event: &E) -> Result<(), WriteError<(), T::Error>>
@@ -84,6 +91,31 @@ where
                 .write(DeadLetter { event: event.clone(), error })
                 .map_err(|refused| refused.map_event(drop)),
         }
+    }
+
+    fn flush(&self) -> Flushing {
+        Flushing::all([flush_caught(|| self.sink.flush()), flush_caught(|| self.other.flush())])
+    }
+
+    fn close(&self) -> Closing {
+        // A panic of one leaves the other to be closed all the same.
+        let other = close_caught(|| self.other.close());
+        Closing::all([close_caught(|| self.sink.close()), other])
+    }
+
+    delegate!(sink: is_closed, wants);
+}
+
+impl<E, S, T> AsyncSink<E> for DeadLettered<S, T>
+where
+    E: Send,
+    S: AsyncSink<E>,
+    T: ImmediateSink<DeadLetter<E, S::Error>> + Send + Sync,
+{
+    type Error = T::Error;
+
+    async fn write(&self, event: E) -> Result<(), WriteError<E, T::Error>> {
+        self.outcome(self.sink.write(event).await)
     }
 
     fn flush(&self) -> Flushing {

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::contract::{Sink, WriteError};
+use crate::contract::{AsyncSink, ImmediateSink, Sink, WriteError};
 use crate::lifecycle::{Closing, Flushing, close_caught, flush_caught};
 
 /// Writes to another sink, the fallback, what one fails or refuses. Made by
@@ -60,6 +60,40 @@ where
         match self.sink.write_ref(event) {
             Ok(()) => Ok(()),
             Err(_) => self.other.write_ref(event),
+        }
+    }
+
+    fn flush(&self) -> Flushing {
+        Flushing::all([flush_caught(|| self.sink.flush()), flush_caught(|| self.other.flush())])
+    }
+
+    fn close(&self) -> Closing {
+        // A panic of one leaves the other to be closed all the same.
+        let other = close_caught(|| self.other.close());
+        Closing::all([close_caught(|| self.sink.close()), other])
+    }
+
+    fn is_closed(&self) -> bool {
+        self.sink.is_closed() && self.other.is_closed()
+    }
+
+    fn wants(&self, event: &E) -> bool {
+        self.sink.wants(event) || self.other.wants(event)
+    }
+}
+
+impl<E, S, T> AsyncSink<E> for Fallback<S, T>
+where
+    E: Send,
+    S: AsyncSink<E>,
+    T: ImmediateSink<E> + Send + Sync,
+{
+    type Error = T::Error;
+
+    async fn write(&self, event: E) -> Result<(), WriteError<E, T::Error>> {
+        match self.sink.write(event).await {
+            Ok(()) => Ok(()),
+            Err(refused) => self.other.write(refused.into_event()),
         }
     }
 

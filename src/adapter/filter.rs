@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::contract::{Sink, WriteError, delegate};
+use crate::contract::{AsyncSink, Sink, WriteError, delegate};
 
 /// Writes the events that a predicate holds for. Made by [`filter`](crate::SinkExt::filter).
 ///
@@ -56,6 +56,31 @@ where
             self.sink.write_ref(event)
         } else if self.sink.is_closed() {
             Err(WriteError::Closed(()))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn wants(&self, event: &E) -> bool {
+        (self.predicate)(event) && self.sink.wants(event)
+    }
+
+    delegate!(sink: flush, close, is_closed);
+}
+
+impl<E, S, P> AsyncSink<E> for Filter<S, P>
+where
+    E: Send,
+    S: AsyncSink<E>,
+    P: Fn(&E) -> bool + Send + Sync,
+{
+    type Error = S::Error;
+
+    async fn write(&self, event: E) -> Result<(), WriteError<E, S::Error>> {
+        if (self.predicate)(&event) {
+            self.sink.write(event).await
+        } else if self.sink.is_closed() {
+            Err(WriteError::Closed(event))
         } else {
             Ok(())
         }

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::contract::{Sink, WriteError, delegate};
+use crate::contract::{AsyncSink, Sink, WriteError, delegate};
 
 /// Writes what a closure makes of an event, if it makes something. Made by
 /// [`filter_map`](crate::SinkExt::filter_map).
@@ -56,6 +56,30 @@ where
         match (self.f)(event) {
             Some(mapped) => self.sink.write(mapped).map_err(|refused| refused.map_event(drop)),
             None if self.sink.is_closed() => Err(WriteError::Closed(())),
+            None => Ok(()),
+        }
+    }
+
+    fn wants(&self, event: &T) -> bool {
+        (self.f)(event).is_some_and(|mapped| self.sink.wants(&mapped))
+    }
+
+    delegate!(sink: flush, close, is_closed);
+}
+
+impl<S, T, E, F> AsyncSink<T> for FilterMap<S, T, E, F>
+where
+    T: Send,
+    E: Send,
+    S: AsyncSink<E>,
+    F: Fn(&T) -> Option<E> + Send + Sync,
+{
+    type Error = S::Error;
+
+    async fn write(&self, event: T) -> Result<(), WriteError<T, S::Error>> {
+        match (self.f)(&event) {
+            Some(mapped) => self.sink.write(mapped).await.map_err(|refused| refused.map_event(|_| event)),
+            None if self.sink.is_closed() => Err(WriteError::Closed(event)),
             None => Ok(()),
         }
     }

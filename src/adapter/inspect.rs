@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::contract::{Sink, WriteError, delegate};
+use crate::contract::{AsyncSink, Sink, WriteError, delegate};
 
 /// Calls a closure before each write, whatever becomes of the write. Made by
 /// [`inspect`](crate::SinkExt::inspect).
@@ -49,6 +49,22 @@ where
     {
         (self.f)(event);
         self.sink.write_ref(event)
+    }
+
+    delegate!(sink: flush, close, is_closed, wants);
+}
+
+impl<E, S, F> AsyncSink<E> for Inspect<S, F>
+where
+    E: Send,
+    S: AsyncSink<E>,
+    F: Fn(&E) + Send + Sync,
+{
+    type Error = S::Error;
+
+    async fn write(&self, event: E) -> Result<(), WriteError<E, S::Error>> {
+        (self.f)(&event);
+        self.sink.write(event).await
     }
 
     delegate!(sink: flush, close, is_closed, wants);

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::contract::{Sink, WriteError, delegate};
+use crate::contract::{AsyncSink, Sink, WriteError, delegate};
 use crate::lifecycle::Closing;
 
 /// Passes everything on but `close`. Made by [`keep_open`](crate::SinkExt::keep_open).
@@ -49,6 +49,23 @@ where
         E: Clone,
     {
         self.sink.write_ref(event)
+    }
+
+    fn close(&self) -> Closing {
+        Closing::done()
+    }
+
+    delegate!(sink: flush, is_closed, wants);
+}
+
+impl<E, S> AsyncSink<E> for KeepOpen<S>
+where
+    S: AsyncSink<E>,
+{
+    type Error = S::Error;
+
+    fn write(&self, event: E) -> impl Future<Output = Result<(), WriteError<E, S::Error>>> + Send {
+        self.sink.write(event)
     }
 
     fn close(&self) -> Closing {

@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::contract::{Sink, WriteError, delegate};
+use crate::contract::{AsyncSink, Sink, WriteError, delegate};
 use crate::lifecycle::Closing;
 use crate::trace;
 
@@ -133,6 +133,25 @@ where
         E: Clone,
     {
         self.outcome(self.sink.write_ref(event))
+    }
+
+    fn close(&self) -> Closing {
+        self.losses.rest();
+        self.sink.close()
+    }
+
+    delegate!(sink: flush, is_closed, wants);
+}
+
+impl<E, S> AsyncSink<E> for Lossy<S>
+where
+    E: Send,
+    S: AsyncSink<E>,
+{
+    type Error = Infallible;
+
+    async fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
+        self.outcome(self.sink.write(event).await)
     }
 
     fn close(&self) -> Closing {

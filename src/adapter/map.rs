@@ -1,7 +1,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::contract::{Sink, WriteError, delegate};
+use crate::contract::{AsyncSink, Sink, WriteError, delegate};
 
 /// Writes what a closure makes of each event. Made by [`map`](crate::SinkExt::map).
 ///
@@ -48,6 +48,27 @@ where
     #[inline]
     fn write_ref(&self, event: &T) -> Result<(), WriteError<(), S::Error>> {
         self.sink.write((self.f)(event)).map_err(|refused| refused.map_event(drop))
+    }
+
+    fn wants(&self, event: &T) -> bool {
+        self.sink.wants(&(self.f)(event))
+    }
+
+    delegate!(sink: flush, close, is_closed);
+}
+
+impl<S, T, E, F> AsyncSink<T> for Map<S, T, E, F>
+where
+    T: Send,
+    E: Send,
+    S: AsyncSink<E>,
+    F: Fn(&T) -> E + Send + Sync,
+{
+    type Error = S::Error;
+
+    async fn write(&self, event: T) -> Result<(), WriteError<T, S::Error>> {
+        let mapped = (self.f)(&event);
+        self.sink.write(mapped).await.map_err(|refused| refused.map_event(|_| event))
     }
 
     fn wants(&self, event: &T) -> bool {

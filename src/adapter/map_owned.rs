@@ -1,7 +1,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::contract::{Sink, WriteError, delegate};
+use crate::contract::{AsyncSink, Sink, WriteError, delegate};
 
 /// Writes what a closure makes of each event, which the closure takes by value. Made by
 /// [`map_owned`](crate::SinkExt::map_owned).
@@ -58,6 +58,22 @@ where
             return Err(WriteError::Closed(()));
         }
         self.sink.write((self.into)(event.clone())).map_err(|refused| refused.map_event(drop))
+    }
+
+    delegate!(sink: flush, close, is_closed);
+}
+
+impl<S, T, E, I, B> AsyncSink<T> for MapOwned<S, T, E, I, B>
+where
+    T: Send,
+    S: AsyncSink<E>,
+    I: Fn(T) -> E + Send + Sync,
+    B: Fn(E) -> T + Send + Sync,
+{
+    type Error = S::Error;
+
+    async fn write(&self, event: T) -> Result<(), WriteError<T, S::Error>> {
+        self.sink.write((self.into)(event)).await.map_err(|refused| refused.map_event(&self.back))
     }
 
     delegate!(sink: flush, close, is_closed);

@@ -1,9 +1,11 @@
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::latency::Latency;
-use crate::contract::{Sink, WriteError, delegate};
+use super::latency::{Latency, Stopwatch};
+use crate::contract::{AsyncSink, Sink, WriteError, delegate};
 
 /// Counts the writes of the sinks that were made [`metered`](crate::SinkExt::metered) with it. Cheap to
 /// clone, readable from anywhere.
@@ -36,6 +38,7 @@ struct Counts {
     failures: AtomicU64,
     refused: AtomicU64,
     panicked: AtomicU64,
+    cancelled: AtomicU64,
     latency: Latency,
 }
 
@@ -68,6 +71,9 @@ pub struct MeterSnapshot {
     pub refused: u64,
     /// Writes that panicked.
     pub panicked: u64,
+    /// Writes to an asynchronous sink whose future was dropped before it was done, by a
+    /// [`timeout`](crate::AsyncSinkExt::timeout) above it or by the caller.
+    pub cancelled: u64,
     /// Writes that are under way.
     pub in_flight: u64,
 }
@@ -115,17 +121,18 @@ impl Meter {
         &self,
         write: impl FnOnce() -> Result<(), WriteError<T, X>>,
     ) -> Result<(), WriteError<T, X>> {
-        self.counts.events.fetch_add(1, Ordering::Relaxed);
-        let mut outcome = Outcome { counts: &self.counts, count: &self.counts.panicked };
-        let stopwatch = self.counts.latency.start();
+        let measured = self.begin(&self.counts.panicked);
         let written = write();
-        outcome.count = match &written {
-            Ok(()) => &outcome.counts.successes,
-            Err(WriteError::Failed { .. }) => &outcome.counts.failures,
-            Err(WriteError::Closed(_)) => &outcome.counts.refused,
-        };
-        stopwatch.stop(&written);
+        measured.end(&written);
         written
+    }
+
+    /// `unless` counts the write if it does not come to its end.
+    #[inline]
+    fn begin<'a>(&'a self, unless: &'a AtomicU64) -> Measured<'a> {
+        self.counts.events.fetch_add(1, Ordering::Relaxed);
+        let outcome = Outcome { counts: &self.counts, count: unless };
+        Measured { outcome, stopwatch: self.counts.latency.start() }
     }
 }
 
@@ -136,9 +143,10 @@ impl Counts {
         let failures = self.failures.load(Ordering::Acquire);
         let refused = self.refused.load(Ordering::Acquire);
         let panicked = self.panicked.load(Ordering::Acquire);
+        let cancelled = self.cancelled.load(Ordering::Acquire);
         let events = self.events.load(Ordering::Acquire);
-        let in_flight = events.saturating_sub(successes + failures + refused + panicked);
-        MeterSnapshot { events, successes, failures, refused, panicked, in_flight }
+        let in_flight = events.saturating_sub(successes + failures + refused + panicked + cancelled);
+        MeterSnapshot { events, successes, failures, refused, panicked, cancelled, in_flight }
     }
 }
 
@@ -148,7 +156,25 @@ impl fmt::Debug for Meter {
     }
 }
 
-/// Counts an outcome when dropped: a panic, unless another was set.
+/// A write that is under way.
+struct Measured<'a> {
+    outcome: Outcome<'a>,
+    stopwatch: Stopwatch<'a>,
+}
+
+impl Measured<'_> {
+    #[inline]
+    fn end<T, X>(mut self, written: &Result<(), WriteError<T, X>>) {
+        self.outcome.count = match written {
+            Ok(()) => &self.outcome.counts.successes,
+            Err(WriteError::Failed { .. }) => &self.outcome.counts.failures,
+            Err(WriteError::Closed(_)) => &self.outcome.counts.refused,
+        };
+        self.stopwatch.stop(written);
+    }
+}
+
+/// Counts an outcome when dropped.
 struct Outcome<'a> {
     counts: &'a Counts,
     count: &'a AtomicU64,
@@ -207,6 +233,32 @@ where
         E: Clone,
     {
         self.meter.measure(|| self.sink.write_ref(event))
+    }
+
+    delegate!(sink: flush, close, is_closed, wants);
+}
+
+impl<E, S> AsyncSink<E> for Metered<S>
+where
+    E: Send,
+    S: AsyncSink<E>,
+{
+    type Error = S::Error;
+
+    async fn write(&self, event: E) -> Result<(), WriteError<E, S::Error>> {
+        let counts = &self.meter.counts;
+        let mut measured = self.meter.begin(&counts.cancelled);
+        let mut write = pin!(self.sink.write(event));
+        let written = poll_fn(|context| {
+            // What unwinds out of this poll is a panic, and what is dropped between two polls is not.
+            measured.outcome.count = &counts.panicked;
+            let polled = write.as_mut().poll(context);
+            measured.outcome.count = &counts.cancelled;
+            polled
+        })
+        .await;
+        measured.end(&written);
+        written
     }
 
     delegate!(sink: flush, close, is_closed, wants);

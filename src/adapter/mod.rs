@@ -16,7 +16,6 @@ mod dead_letter;
 mod fallback;
 mod filter;
 mod filter_map;
-#[cfg(feature = "futures")]
 mod immediate;
 mod inspect;
 #[cfg(feature = "futures")]
@@ -28,6 +27,7 @@ mod map;
 mod map_owned;
 mod metered;
 mod tee;
+mod timeout;
 
 pub use self::catch_panic::{CatchPanic, CatchPanicError};
 pub use self::close_guard::CloseGuard;
@@ -49,3 +49,4 @@ pub use self::map::Map;
 pub use self::map_owned::MapOwned;
 pub use self::metered::{Meter, MeterSnapshot, Metered};
 pub use self::tee::Tee;
+pub use self::timeout::{Timeout, TimeoutError};

@@ -24,7 +24,6 @@
 mod policy;
 pub(crate) mod shed;
 
-#[cfg(feature = "futures")]
 pub use self::policy::Immediate;
 pub(crate) use self::policy::WhenFull;
 pub use self::policy::{Block, BlockFor, DropNewest, DropOldest, Full, Policy, Reject, Reliable, Unbounded};

@@ -87,7 +87,6 @@ pub trait Reliable: Policy<Error = Infallible> {}
 /// }
 /// let _queue = for_async_writers(Buffer::bounded(16).drop_oldest());
 /// ```
-#[cfg(feature = "futures")]
 #[diagnostic::on_unimplemented(
     message = "a write by the policy `{Self}` may wait for room, which blocks an executor",
     label = "needs a sink whose writes never wait",

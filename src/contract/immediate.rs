@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use super::Sink;
 
-/// A sink whose writes never wait: what [`into_futures`](crate::SinkExt::into_futures) asks for. With the
-/// feature `futures`.
+/// A sink whose writes never wait: what `into_futures` (feature `futures`) asks for, and what an
+/// asynchronous sink may have as its [`fallback`](crate::AsyncSinkExt::fallback).
 ///
 /// Implemented for a queue or a channel whose policy is [`Immediate`](crate::buffer::Immediate), for
 /// [`discard`](crate::sink::discard()) and [`collector`](crate::sink::collector()), and for a transparent

@@ -22,11 +22,17 @@ macro_rules! closed_by_flag {
 mod collector;
 mod discard;
 mod for_each;
+mod from_async_fn;
 mod from_fn;
 mod from_fn_mut;
+#[cfg(feature = "tower")]
+mod from_service;
 
 pub use self::collector::{Collector, collector};
 pub use self::discard::{Discard, discard};
 pub use self::for_each::{ForEach, for_each};
+pub use self::from_async_fn::{FromAsyncFn, from_async_fn};
 pub use self::from_fn::{FromFn, from_fn};
 pub use self::from_fn_mut::{FromFnMut, from_fn_mut};
+#[cfg(feature = "tower")]
+pub use self::from_service::{FromService, from_service};

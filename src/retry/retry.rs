@@ -6,7 +6,7 @@ use super::{
     Stop,
 };
 use crate::adapter::Counter;
-use crate::contract::{Sink, WriteError, delegate};
+use crate::contract::{AnySink, AsyncSink, Sink, WriteError, delegate};
 use crate::lifecycle::Closing;
 use crate::sync::clock::{Alarm, Clock, ClockSlot};
 use crate::trace;
@@ -16,7 +16,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// Writes an event again that failed, when a strategy says so. Made by [`retry`](crate::SinkExt::retry).
 ///
-/// A write waits on the caller's thread for as long as the strategy says. `close` wakes it at once, and it hands its
+/// A write waits on the caller's thread for as long as the strategy says; over an [`AsyncSink`](crate::AsyncSink) its task
+/// waits, for a timer that needs no runtime. `close` wakes it at once, and it hands its
 /// event back as `Closed`. If the sink closes by itself, the write fails as `Closed` at its next attempt. No event is
 /// cloned, by `write_ref` either. When an attempt succeeds, or an event is given up, all writers that wait in this retry
 /// ask the strategy again how long to wait.
@@ -90,9 +91,9 @@ impl<S, R> Retry<S, R> {
     ///     .give_up_when(|failure| (400..500).contains(failure.error));
     /// assert_eq!(http.write("malformed").unwrap_err().error(), Some(&400));
     /// ```
-    pub fn give_up_when<E, F>(self, predicate: F) -> Retry<S, GiveUpWhen<R, F>>
+    pub fn give_up_when<E, Face, F>(self, predicate: F) -> Retry<S, GiveUpWhen<R, F>>
     where
-        S: Sink<E>,
+        S: AnySink<E, Face>,
         F: Fn(&Failure<'_, E, S::Error>) -> bool,
     {
         self.with(|strategy| GiveUpWhen::new(strategy, predicate))
@@ -144,9 +145,9 @@ impl<S, R> Retry<S, R> {
     /// assert!(http.write("push").is_err());
     /// assert_eq!(lines.take(), ["push, attempt 1: no route to host", "push, attempt 2: no route to host"]);
     /// ```
-    pub fn on_failure<E, F>(self, f: F) -> Retry<S, OnFailure<R, F>>
+    pub fn on_failure<E, Face, F>(self, f: F) -> Retry<S, OnFailure<R, F>>
     where
-        S: Sink<E>,
+        S: AnySink<E, Face>,
         F: Fn(&Failure<'_, E, S::Error>),
     {
         self.with(|strategy| OnFailure::new(strategy, f))
@@ -185,9 +186,9 @@ impl<S, R> Retry<S, R> {
     /// assert!(http.write("push").is_ok());
     /// assert!(begun.elapsed() >= Duration::from_millis(20));
     /// ```
-    pub fn honor_retry_after<E>(self) -> Retry<S, HonorRetryAfter<R>>
+    pub fn honor_retry_after<E, Face>(self) -> Retry<S, HonorRetryAfter<R>>
     where
-        S: Sink<E>,
+        S: AnySink<E, Face>,
         S::Error: RetryAfter,
     {
         let clock = self.clock.clone();
@@ -233,6 +234,14 @@ impl<S, R> Retry<S, HonorRetryAfter<R>> {
     pub fn max_retry_after(self, longest: Duration) -> Self {
         self.with(|strategy| strategy.max_retry_after(longest))
     }
+}
+
+/// The attempts for one event.
+#[derive(Default)]
+struct Attempts {
+    failed: u32,
+    /// When the first of them failed, by the clock.
+    first: Duration,
 }
 
 /// The error of a retry over a sink that fails with `X`, with `T` handed back.
@@ -284,23 +293,11 @@ impl<S, R> Retry<S, R> {
         S: Sink<E>,
         R: RetryStrategy<E, S::Error>,
     {
-        let mut attempt = 0_u32;
-        let mut first = Duration::ZERO;
+        let mut attempts = Attempts::default();
         loop {
             if let Some(error) = failed {
-                let now = self.clock.now();
-                if attempt == 0 {
-                    first = now;
-                }
-                attempt = attempt.saturating_add(1);
-                let elapsed = now.saturating_sub(first);
-                trace::attempt_failed(attempt, elapsed, std::any::type_name::<S::Error>());
-                let failure = Failure { event: as_event(&event), error: &error, attempt, elapsed };
-                if let Err(stop) = self.strategy.failure(failure) {
-                    self.given_up.one(std::any::type_name::<S::Error>());
-                    // It may have been a breaker's probe, for whose end other writers wait.
-                    self.alarm.notify();
-                    return Err(WriteError::failed(event, stop.with(error)));
+                if let Err(error) = self.failed(as_event(&event), error, &mut attempts) {
+                    return Err(WriteError::failed(event, error));
                 }
             }
             if !self.wait_out(|| self.strategy.backoff(as_event(&event))) {
@@ -318,6 +315,31 @@ impl<S, R> Retry<S, R> {
                 }
             }
         }
+    }
+
+    /// Asks the strategy about a failed attempt. `Err` if the event is given up.
+    fn failed<E, X>(
+        &self,
+        event: &E,
+        error: X,
+        attempts: &mut Attempts,
+    ) -> Result<(), <R::Stop as Stop>::Error<X>>
+    where
+        R: RetryStrategy<E, X>,
+    {
+        let now = self.clock.now();
+        if attempts.failed == 0 {
+            attempts.first = now;
+        }
+        attempts.failed = attempts.failed.saturating_add(1);
+        let (attempt, elapsed) = (attempts.failed, now.saturating_sub(attempts.first));
+        trace::attempt_failed(attempt, elapsed, std::any::type_name::<X>());
+        let failure = Failure { event, error: &error, attempt, elapsed };
+        let Err(stop) = self.strategy.failure(failure) else { return Ok(()) };
+        self.given_up.one(std::any::type_name::<X>());
+        // It may have been a breaker's probe, for whose end other writers wait.
+        self.alarm.notify();
+        Err(stop.with(error))
     }
 
     #[inline]
@@ -369,6 +391,64 @@ where
             |event| self.sink.write_ref(event).map_err(|refused| refused.map_event(|()| event)),
         )
         .map_err(|refused| refused.map_event(|_| ()))
+    }
+
+    fn close(&self) -> Closing {
+        self.alarm.raise();
+        self.given_up.rest();
+        self.sink.close()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.alarm.is_raised() || self.sink.is_closed()
+    }
+
+    delegate!(sink: flush, wants);
+}
+
+impl<E, S, R> AsyncSink<E> for Retry<S, R>
+where
+    E: Send,
+    S: AsyncSink<E>,
+    R: RetryStrategy<E, S::Error> + Send + Sync,
+{
+    type Error = <R::Stop as Stop>::Error<S::Error>;
+
+    async fn write(&self, mut event: E) -> Result<(), WriteError<E, Self::Error>> {
+        if self.alarm.is_raised() {
+            return Err(WriteError::Closed(event));
+        }
+        let mut attempts = Attempts::default();
+        let mut waits = !self.strategy.backoff(&event).is_zero();
+        loop {
+            while waits {
+                // As in `wait_out`. Not a function that is awaited: it would keep a reference to the event meanwhile,
+                // which then had to be `Sync`.
+                let ticket = self.alarm.ticket();
+                if self.alarm.is_raised() {
+                    return Err(WriteError::Closed(event));
+                }
+                let remaining = self.strategy.backoff(&event);
+                if remaining.is_zero() {
+                    break;
+                }
+                self.clock.wait_async(&ticket.waiter, remaining.min(LONGEST_WAIT)).await;
+            }
+            match self.sink.write(event).await {
+                Ok(()) => {
+                    self.succeeded::<E, S::Error>();
+                    return Ok(());
+                }
+                Err(WriteError::Closed(event)) => return Err(WriteError::Closed(event)),
+                Err(WriteError::Failed { event: back, error }) => {
+                    event = back;
+                    if let Err(error) = self.failed(&event, error, &mut attempts) {
+                        return Err(WriteError::failed(event, error));
+                    }
+                    waits = true;
+                }
+            }
+        }
     }
 
     fn close(&self) -> Closing {

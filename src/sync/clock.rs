@@ -4,17 +4,22 @@
 #![cfg_attr(feature = "testing", doc = "[`VirtualClock`](crate::testing::VirtualClock).")]
 #![cfg_attr(not(feature = "testing"), doc = "`VirtualClock`.")]
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
 use super::blocking::blocking;
+use super::caught::{drop_caught, wake_caught};
+use super::timer::{Sleep, sleep_until};
 
-pub(crate) use self::sealed::{Wait, Waiter};
+pub(crate) use self::sealed::{Timer, Wait, Waiter};
 
 /// A clock that never goes back. Sealed: implemented by [`Monotonic`], by the `VirtualClock` of the test kit, and by
 /// an `Arc` of either, `Arc<dyn Clock>` included.
@@ -57,6 +62,10 @@ where
     fn wait(&self, waiter: &Waiter, timeout: Duration) {
         (**self).wait(waiter, timeout);
     }
+
+    fn set(&self, waiter: &Waiter, timeout: Duration) -> Timer {
+        (**self).set(waiter, timeout)
+    }
 }
 
 /// The machine's monotonic clock: the default everywhere.
@@ -74,15 +83,29 @@ impl Wait for Monotonic {
     fn wait(&self, waiter: &Waiter, timeout: Duration) {
         waiter.wait(timeout);
     }
+
+    fn set(&self, _waiter: &Waiter, timeout: Duration) -> Timer {
+        // A time beyond what the clock can count is for ever.
+        Timer { end: Instant::now().checked_add(timeout).map_or(End::Never, |at| End::At(sleep_until(at))) }
+    }
 }
 
 mod sealed {
-    use super::{Arc, Duration, Signal};
+    use super::{Arc, Duration, End, Signal};
 
     /// How this crate waits by a [`Clock`](super::Clock).
     pub trait Wait {
         /// Waits until `timeout` has passed by this clock, or the waiter is notified. May return early.
         fn wait(&self, waiter: &Waiter, timeout: Duration);
+
+        /// The twin of `wait` for a task: a timer to be awaited with the waiter.
+        fn set(&self, waiter: &Waiter, timeout: Duration) -> Timer;
+    }
+
+    /// The end of a task's wait.
+    #[derive(Debug)]
+    pub struct Timer {
+        pub(super) end: End,
     }
 
     /// A wait to come, which ends early when its signal is notified. Clones end together.
@@ -91,6 +114,37 @@ mod sealed {
         pub(super) signal: Arc<Signal>,
         /// How often the signal had been notified when this was made.
         pub(super) seen: u64,
+    }
+}
+
+/// What ends a task's wait, besides its waiter.
+enum End {
+    At(Sleep),
+    /// The clock notifies the waiter, until this is dropped.
+    #[cfg(feature = "testing")]
+    Notified {
+        _registered: Box<dyn std::any::Any + Send + Sync>,
+    },
+    Never,
+    #[cfg(feature = "testing")]
+    Past,
+}
+
+impl fmt::Debug for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("End(..)")
+    }
+}
+
+#[cfg(feature = "testing")]
+impl Timer {
+    pub(crate) fn past() -> Self {
+        Self { end: End::Past }
+    }
+
+    /// One whose clock notifies the waiter, and forgets it when `registered` is dropped.
+    pub(crate) fn notified(registered: impl Send + Sync + 'static) -> Self {
+        Self { end: End::Notified { _registered: Box::new(registered) } }
     }
 }
 
@@ -105,12 +159,30 @@ struct Signal {
 struct Notified {
     times: u64,
     for_good: bool,
+    /// The tasks that wait.
+    wakers: BTreeMap<u64, Waker>,
+    next_waker: u64,
 }
 
 impl Signal {
-    fn update(&self, update: impl FnOnce(&mut Notified)) {
-        update(&mut self.state.lock());
+    /// The tasks that waited are for the caller to wake, once it holds no lock.
+    fn update(&self, update: impl FnOnce(&mut Notified)) -> Wakers {
+        let mut state = self.state.lock();
+        update(&mut state);
+        let wakers = std::mem::take(&mut state.wakers);
+        drop(state);
         self.changed.notify_all();
+        Wakers(wakers)
+    }
+}
+
+/// Tasks whose wait was ended.
+#[must_use = "they sleep until they are woken"]
+pub(crate) struct Wakers(BTreeMap<u64, Waker>);
+
+impl Wakers {
+    pub(crate) fn wake(self) {
+        self.0.into_values().for_each(wake_caught);
     }
 }
 
@@ -121,8 +193,8 @@ impl Waiter {
 
     /// Ends this wait, and every other that has the same signal.
     #[cfg(feature = "testing")]
-    pub(crate) fn notify(&self) {
-        self.signal.update(|notified| notified.times += 1);
+    pub(crate) fn notify(&self) -> Wakers {
+        self.signal.update(|notified| notified.times += 1)
     }
 
     #[cfg(feature = "testing")]
@@ -152,6 +224,53 @@ impl Waiter {
     }
 }
 
+/// Completes when its waiter is notified, or its timer says so. Dropping it forgets the task.
+struct Waiting<'a> {
+    waiter: &'a Waiter,
+    timer: Timer,
+    /// Under which its waker is kept.
+    number: Option<u64>,
+}
+
+impl Future for Waiting<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let waker = context.waker().clone();
+        let mut notified = self.waiter.signal.state.lock();
+        if self.waiter.is_notified_in(&notified) {
+            drop(notified);
+            drop_caught(waker);
+            return Poll::Ready(());
+        }
+        let number = self.number.unwrap_or(notified.next_waker);
+        if self.number.is_none() {
+            notified.next_waker += 1;
+        }
+        let before = notified.wakers.insert(number, waker);
+        drop(notified);
+        drop_caught(before);
+        self.number = Some(number);
+        match &mut self.timer.end {
+            End::At(sleep) => Pin::new(sleep).poll(context),
+            End::Never => Poll::Pending,
+            #[cfg(feature = "testing")]
+            End::Notified { .. } => Poll::Pending,
+            #[cfg(feature = "testing")]
+            End::Past => Poll::Ready(()),
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            let waker = self.waiter.signal.state.lock().wakers.remove(&number);
+            drop_caught(waker);
+        }
+    }
+}
+
 impl Default for Waiter {
     /// One that has a signal for itself.
     fn default() -> Self {
@@ -169,6 +288,11 @@ impl Default for Waiter {
 /// A signal changes under the lock under which a waiter looks at it before it sleeps, and the condition variable is
 /// notified after that. A waiter has the number of notifications when it was made: a notification between that and
 /// the wait ends the wait at once.
+///
+/// A task leaves its waker under that lock, having looked under it, at every poll. A change takes all wakers under it and
+/// calls them afterwards: it comes before the look, which sees it, or after, and then finds the waker. A task that is
+/// woken and has not ended (a waker that was taken by another's change) looks again and leaves its waker anew. Wakers are
+/// a user's code: they are called and dropped without the lock.
 ///
 /// [`notify`](Alarm::notify) first looks, without the lock, whether there are tickets. One thread changes what the
 /// other decides by and then looks for tickets; the other counts its ticket and then decides. All four are
@@ -188,7 +312,7 @@ impl Alarm {
     pub(crate) fn raise(&self) {
         // Release: pairs with the acquire in `is_raised`.
         self.state.fetch_or(RAISED, Ordering::Release);
-        self.signal.update(|notified| notified.for_good = true);
+        self.signal.update(|notified| notified.for_good = true).wake();
     }
 
     #[inline]
@@ -207,7 +331,7 @@ impl Alarm {
 
     #[cold]
     fn notify_waiters(&self) {
-        self.signal.update(|notified| notified.times += 1);
+        self.signal.update(|notified| notified.times += 1).wake();
     }
 
     /// Announces that this writer may wait: a notification from now on ends the wait by this ticket.
@@ -262,5 +386,27 @@ impl ClockSlot {
             None => Monotonic.wait(waiter, timeout),
             Some(clock) => clock.wait(waiter, timeout),
         });
+    }
+
+    /// The twin of [`wait`](ClockSlot::wait) for a task. Nothing happens before the first poll.
+    pub(crate) async fn wait_async(&self, waiter: &Waiter, timeout: Duration) {
+        let timer = match &self.0 {
+            None => Monotonic.set(waiter, timeout),
+            Some(clock) => clock.set(waiter, timeout),
+        };
+        Waiting { waiter, timer, number: None }.await;
+    }
+
+    /// Completes when `time` has passed.
+    pub(crate) async fn sleep(&self, time: Duration) {
+        let begun = self.now();
+        loop {
+            let remaining = time.saturating_sub(self.now().saturating_sub(begun));
+            if remaining.is_zero() {
+                return;
+            }
+            // A new one for each wait: a waiter that was notified stays so.
+            self.wait_async(&Waiter::default(), remaining).await;
+        }
     }
 }

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::contract::{Sink, WriteError, delegate};
+use crate::contract::{AsyncSink, Sink, WriteError, delegate};
 
 /// A sink that fails by a script, or at random. A write that fails does not reach the sink that it wraps.
 ///
@@ -169,6 +169,27 @@ where
         match self.next() {
             Ok(()) => self.sink.write_ref(event).map_err(|refused| refused.map_error(FlakyError::Sink)),
             Err(write) => Err(WriteError::failed((), FlakyError::Injected { write })),
+        }
+    }
+
+    delegate!(sink: flush, close, is_closed, wants);
+}
+
+impl<E, S> AsyncSink<E> for Flaky<S>
+where
+    E: Send,
+    S: AsyncSink<E>,
+{
+    type Error = FlakyError<S::Error>;
+
+    /// As that of the `Sink`.
+    async fn write(&self, event: E) -> Result<(), WriteError<E, Self::Error>> {
+        if self.sink.is_closed() {
+            return Err(WriteError::Closed(event));
+        }
+        match self.next() {
+            Ok(()) => self.sink.write(event).await.map_err(|refused| refused.map_error(FlakyError::Sink)),
+            Err(write) => Err(WriteError::failed(event, FlakyError::Injected { write })),
         }
     }
 

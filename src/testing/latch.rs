@@ -1,10 +1,13 @@
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
 use super::PATIENCE;
+use crate::sync::caught::wake_caught;
 
 /// Threads that [`pass`](Latch::pass) it wait until it is opened; then it stays open. Clones share one latch.
 ///
@@ -31,6 +34,8 @@ pub struct Latch {
 struct State {
     open: bool,
     arrivals: usize,
+    /// The tasks that wait. One that was dropped meanwhile is woken for nothing.
+    wakers: Vec<Waker>,
 }
 
 impl Latch {
@@ -41,8 +46,12 @@ impl Latch {
 
     /// Opens it for good: the threads that wait return, and later calls of [`pass`](Latch::pass) return at once.
     pub fn open(&self) {
-        self.shared.0.lock().open = true;
+        let mut state = self.shared.0.lock();
+        state.open = true;
+        let wakers = std::mem::take(&mut state.wakers);
+        drop(state);
         self.shared.1.notify_all();
+        wakers.into_iter().for_each(wake_caught);
     }
 
     /// Whether it was opened.
@@ -59,6 +68,39 @@ impl Latch {
         while !state.open {
             changed.wait(&mut state);
         }
+    }
+
+    /// The twin of [`pass`](Latch::pass) for a task. It arrives with the first poll.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::testing::{Latch, block_on};
+    ///
+    /// let latch = Latch::new();
+    /// let waits = latch.clone();
+    /// let thread = std::thread::spawn(move || block_on(waits.passed()));
+    /// latch.arrived(1);
+    /// latch.open();
+    /// thread.join().unwrap();
+    /// ```
+    pub async fn passed(&self) {
+        let mut arrived = false;
+        poll_fn(|context| {
+            let waker = context.waker().clone();
+            let mut state = self.shared.0.lock();
+            if !arrived {
+                arrived = true;
+                state.arrivals += 1;
+                self.shared.1.notify_all();
+            }
+            if state.open {
+                return Poll::Ready(());
+            }
+            state.wakers.push(waker);
+            Poll::Pending
+        })
+        .await;
     }
 
     /// How many times [`pass`](Latch::pass) was called so far, calls that have returned included.

@@ -7,11 +7,14 @@
 //! - [`Stuck`] blocks each write until a latch is opened, which may be never;
 //! - [`Panicking`] panics.
 //!
+//! Each is a [`Sink`](crate::Sink) over a sink, and an [`AsyncSink`](crate::AsyncSink) over an asynchronous one.
+//!
 //! Instruments:
 //!
 //! - [`Recorder`] keeps what arrives, and finds events that are out of order, repeated or missing;
 //! - [`VirtualClock`] lets hours of backoff pass at once;
-//! - [`Latch`] lets a test wait for another thread without a sleep.
+//! - [`Latch`] lets a test wait for another thread without a sleep;
+//! - [`block_on`] polls an asynchronous write without a runtime.
 //!
 //! For a sink of your own, [`Conformance`] checks that it keeps the laws of
 //! [`docs::guarantees`](crate::docs::guarantees), and names the one that it breaks.
@@ -46,6 +49,7 @@
 //! # Ok::<(), outflow::CloseError>(())
 //! ```
 
+mod block_on;
 mod conformance;
 mod flaky;
 mod latch;
@@ -56,7 +60,8 @@ mod slow;
 mod stuck;
 mod virtual_clock;
 
-pub use self::conformance::{Conformance, Downstream, Law, Subject, Violation};
+pub use self::block_on::block_on;
+pub use self::conformance::{AsyncDownstream, Conformance, Downstream, Law, Subject, Violation};
 pub use self::flaky::{Flaky, FlakyError, Outcome};
 pub use self::latch::Latch;
 pub use self::panicking::Panicking;

@@ -2,7 +2,7 @@ use std::fmt;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::contract::{Sink, WriteError, delegate};
+use crate::contract::{AsyncSink, Sink, WriteError, delegate};
 
 /// A sink that panics on command. A write that panics does not reach the sink that it wraps.
 ///
@@ -110,6 +110,25 @@ where
         }
         self.check(event);
         self.sink.write_ref(event)
+    }
+
+    delegate!(sink: flush, close, is_closed, wants);
+}
+
+impl<E, S> AsyncSink<E> for Panicking<E, S>
+where
+    E: Send,
+    S: AsyncSink<E>,
+{
+    type Error = S::Error;
+
+    /// As that of the `Sink`. It panics in a poll.
+    async fn write(&self, event: E) -> Result<(), WriteError<E, S::Error>> {
+        if self.sink.is_closed() {
+            return Err(WriteError::Closed(event));
+        }
+        self.check(&event);
+        self.sink.write(event).await
     }
 
     delegate!(sink: flush, close, is_closed, wants);

@@ -1,11 +1,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::contract::{Sink, WriteError, delegate};
+use crate::contract::{AsyncSink, Sink, WriteError, delegate};
 use crate::sync::clock::{Clock, ClockSlot, Waiter};
 
 /// A sink whose every write waits for a given time before it goes on to the sink that it wraps. A close does not
-/// shorten the wait.
+/// shorten the wait. Over an [`AsyncSink`](crate::AsyncSink) the task waits, and not its thread.
 ///
 /// # Examples
 ///
@@ -78,6 +78,21 @@ where
     {
         self.wait();
         self.sink.write_ref(event)
+    }
+
+    delegate!(sink: flush, close, is_closed, wants);
+}
+
+impl<E, S> AsyncSink<E> for Slow<S>
+where
+    E: Send,
+    S: AsyncSink<E>,
+{
+    type Error = S::Error;
+
+    async fn write(&self, event: E) -> Result<(), WriteError<E, S::Error>> {
+        self.clock.sleep(self.time).await;
+        self.sink.write(event).await
     }
 
     delegate!(sink: flush, close, is_closed, wants);

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::Latch;
-use crate::contract::{Sink, WriteError, delegate};
+use crate::contract::{AsyncSink, Sink, WriteError, delegate};
 use crate::lifecycle::Closing;
 
 /// A sink whose every write waits at a [`Latch`] before it goes on, as with an endpoint that takes a connection and
@@ -9,7 +9,7 @@ use crate::lifecycle::Closing;
 ///
 /// A close does not open the latch, just as it does not interrupt a write that blocks in a system call;
 /// [`released_by_close`](Stuck::released_by_close) makes a sink whose close does. A thread whose latch is never opened
-/// stays blocked until the process ends.
+/// stays blocked until the process ends. Over an [`AsyncSink`](crate::AsyncSink) the task waits, and not its thread.
 ///
 /// # Examples
 ///
@@ -65,6 +65,30 @@ where
     {
         self.latch.pass();
         self.sink.write_ref(event)
+    }
+
+    fn close(&self) -> Closing {
+        // The sink first, so that a write that the latch held back finds it closed.
+        let closing = self.sink.close();
+        if self.released_by_close {
+            self.latch.open();
+        }
+        closing
+    }
+
+    delegate!(sink: flush, is_closed, wants);
+}
+
+impl<E, S> AsyncSink<E> for Stuck<S>
+where
+    E: Send,
+    S: AsyncSink<E>,
+{
+    type Error = S::Error;
+
+    async fn write(&self, event: E) -> Result<(), WriteError<E, S::Error>> {
+        self.latch.passed().await;
+        self.sink.write(event).await
     }
 
     fn close(&self) -> Closing {

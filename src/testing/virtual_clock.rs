@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::PATIENCE;
-use crate::sync::clock::{Clock, Wait, Waiter};
+use crate::sync::clock::{Clock, Timer, Wait, Waiter, Wakers};
 
 /// A clock that stands still until a test advances it. Clones share one time.
 ///
@@ -84,7 +84,9 @@ impl VirtualClock {
     pub fn advance(&self, time: Duration) {
         let mut state = self.shared.state.lock();
         state.now = state.now.saturating_add(time);
-        state.wake();
+        let woken = state.wake();
+        drop(state);
+        woken.into_iter().for_each(Wakers::wake);
     }
 
     /// Advances it to the time at which the first sleeper wakes, and returns by how much. `None`, and no change, if no
@@ -93,7 +95,9 @@ impl VirtualClock {
         let mut state = self.shared.state.lock();
         let remaining = state.next_wake()?;
         state.now = state.now.saturating_add(remaining);
-        state.wake();
+        let woken = state.wake();
+        drop(state);
+        woken.into_iter().for_each(Wakers::wake);
         Some(remaining)
     }
 
@@ -134,13 +138,11 @@ impl State {
         self.asleep().map(|sleeper| sleeper.wakes.saturating_sub(self.now)).min()
     }
 
-    /// Runs under the lock, so that no thread sees the time advanced and the sleepers still asleep.
-    fn wake(&self) {
-        for sleeper in &self.sleepers {
-            if sleeper.wakes <= self.now && !sleeper.waiter.is_notified() {
-                sleeper.waiter.notify();
-            }
-        }
+    /// Runs under the lock, so that no thread sees the time advanced and the sleepers still asleep. The tasks among them
+    /// are to be woken without it: a waker may poll at once, and read the clock.
+    fn wake(&self) -> Vec<Wakers> {
+        let due = self.sleepers.iter().filter(|sleeper| sleeper.wakes <= self.now);
+        due.filter(|sleeper| !sleeper.waiter.is_notified()).map(|sleeper| sleeper.waiter.notify()).collect()
     }
 }
 
@@ -152,20 +154,42 @@ impl Clock for VirtualClock {
 
 impl Wait for VirtualClock {
     fn wait(&self, waiter: &Waiter, timeout: Duration) {
-        let id = {
-            let mut state = self.shared.state.lock();
-            let (id, wakes) = (state.next_id, state.now.saturating_add(timeout));
-            if wakes <= state.now {
-                return;
-            }
-            state.next_id += 1;
-            state.sleepers.push(Sleeper { id, wakes, waiter: waiter.clone() });
-            id
-        };
+        if let Some(_asleep) = self.fall_asleep(waiter, timeout) {
+            // An advance before this wait has notified the waiter, and the wait returns at once.
+            waiter.wait(Duration::MAX);
+        }
+    }
+
+    fn set(&self, waiter: &Waiter, timeout: Duration) -> Timer {
+        self.fall_asleep(waiter, timeout).map_or_else(Timer::past, Timer::notified)
+    }
+}
+
+impl VirtualClock {
+    /// `None` if there is nothing to wait for.
+    fn fall_asleep(&self, waiter: &Waiter, timeout: Duration) -> Option<Asleep> {
+        let mut state = self.shared.state.lock();
+        let (id, wakes) = (state.next_id, state.now.saturating_add(timeout));
+        if wakes <= state.now {
+            return None;
+        }
+        state.next_id += 1;
+        state.sleepers.push(Sleeper { id, wakes, waiter: waiter.clone() });
+        drop(state);
         self.shared.slept.notify_all();
-        // An advance before this wait has notified the waiter, and the wait returns at once.
-        waiter.wait(Duration::MAX);
-        self.shared.state.lock().sleepers.retain(|sleeper| sleeper.id != id);
+        Some(Asleep { clock: self.clone(), id })
+    }
+}
+
+/// A thread or task in the list of sleepers.
+struct Asleep {
+    clock: VirtualClock,
+    id: u64,
+}
+
+impl Drop for Asleep {
+    fn drop(&mut self) {
+        self.clock.shared.state.lock().sleepers.retain(|sleeper| sleeper.id != self.id);
     }
 }
 

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use outflow::adapter::{
     CatchPanic, CloseOnFailure, CloseWithLast, Closeable, DeadLettered, Fallback, Filter, FilterMap, Inspect,
-    KeepOpen, Lossy, Map, MapOwned, Metered, Tee,
+    KeepOpen, Lossy, Map, MapOwned, Metered, Tee, Timeout,
 };
 use outflow::buffer::{Block, BlockFor, DropNewest, DropOldest, Full, Reject, Unbounded};
 use outflow::channel::{ChannelSink, Events};
@@ -17,12 +17,12 @@ use outflow::retry::{
     Breaker, BreakerState, Constant, CountRetries, ExponentialBackoff, Failure, GiveUp, GiveUpWhen,
     HonorRetryAfter, MaxAttempts, OnFailure, Retry,
 };
-use outflow::sink::{Collector, Discard, ForEach, FromFn, FromFnMut};
+use outflow::sink::{Collector, Discard, ForEach, FromAsyncFn, FromFn, FromFnMut};
 use outflow::{
     AddError, Broadcaster, Buffer, CatchPanicError, CloseError, CloseGuard, Closing, Counter, DeadLetter,
     Ended, EndedSink, FlushError, Flushing, Meter, MeterSnapshot, PendingClose, PendingFlush, Queue,
-    SharedSink, SinkId, Subscription, SubscriptionIntoIter, WeakBroadcaster, WriteAllError, WriteError,
-    channel,
+    SharedAsyncSink, SharedSink, SinkId, Subscription, SubscriptionIntoIter, WeakBroadcaster, WriteAllError,
+    WriteError, channel,
 };
 
 fn send_sync<T: Send + Sync>() {}
@@ -58,6 +58,9 @@ fn every_sink_is_send_and_sync_even_if_its_events_are_only_send() {
     send_sync::<Retry<Leaf, GiveUpWhen<MaxAttempts<OnFailure<Breaker, F>>, F>>>();
     send_sync::<Retry<Leaf, CountRetries<Breaker>>>();
     send_sync::<Retry<Leaf, HonorRetryAfter<Breaker>>>();
+    send_sync::<FromAsyncFn<Event, F>>();
+    send_sync::<Timeout<Leaf>>();
+    send_sync::<SharedAsyncSink<Event>>();
     send_sync::<Queue<Event>>();
     send_sync::<Queue<Event, DropOldest>>();
     send_sync::<WeakQueue<Event>>();

@@ -15,12 +15,12 @@ use outflow::queue::Batch;
 use outflow::retry::{Breaker, Constant, ExponentialBackoff};
 use outflow::sink::Collector;
 use outflow::testing::{
-    Conformance, Downstream, Flaky, Latch, Law, Outcome, Panicking, Probe, Recorder, Slow, Stamp, Stuck,
-    Subject,
+    AsyncDownstream, Conformance, Downstream, Flaky, Latch, Law, Outcome, Panicking, Probe, Recorder, Slow,
+    Stamp, Stuck, Subject,
 };
 use outflow::{
-    Broadcaster, Buffer, Closing, Counter, DeadLetter, Flushing, Meter, Queue, Sink, SinkExt, WriteError,
-    channel, sink,
+    AsyncSink, AsyncSinkExt, Broadcaster, Buffer, Closing, Counter, DeadLetter, Flushing, Meter, Queue, Sink,
+    SinkExt, WriteError, channel, sink,
 };
 
 const SHORT: Duration = Duration::from_micros(20);
@@ -570,4 +570,138 @@ fn a_whole_chain() {
         Subject::new(chain).delivers(is_even).counted(move || stats.stats().dropped + stats.stats().lost)
     })
     .assert();
+}
+
+fn async_keeps_all<S, F>(make: F)
+where
+    F: Fn(AsyncDownstream) -> S + Send + Sync + 'static,
+    S: AsyncSink<Probe> + 'static,
+{
+    Conformance::of_async(make).assert();
+}
+
+fn async_flaky(end: AsyncDownstream) -> Flaky<AsyncDownstream> {
+    Flaky::at_random(end, 0.3, 7)
+}
+
+#[test]
+fn from_async_fn() {
+    let of_end = |end: AsyncDownstream| {
+        let end = Arc::new(end);
+        sink::from_async_fn(move |event: Probe| {
+            let end = Arc::clone(&end);
+            async move { end.write(event).await.map_err(|_| "closed") }
+        })
+    };
+    Conformance::of_async(of_end).without(OF_A_LEAF).assert();
+}
+
+#[cfg(feature = "tower")]
+#[test]
+fn from_service() {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    #[derive(Clone)]
+    struct ToEnd(AsyncDownstream);
+
+    impl tower_service::Service<Probe> for ToEnd {
+        type Response = ();
+        type Error = &'static str;
+        type Future = Pin<Box<dyn Future<Output = Result<(), &'static str>> + Send>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), &'static str>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, event: Probe) -> Self::Future {
+            let end = self.0.clone();
+            Box::pin(async move { end.write(event).await.map_err(|_| "closed") })
+        }
+    }
+
+    Conformance::of_async(|end| sink::from_service(ToEnd(end))).without(OF_A_LEAF).assert();
+}
+
+#[test]
+fn async_filter_and_maps() {
+    let even = |probe: &Probe| is_even(probe.stamp());
+    Conformance::of_subjects(move |end| Subject::of_async(end.into_async().filter(even)).delivers(is_even))
+        .assert();
+    Conformance::of_subjects(move |end| {
+        let some = move |probe: &Probe| even(probe).then(|| probe.clone());
+        Subject::of_async(end.into_async().filter_map(some)).delivers(is_even)
+    })
+    .assert();
+    async_keeps_all(|end| end.map(|probe: &Probe| probe.clone()));
+    async_keeps_all(|end| {
+        end.map_owned(|boxed: Box<Probe>| *boxed, Box::new).map_owned(Box::new, |boxed| *boxed)
+    });
+}
+
+#[test]
+fn async_inspect_and_metered_and_closeable_and_shared() {
+    async_keeps_all(|end| end.inspect(|_| ()));
+    async_keeps_all(|end| end.metered(&Meter::new()));
+    async_keeps_all(|end| end.closeable());
+    async_keeps_all(|end| end.shared());
+    async_keeps_all(|end| Arc::new(Box::new(end)));
+    Conformance::of_async(|end| end.keep_open().closeable()).without([Law::ClosesDownstream]).assert();
+    async_keeps_all(|end| end.close_with_last());
+}
+
+#[test]
+fn async_lossy_and_catch_panic_and_close_on_failure() {
+    Conformance::of_subjects(|end| {
+        let dropped = Counter::new();
+        let lossy = async_flaky(end.into_async()).lossy_counted(&dropped);
+        Subject::of_async(lossy).counted(move || dropped.get())
+    })
+    .assert();
+    async_keeps_all(|end| end.catch_panic());
+    async_keeps_all(|end| end.close_on_failure());
+}
+
+#[test]
+fn async_dead_letter_and_fallback() {
+    Conformance::of_subjects(|end| {
+        let dead = sink::collector::<DeadLetter<Probe, _>>();
+        let (letters, closed) = (dead.clone(), dead.clone());
+        Subject::of_async(async_flaky(end.into_async()).dead_letter(dead))
+            .spilled(move || letters.events().iter().map(|letter| letter.event.stamp()).collect())
+            .closes(move || closed.is_closed())
+    })
+    .assert();
+    Conformance::of_subjects(|end| {
+        let spare = sink::collector();
+        spilling(Subject::of_async(async_flaky(end.into_async()).fallback(spare.clone())), spare)
+    })
+    // A fallback takes what a closed sink refuses.
+    .without([Law::ClosedBelow])
+    .assert();
+}
+
+#[test]
+fn async_retry_and_timeout() {
+    async_keeps_all(|end| async_flaky(end).retry(Breaker::new(3, SHORT)));
+    async_keeps_all(|end| async_flaky(end).retry(Constant::new(SHORT)));
+    async_keeps_all(|end| {
+        async_flaky(end).retry(ExponentialBackoff::default().base(SHORT).factor(SHORT).max(SHORT))
+    });
+    async_keeps_all(|end| async_flaky(end).retry(Constant::new(Duration::ZERO)).max_attempts(2));
+    async_keeps_all(|end| end.timeout(Duration::from_secs(3600)));
+}
+
+#[test]
+fn async_sinks_of_the_kit() {
+    async_keeps_all(async_flaky);
+    async_keeps_all(|end| Slow::new(end, SHORT));
+    async_keeps_all(|end| {
+        Stuck::new(end, &{
+            let open = Latch::new();
+            open.open();
+            open
+        })
+    });
+    async_keeps_all(|end| Panicking::when(end, |_, _: &Probe| false));
 }

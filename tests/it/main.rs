@@ -6,6 +6,8 @@ mod common;
 #[cfg(feature = "testing")]
 mod abort;
 mod accounting;
+#[cfg(feature = "testing")]
+mod async_sinks;
 mod auto_traits;
 #[cfg(feature = "futures")]
 mod awaiting;

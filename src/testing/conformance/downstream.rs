@@ -1,11 +1,13 @@
 use std::convert::Infallible;
 use std::fmt;
+use std::future::poll_fn;
 use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::task::Poll;
 
 use parking_lot::Mutex;
 
-use crate::contract::{Sink, WriteError};
+use crate::contract::{AsyncSink, Sink, WriteError, delegate};
 use crate::lifecycle::{Closing, Flushing};
 use crate::testing::{Latch, Probe, Stamp};
 
@@ -180,6 +182,54 @@ impl<E> Sink<E> for Downstream<E> {
 
     fn is_closed(&self) -> bool {
         self.shared.state.lock().closed
+    }
+}
+
+/// A [`Downstream`] as an asynchronous sink. Made by [`into_async`](Downstream::into_async).
+///
+/// Each write is pending once, so that what is above it is suspended in every write.
+pub struct AsyncDownstream<E = Probe> {
+    end: Downstream<E>,
+}
+
+impl<E> Downstream<E> {
+    /// Makes an asynchronous sink of it, for the end of an asynchronous chain.
+    pub fn into_async(self) -> AsyncDownstream<E> {
+        AsyncDownstream { end: self }
+    }
+}
+
+impl<E> AsyncSink<E> for AsyncDownstream<E>
+where
+    E: Send,
+{
+    type Error = Infallible;
+
+    async fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
+        let mut was_pending = false;
+        poll_fn(|context| {
+            if std::mem::replace(&mut was_pending, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+        self.end.write(event)
+    }
+
+    delegate!(end: flush, close, is_closed, wants);
+}
+
+impl<E> Clone for AsyncDownstream<E> {
+    fn clone(&self) -> Self {
+        Self { end: self.end.clone() }
+    }
+}
+
+impl<E> fmt::Debug for AsyncDownstream<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncDownstream").field("end", &self.end).finish()
     }
 }
 

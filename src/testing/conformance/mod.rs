@@ -4,7 +4,7 @@ mod law;
 mod subject;
 mod trial;
 
-pub use self::downstream::Downstream;
+pub use self::downstream::{AsyncDownstream, Downstream};
 pub use self::law::{Law, Violation};
 pub use self::subject::Subject;
 
@@ -16,7 +16,7 @@ use std::time::Duration;
 use self::downstream::StampOf;
 use super::probe::Census;
 use super::{Probe, Stamp};
-use crate::contract::Sink;
+use crate::contract::{AsyncSink, Sink};
 
 /// Checks that a sink keeps the [laws](Law), and names the first that it breaks.
 ///
@@ -121,6 +121,31 @@ impl Conformance<Probe> {
         S: Sink<Probe> + Send + Sync + 'static,
     {
         Self::of_subjects(move |end| Subject::new(make(end)))
+    }
+
+    /// As [`new`](Conformance::new), for asynchronous sinks, each of whose writes is polled by the thread that writes. See
+    /// [`Subject::of_async`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::AsyncSinkExt;
+    /// use outflow::retry::Breaker;
+    /// use outflow::testing::{AsyncDownstream, Conformance, Flaky};
+    ///
+    /// Conformance::of_async(|end: AsyncDownstream| {
+    ///     Flaky::at_random(end, 0.3, 7).retry(Breaker::new(5, Duration::from_micros(10)))
+    /// })
+    /// .run()?;
+    /// # Ok::<(), outflow::testing::Violation>(())
+    /// ```
+    pub fn of_async<F, S>(make: F) -> Self
+    where
+        F: Fn(AsyncDownstream) -> S + Send + Sync + 'static,
+        S: AsyncSink<Probe> + 'static,
+    {
+        Self::of_subjects(move |end| Subject::of_async(make(end.into_async())))
     }
 
     /// As [`new`](Conformance::new), for sinks whose events do not all go to the downstream: see [`Subject`].

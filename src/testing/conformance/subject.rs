@@ -3,9 +3,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::contract::{Sink, WriteError};
+use crate::contract::{AsyncSink, Sink, WriteError};
 use crate::lifecycle::{Closing, Flushing};
-use crate::testing::{Probe, Stamp};
+use crate::testing::{Probe, Stamp, block_on};
 
 /// A sink for [`Conformance`](super::Conformance) to check, and how to read what became of its events.
 ///
@@ -48,8 +48,36 @@ impl<E> Subject<E> {
         S: Sink<E> + Send + Sync + 'static,
         E: Clone,
     {
+        Self::tested(Arc::new(Called(sink)))
+    }
+
+    /// Begins with an asynchronous sink that delivers everything to the downstream, made
+    /// [asynchronous](super::Downstream::into_async).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::AsyncSinkExt;
+    /// use outflow::testing::{Conformance, Downstream, Probe, Subject};
+    ///
+    /// Conformance::of_subjects(|end: Downstream| {
+    ///     let even = |probe: &Probe| probe.stamp().sequence % 2 == 0;
+    ///     Subject::of_async(end.into_async().filter(even)).delivers(|stamp| stamp.sequence % 2 == 0)
+    /// })
+    /// .run()?;
+    /// # Ok::<(), outflow::testing::Violation>(())
+    /// ```
+    pub fn of_async<S>(sink: S) -> Self
+    where
+        S: AsyncSink<E> + 'static,
+        E: Clone + 'static,
+    {
+        Self::tested(Arc::new(Polled(sink)))
+    }
+
+    fn tested(sink: Arc<dyn Tested<E>>) -> Self {
         Self {
-            sink: Arc::new(sink),
+            sink,
             delivered: None,
             spilled: None,
             counted: None,
@@ -203,28 +231,61 @@ pub(super) trait Tested<E>: Send + Sync {
     fn is_closed(&self) -> bool;
 }
 
-impl<E, S> Tested<E> for S
+/// A sink whose writes are called.
+struct Called<S>(S);
+
+/// An asynchronous sink whose writes are polled by the thread that writes.
+struct Polled<S>(S);
+
+impl<E, S> Tested<E> for Called<S>
 where
     E: Clone,
     S: Sink<E> + Send + Sync,
 {
     fn write(&self, event: E) -> Result<(), Refused<E>> {
-        Sink::write(self, event).map_err(Refused::from)
+        self.0.write(event).map_err(Refused::from)
     }
 
     fn write_ref(&self, event: &E) -> Result<(), Refused<()>> {
-        Sink::write_ref(self, event).map_err(Refused::from)
+        self.0.write_ref(event).map_err(Refused::from)
     }
 
     fn flush(&self) -> Flushing {
-        Sink::flush(self)
+        self.0.flush()
     }
 
     fn close(&self) -> Closing {
-        Sink::close(self)
+        self.0.close()
     }
 
     fn is_closed(&self) -> bool {
-        Sink::is_closed(self)
+        self.0.is_closed()
+    }
+}
+
+impl<E, S> Tested<E> for Polled<S>
+where
+    E: Clone,
+    S: AsyncSink<E>,
+{
+    fn write(&self, event: E) -> Result<(), Refused<E>> {
+        block_on(self.0.write(event)).map_err(Refused::from)
+    }
+
+    fn write_ref(&self, event: &E) -> Result<(), Refused<()>> {
+        let written = block_on(self.0.write(event.clone()));
+        written.map_err(|refused| Refused::from(refused.map_event(drop)))
+    }
+
+    fn flush(&self) -> Flushing {
+        self.0.flush()
+    }
+
+    fn close(&self) -> Closing {
+        self.0.close()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.is_closed()
     }
 }

@@ -1,0 +1,100 @@
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::contract::{AsyncSink, WriteError, delegate};
+use crate::sync::clock::{Clock, ClockSlot};
+
+/// Fails a write that takes longer than a given time. Made by [`timeout`](crate::AsyncSinkExt::timeout).
+///
+/// A clone of the event is written, so that the event itself can be handed back, with
+/// [`TimeoutError::TimedOut`]. The write is then given up: its future is dropped. This is the one place where this crate
+/// drops a write that has begun. The event may have arrived all the same, and a [`retry`](crate::AsyncSinkExt::retry)
+/// above the timeout delivers it a second time: *at least once*. Without a retry, an event that is reported as failed
+/// may have been delivered.
+///
+/// The time begins at the first poll and is that of one write to this sink: in `client.timeout(d).retry(strategy)` that
+/// of each attempt, in `client.retry(strategy).timeout(d)` that of all attempts and waits together. A write that is done
+/// when its time is up is not failed. A future that blocks its thread cannot be timed out.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use outflow::{AsyncSinkExt, retry::Breaker, sink};
+///
+/// # async fn publish(_: u32) -> Result<(), &'static str> { Ok(()) }
+/// let sink = sink::from_async_fn(publish)
+///     .timeout(Duration::from_secs(10))
+///     .retry(Breaker::new(5, Duration::from_secs(1)));
+/// # let _: &dyn std::fmt::Debug = &sink;
+/// ```
+#[derive(Clone)]
+#[must_use = "sinks do nothing unless written to"]
+pub struct Timeout<S> {
+    sink: S,
+    time: Duration,
+    clock: ClockSlot,
+}
+
+/// Why a write through [`Timeout`] failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TimeoutError<X> {
+    /// It took longer than this, and was given up. The event may have arrived.
+    #[error("the write took longer than {0:?}, and was given up")]
+    TimedOut(Duration),
+    /// The sink failed.
+    #[error(transparent)]
+    Sink(X),
+}
+
+impl<S> Timeout<S> {
+    pub(crate) fn new(sink: S, time: Duration) -> Self {
+        Self { sink, time, clock: ClockSlot::default() }
+    }
+
+    /// Uses `clock` instead of the monotonic one: for tests.
+    pub fn clock<C>(mut self, clock: C) -> Self
+    where
+        C: Clock + 'static,
+    {
+        self.clock = ClockSlot::of(clock);
+        self
+    }
+}
+
+impl<E, S> AsyncSink<E> for Timeout<S>
+where
+    E: Clone + Send,
+    S: AsyncSink<E>,
+{
+    type Error = TimeoutError<S::Error>;
+
+    async fn write(&self, event: E) -> Result<(), WriteError<E, Self::Error>> {
+        let written = {
+            let mut write = pin!(self.sink.write(event.clone()));
+            let mut time_is_up = pin!(self.clock.sleep(self.time));
+            poll_fn(|context| match write.as_mut().poll(context) {
+                Poll::Ready(written) => Poll::Ready(Some(written)),
+                Poll::Pending => time_is_up.as_mut().poll(context).map(|()| None),
+            })
+            .await
+        };
+        match written {
+            Some(written) => {
+                written.map_err(|refused| refused.map_event(|_| event).map_error(TimeoutError::Sink))
+            }
+            None => Err(WriteError::failed(event, TimeoutError::TimedOut(self.time))),
+        }
+    }
+
+    delegate!(sink: flush, close, is_closed, wants);
+}
+
+impl<S: fmt::Debug> fmt::Debug for Timeout<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timeout").field("sink", &self.sink).field("time", &self.time).finish_non_exhaustive()
+    }
+}

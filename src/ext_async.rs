@@ -1,0 +1,293 @@
+use std::convert::Infallible;
+use std::time::Duration;
+
+use crate::adapter::{
+    CatchPanic, CatchPanicError, CloseGuard, CloseOnFailure, CloseWithLast, Closeable, Counter, DeadLetter,
+    DeadLettered, Fallback, Filter, FilterMap, Inspect, KeepOpen, Lossy, Map, MapOwned, Meter, Metered,
+    Timeout, TimeoutError,
+};
+use crate::contract::{AsyncSink, ImmediateSink, SharedAsyncSink, WriteAllError};
+use crate::retry::{Retry, RetryStrategy};
+
+/// The combinators of asynchronous sinks, as methods: the twins of those of [`SinkExt`](crate::SinkExt), which return the
+/// same types. [`docs::async_sinks`](crate::docs::async_sinks) has more.
+///
+/// In a chain the last call is the outermost and sees an event first. Unless its method says otherwise,
+///
+/// - a combinator owns the sink and passes `flush`, `close` and `is_closed` on to it;
+/// - its error type is that of the sink, and an error hands back the event that was written to the combinator;
+/// - its closures run in a poll of the write's future, and must not block.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use outflow::{AsyncSink, AsyncSinkExt, retry::Breaker, sink};
+///
+/// # async fn publish(_: String) -> Result<(), &'static str> { Ok(()) }
+/// let chain = sink::from_async_fn(publish)
+///     .timeout(Duration::from_secs(10))
+///     .retry(Breaker::new(5, Duration::from_secs(1)))
+///     .filter(|event: &String| event.starts_with("push"));
+///
+/// let write = chain.write("push alpine".to_string()); // To be awaited.
+/// # let mut write = std::pin::pin!(write);
+/// # assert!(write.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_ready());
+/// ```
+pub trait AsyncSinkExt<E>: AsyncSink<E> + Sized {
+    /// Writes the events for which `predicate` returns `true`, and drops the others: their writes succeed. See
+    /// [`Filter`].
+    fn filter<P>(self, predicate: P) -> Filter<Self, P>
+    where
+        E: Send,
+        P: Fn(&E) -> bool + Send + Sync,
+    {
+        assert_async_sink::<E, Self::Error, _>(Filter::new(self, predicate))
+    }
+
+    /// Makes a sink of `T` that writes `f(&event)`. It borrows the event, so that an error can hand back the original.
+    /// See [`Map`].
+    fn map<T, F>(self, f: F) -> Map<Self, T, E, F>
+    where
+        E: Send,
+        T: Send,
+        F: Fn(&T) -> E + Send + Sync,
+    {
+        assert_async_sink::<T, Self::Error, _>(Map::new(self, f))
+    }
+
+    /// As [`map`](AsyncSinkExt::map), for events that are too large to copy: `into` consumes the event, and `back` turns
+    /// what an error hands back into an event again. See [`MapOwned`].
+    fn map_owned<T, I, B>(self, into: I, back: B) -> MapOwned<Self, T, E, I, B>
+    where
+        T: Send,
+        I: Fn(T) -> E + Send + Sync,
+        B: Fn(E) -> T + Send + Sync,
+    {
+        assert_async_sink::<T, Self::Error, _>(MapOwned::new(self, into, back))
+    }
+
+    /// Makes a sink of `T` that writes the value if `f(&event)` is `Some`, and drops the event if it is `None`: its
+    /// write succeeds. See [`FilterMap`].
+    fn filter_map<T, F>(self, f: F) -> FilterMap<Self, T, E, F>
+    where
+        E: Send,
+        T: Send,
+        F: Fn(&T) -> Option<E> + Send + Sync,
+    {
+        assert_async_sink::<T, Self::Error, _>(FilterMap::new(self, f))
+    }
+
+    /// Calls `f` with each event before it is written. See [`Inspect`].
+    fn inspect<F>(self, f: F) -> Inspect<Self, F>
+    where
+        E: Send,
+        F: Fn(&E) + Send + Sync,
+    {
+        assert_async_sink::<E, Self::Error, _>(Inspect::new(self, f))
+    }
+
+    /// Counts writes and their outcomes into `meter`, which can be read when the sink is part of a chain. See
+    /// [`Metered`].
+    fn metered(self, meter: &Meter) -> Metered<Self>
+    where
+        E: Send,
+    {
+        assert_async_sink::<E, Self::Error, _>(Metered::new(self, meter.clone()))
+    }
+
+    /// Writes an event again when it fails, after a wait that `strategy` decides on. The wait is a timer of this crate,
+    /// which needs no runtime; `close` ends it. With a strategy that never gives up the result is reliable. See
+    /// [`Retry`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::{AsyncSinkExt, retry::ExponentialBackoff, sink};
+    ///
+    /// # async fn publish(_: u32) -> Result<(), u16> { Ok(()) }
+    /// let sink = sink::from_async_fn(publish)
+    ///     .retry(ExponentialBackoff::default())
+    ///     .max_attempts(5)
+    ///     .give_up_when(|failure| *failure.error == 422);
+    /// # let _: &dyn std::fmt::Debug = &sink;
+    /// ```
+    fn retry<R>(self, strategy: R) -> Retry<Self, R>
+    where
+        E: Send,
+        R: RetryStrategy<E, Self::Error>,
+    {
+        Retry::new(self, strategy)
+    }
+
+    /// Fails a write that takes longer than `time`, and gives it up: it may have been done, so that a retry above writes
+    /// an event at least once. See [`Timeout`].
+    fn timeout(self, time: Duration) -> Timeout<Self>
+    where
+        E: Clone + Send,
+    {
+        assert_async_sink::<E, TimeoutError<Self::Error>, _>(Timeout::new(self, time))
+    }
+
+    /// Turns a panic of this sink, in a poll say, into an error that hands back the event. A clone is written. See
+    /// [`CatchPanic`].
+    fn catch_panic(self) -> CatchPanic<Self>
+    where
+        E: Clone + Send,
+    {
+        assert_async_sink::<E, CatchPanicError<Self::Error>, _>(CatchPanic::new(self))
+    }
+
+    /// Drops an event that this sink fails, and counts it: its write succeeds. See [`Lossy`].
+    fn lossy(self) -> Lossy<Self>
+    where
+        E: Send,
+    {
+        self.lossy_counted(&Counter::new())
+    }
+
+    /// As [`lossy`](AsyncSinkExt::lossy), and counts into `counter`, which can be read when the sink is part of a chain.
+    fn lossy_counted(self, counter: &Counter) -> Lossy<Self>
+    where
+        E: Send,
+    {
+        assert_async_sink::<E, Infallible, _>(Lossy::new(self, counter.clone()))
+    }
+
+    /// Writes an event that this sink fails, or refuses as closed, to `other`, a [`Sink`](crate::Sink) whose writes never
+    /// wait: a queue, say. See [`Fallback`].
+    fn fallback<T>(self, other: T) -> Fallback<Self, T>
+    where
+        E: Send,
+        T: ImmediateSink<E> + Send + Sync,
+    {
+        assert_async_sink::<E, T::Error, _>(Fallback::new(self, other))
+    }
+
+    /// Writes an event that this sink fails to `other`, together with the error. `other` is a [`Sink`](crate::Sink) whose
+    /// writes never wait: a queue, say. See [`DeadLettered`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{AsyncSink, AsyncSinkExt, Sink, SinkExt, sink};
+    ///
+    /// let dead = sink::collector();
+    /// let queue = dead.clone().queued();
+    /// let chain = sink::from_async_fn(|_: u32| async { Err("no route to host") }).dead_letter(queue);
+    /// # let mut write = std::pin::pin!(chain.write(1));
+    /// # assert!(write.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_ready());
+    /// chain.close().wait()?;
+    /// assert_eq!((dead.events()[0].event, dead.events()[0].error), (1, "no route to host"));
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
+    fn dead_letter<T>(self, other: T) -> DeadLettered<Self, T>
+    where
+        E: Send,
+        T: ImmediateSink<DeadLetter<E, Self::Error>> + Send + Sync,
+    {
+        assert_async_sink::<E, T::Error, _>(DeadLettered::new(self, other))
+    }
+
+    /// Refuses writes once it was closed, even if this sink would still accept them. See [`Closeable`].
+    fn closeable(self) -> Closeable<Self>
+    where
+        E: Send,
+    {
+        assert_async_sink::<E, Self::Error, _>(Closeable::new(self))
+    }
+
+    /// Passes everything on except `close`: for a sink that several chains share and that is closed by hand. See
+    /// [`KeepOpen`].
+    fn keep_open(self) -> KeepOpen<Self> {
+        assert_async_sink::<E, Self::Error, _>(KeepOpen::new(self))
+    }
+
+    /// Counts the clones of this sink and closes it with the last of them: for a sink that several chains share. See
+    /// [`CloseWithLast`].
+    fn close_with_last(self) -> CloseWithLast<Self, E>
+    where
+        E: Send,
+    {
+        assert_async_sink::<E, Self::Error, _>(CloseWithLast::new(self, Self::close))
+    }
+
+    /// Closes this sink at its first failure, and hands the event back as refused. See [`CloseOnFailure`].
+    fn close_on_failure(self) -> CloseOnFailure<Self>
+    where
+        E: Send,
+    {
+        assert_async_sink::<E, Infallible, _>(CloseOnFailure::new(self))
+    }
+
+    /// Closes this sink when the guard is dropped, and waits on that thread, at most for `timeout`. Not in an `async`
+    /// function of a current-thread runtime, which the wait would stop. See [`CloseGuard`].
+    fn close_on_drop(self, timeout: Duration) -> CloseGuard<Self, E> {
+        CloseGuard::new(self, timeout, Self::close)
+    }
+
+    /// Erases the type of this sink, so that sinks of different types fit into one field or vector. Clones share the
+    /// sink; each write allocates its future. See [`SharedAsyncSink`].
+    fn shared(self) -> SharedAsyncSink<E, Self::Error>
+    where
+        E: 'static,
+        Self: 'static,
+    {
+        SharedAsyncSink::new(self)
+    }
+
+    /// Writes all of `events`, one after the other, and stops at the first that fails or is refused.
+    ///
+    /// # Errors
+    ///
+    /// That event with its error, and all that come after it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{AsyncSinkExt, sink};
+    ///
+    /// # fn ready<T>(future: impl Future<Output = T>) -> T {
+    /// #     match std::pin::pin!(future).poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+    /// #         std::task::Poll::Ready(done) => done,
+    /// #         std::task::Poll::Pending => unreachable!(),
+    /// #     }
+    /// # }
+    /// # ready(async {
+    /// let sink = sink::from_async_fn(|event: u32| async move { if event < 2 { Ok(()) } else { Err("too large") } });
+    /// let stopped = sink.write_all(0..10).await.unwrap_err();
+    /// assert_eq!(stopped.refused.into_event(), 2);
+    /// assert!(stopped.rest.eq(3..10));
+    /// # });
+    /// ```
+    fn write_all<I>(
+        &self,
+        events: I,
+    ) -> impl Future<Output = Result<(), WriteAllError<E, Self::Error, I::IntoIter>>> + Send
+    where
+        E: Send,
+        I: IntoIterator<Item = E>,
+        I::IntoIter: Send,
+    {
+        let mut events = events.into_iter();
+        async move {
+            while let Some(event) = events.next() {
+                if let Err(refused) = self.write(event).await {
+                    return Err(WriteAllError { refused, rest: Vec::new().into_iter().chain(events) });
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+impl<E, S: AsyncSink<E>> AsyncSinkExt<E> for S {}
+
+/// Moves the compiler's error here, to the combinator's method, if the type that it returns is no asynchronous sink.
+fn assert_async_sink<E, X, S>(sink: S) -> S
+where
+    S: AsyncSink<E, Error = X>,
+{
+    sink
+}
