@@ -96,7 +96,6 @@ pub trait Reliable: Policy<Error = Infallible> {}
 )]
 pub trait Immediate: Policy {}
 
-#[cfg(feature = "futures")]
 mod immediate {
     use super::{DropNewest, DropOldest, Immediate, Reject, Unbounded};
 
