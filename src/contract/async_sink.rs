@@ -56,7 +56,7 @@ use crate::lifecycle::{Closing, Flushing};
     message = "`{Self}` is not an asynchronous sink of `{E}`",
     label = "needs an asynchronous sink: an implementation of `AsyncSink<{E}>`",
     note = "make one of a closure: `sink::from_async_fn(|event| async move {{ .. }})`",
-    note = "a `Sink`, whose writes block, is none: put it behind a queue of its own, `.queued()`, and write to that"
+    note = "a `Sink`, whose writes may block, is none: it has the methods of `SinkExt`"
 )]
 pub trait AsyncSink<E>: Send + Sync {
     /// Why a write can fail while the sink is open. [`Infallible`](std::convert::Infallible) marks a *reliable* sink,

@@ -119,7 +119,7 @@
 //! | `outflow_events_total` | counter | `sink` | [`Meter`](crate::Meter): writes that were begun |
 //! | `outflow_successes_total` | counter | `sink` | writes that the sink accepted |
 //! | `outflow_failures_total` | counter | `sink` | writes that the sink failed |
-//! | `outflow_errors_total` | counter | `sink`, `reason` | writes that ended otherwise: `closed` or `panic` |
+//! | `outflow_errors_total` | counter | `sink`, `reason` | writes that ended otherwise: `closed`, `panic`, or `cancelled` where the future of a write was dropped |
 //! | `outflow_in_flight` | gauge | `sink` | writes under way |
 //! | `outflow_delivery_duration_seconds` | histogram | `sink`, `outcome` | one write through the meter, if asked for: `success` or `failure` |
 //! | `outflow_retries_total` | counter | `sink` | [`count_retries`](crate::retry::Retry::count_retries): failed attempts after which there is to be another |

@@ -1,7 +1,7 @@
 //! A queue with a worker thread before a sink, so that its writers do not wait for it.
 //!
 //! [`queued`](crate::SinkExt::queued) makes one without a bound,
-//! [`queued_with`](crate::SinkExt::queued_with) one as a [`Buffer`](crate::buffer::Buffer) or
+//! [`queued_with`](crate::SinkExt::queued_with) one as a [`Buffer`] or
 //! [`QueueOptions`] say, and [`batched`](crate::SinkExt::batched) one whose worker writes vectors.
 
 mod batch;

@@ -421,18 +421,18 @@ where
         let mut attempts = Attempts::default();
         let mut waits = !self.strategy.backoff(&event).is_zero();
         loop {
+            // As in `wait_out`. Not a function that is awaited: it would keep a reference to the event meanwhile, which then
+            // had to be `Sync`.
             while waits {
-                // As in `wait_out`. Not a function that is awaited: it would keep a reference to the event meanwhile,
-                // which then had to be `Sync`.
                 let ticket = self.alarm.ticket();
                 if self.alarm.is_raised() {
                     return Err(WriteError::Closed(event));
                 }
                 let remaining = self.strategy.backoff(&event);
-                if remaining.is_zero() {
-                    break;
+                waits = !remaining.is_zero();
+                if waits {
+                    self.clock.wait_async(&ticket.waiter, remaining.min(LONGEST_WAIT)).await;
                 }
-                self.clock.wait_async(&ticket.waiter, remaining.min(LONGEST_WAIT)).await;
             }
             match self.sink.write(event).await {
                 Ok(()) => {

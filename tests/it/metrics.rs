@@ -107,6 +107,7 @@ fn a_meter_publishes_events_successes_failures_errors_and_writes_in_flight() {
                 ("outflow_failures_total{sink=webhooks}", 3),
                 ("outflow_errors_total{sink=webhooks,reason=closed}", 2),
                 ("outflow_errors_total{sink=webhooks,reason=panic}", 1),
+                ("outflow_errors_total{sink=webhooks,reason=cancelled}", 0),
             ])
         );
         assert_eq!(scrape.gauges, gauges([("outflow_in_flight{sink=webhooks}", 0.0)]));
