@@ -17,6 +17,7 @@
 //! No user's code runs under a lock, and what a change takes out is dropped after it is released. A getter looks under
 //! the lock, so that it is never the last to hold a list.
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -199,8 +200,8 @@ impl<E> Shared<E> {
         // Kept until the closes are awaited: an abort that comes before that finds the sinks here.
         let last = self.last.lock().clone();
         let (ended, older) = self.ended.lock().all();
-        let is_last =
-            |entry: &EndedEntry| last.iter().any(|sink| Arc::ptr_eq(&sink.refusals, &entry.refusals));
+        let refusals: HashSet<_> = last.iter().map(|sink| Arc::as_ptr(&sink.refusals)).collect();
+        let is_last = |entry: &EndedEntry| refusals.contains(&Arc::as_ptr(&entry.refusals));
         // What a sink refused because of an abort is part of the outcome. An event that one refused because it had ended
         // by itself is not: it is in `ended`.
         let aborted = self.aborted.load(Ordering::SeqCst);
