@@ -1,0 +1,658 @@
+//! The log: many writers, whose records one of them commits for all.
+//!
+//! # Group commit
+//!
+//! A writer adds its records to the group that is pending, under the lock of `shared`. If no thread leads, it leads: it
+//! takes the group, gives its records their numbers and places, writes them with one call, syncs as the policy says,
+//! publishes the result and wakes the others. Meanwhile a new group forms. All waiting is on one condition variable, under
+//! the lock that `leading` and every outcome are changed under, so no wake-up is lost: a writer that waits has seen, under
+//! that lock, that its group has no outcome and that a thread leads, and that thread notifies all when it is done. A leader
+//! that unwinds refuses all that is pending, and notifies, too ([`Lead`]).
+//!
+//! Two locks, always in this order: `log` (the file being written, held while the disk works), then `shared`.
+//!
+//! # Failures
+//!
+//! A write for which there was no room is cut off again, and its group gets the error. After any other failure of a write,
+//! and after every failure of a sync, of a cut and of a name, the store refuses everything: what is on disk then is known
+//! only after it has been read again. A sync is never tried again.
+
+use std::io::{self, ErrorKind};
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::acked::Progress;
+use super::disk::{Disk, DiskFile, Site};
+use super::error::{OpenError, StoreError};
+use super::format::{Header, Kind, MAX_PAYLOAD, MAX_SCHEMA, Place, START, place_record, push_record};
+use super::options::{Options, Sync};
+use super::recover::{Damage, acknowledged_name, look, repair, segment_name, unnamed_name};
+use super::wall_clock::unix_millis;
+
+/// Records on disk, from many writers to one reader. Everything blocks while the disk works.
+pub(super) struct Journal {
+    disk: Arc<dyn Disk>,
+    options: Options,
+    log: Mutex<Log>,
+    shared: Mutex<Shared>,
+    done: Condvar,
+    recovered: Recovered,
+}
+
+/// What was found when the store was opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Recovered {
+    /// Events that are on disk and not acknowledged.
+    pub(crate) pending: u64,
+    /// What could not be read, and has been kept aside.
+    pub(crate) damage: Vec<Damage>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StoreStats {
+    pub(crate) pending: u64,
+    /// The number of the next event.
+    pub(crate) next: u64,
+    /// The bytes of all segments.
+    pub(crate) bytes: u64,
+    pub(crate) segments: usize,
+}
+
+/// While there is room, segments are given back when there are so many of them, since each time costs a sync.
+const GIVEN_BACK: u64 = 4;
+
+/// The segment that is written to.
+struct Log {
+    file: Arc<dyn DiskFile>,
+    place: Place,
+    /// The number of its first event.
+    first: u64,
+    len: u64,
+    /// Everything before is on disk.
+    synced: u64,
+    /// The number of the next event.
+    next: u64,
+    /// Acknowledged events of which the disk does not know for certain.
+    unsynced_acks: u64,
+    /// The last state record does not say everything.
+    progress_unwritten: bool,
+    /// Files to remove once the progress is on disk.
+    acknowledged: Vec<String>,
+}
+
+struct Shared {
+    group: Group,
+    leading: bool,
+    /// How many writers committed lately: what a leader waits for, for a moment.
+    writers: usize,
+    sync_took: Duration,
+    /// A write found no room since the last acknowledgement.
+    wants_room: bool,
+    refusal: Option<StoreError>,
+    segments: Vec<Published>,
+    /// Of all segments but the last.
+    sealed_bytes: u64,
+    progress: Progress,
+    next: u64,
+}
+
+/// A segment as far as a reader may read it.
+#[derive(Clone)]
+pub(super) struct Published {
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) place: Place,
+    pub(super) events: Range<u64>,
+    pub(super) end: u64,
+}
+
+/// Records of several writers, and what becomes of them.
+#[derive(Default)]
+struct Group {
+    bytes: Vec<u8>,
+    events: u64,
+    writers: usize,
+    /// The number of the first event.
+    outcome: Arc<OnceLock<Result<u64, StoreError>>>,
+}
+
+impl Journal {
+    pub(super) fn open(
+        disk: Arc<dyn Disk>,
+        path: &std::path::Path,
+        options: Options,
+    ) -> Result<Self, OpenError> {
+        if options.schema.len() > MAX_SCHEMA {
+            let error = io::Error::new(ErrorKind::InvalidInput, "a schema has at most 1,024 bytes");
+            return Err(OpenError::io(path, "opening", error));
+        }
+        let mut found = look(&*disk, path, Some(&options.schema))?;
+        let failed = |error| OpenError::io(path, "repairing", error);
+        repair(&*disk, &mut found).map_err(failed)?;
+        let pending = found.progress.acked.pending(found.next);
+        let mut segments: Vec<_> = (found.segments.into_iter())
+            .map(|segment| Published {
+                file: segment.file,
+                place: segment.place,
+                events: segment.events,
+                end: segment.end,
+            })
+            .collect();
+        if segments.is_empty() {
+            let place = Place { salt: fastrand::u64(..), index: 0 };
+            let segment = make_segment(&*disk, place, found.next, &found.progress, &options.schema);
+            let named = segment.and_then(|segment| name_segment(&*disk, 0).map(|()| segment));
+            segments.push(named.map_err(|error| OpenError::io(path, "making a segment", error))?);
+        }
+        let last = segments.last().expect("one was made").clone();
+        let mut log = Log {
+            first: last.events.start,
+            file: last.file,
+            place: last.place,
+            len: last.end,
+            synced: last.end,
+            next: found.next,
+            unsynced_acks: 0,
+            progress_unwritten: false,
+            acknowledged: found.leftovers.acknowledged,
+        };
+        // What was lost and what file names say goes into the log, unless there is no room: then with the next change.
+        let recovered = Recovered { pending, damage: found.damage };
+        log.progress_unwritten = !recovered.damage.is_empty() || !log.acknowledged.is_empty();
+        let journal = Self {
+            disk,
+            options,
+            log: Mutex::new(log),
+            shared: Mutex::new(Shared {
+                group: Group::default(),
+                leading: false,
+                writers: 0,
+                sync_took: Duration::ZERO,
+                wants_room: false,
+                refusal: None,
+                sealed_bytes: sealed_bytes(&segments),
+                segments,
+                progress: found.progress,
+                next: found.next,
+            }),
+            done: Condvar::new(),
+            recovered,
+        };
+        let settled = journal.settle(&mut journal.log.lock(), Site::Recovered);
+        journal.noted(settled).map_err(|error| OpenError::io(path, "writing", io::Error::other(error)))?;
+        Ok(journal)
+    }
+
+    pub(super) fn recovered(&self) -> &Recovered {
+        &self.recovered
+    }
+
+    pub(super) fn stats(&self) -> StoreStats {
+        let shared = self.shared.lock();
+        StoreStats {
+            pending: shared.progress.acked.pending(shared.next),
+            next: shared.next,
+            bytes: shared.bytes(),
+            segments: shared.segments.len(),
+        }
+    }
+
+    /// Commits the records of one writer as the policy says, and answers the number of the first. On an error none of
+    /// them counts as written, though they may be found after a crash.
+    pub(super) fn write<'a, I>(&self, records: I) -> Result<u64, StoreError>
+    where
+        I: IntoIterator<Item = &'a [u8]>,
+    {
+        let (mut bytes, mut events) = (Vec::new(), 0);
+        for record in records {
+            if record.len() > MAX_PAYLOAD {
+                return Err(StoreError::TooLarge { len: record.len(), max: MAX_PAYLOAD });
+            }
+            push_record(&mut bytes, Kind::Event, record);
+            events += 1;
+        }
+
+        let mut shared = self.shared.lock();
+        if let Some(refusal) = &shared.refusal {
+            return Err(refusal.clone());
+        }
+        if events == 0 {
+            return Ok(shared.next);
+        }
+        let max_bytes = self.options.max_bytes;
+        if shared.bytes() + (shared.group.bytes.len() + bytes.len()) as u64 > max_bytes {
+            shared.wants_room = true;
+            return Err(StoreError::MaxBytes { max_bytes });
+        }
+        let (outcome, before) = shared.group.add(bytes, events);
+        loop {
+            if let Some(outcome) = outcome.get() {
+                return outcome.clone().map(|first| first + before);
+            }
+            if shared.leading {
+                self.done.wait(&mut shared);
+            } else {
+                shared.leading = true;
+                drop(shared);
+                self.lead();
+                shared = self.shared.lock();
+            }
+        }
+    }
+
+    /// Commits the pending group.
+    fn lead(&self) {
+        let mut lead = Lead { journal: self, outcome: None };
+        self.await_writers();
+        let mut log = self.log.lock();
+        let mut group = std::mem::take(&mut self.shared.lock().group);
+        lead.outcome = Some(Arc::clone(&group.outcome));
+        let (first, start) = (log.next, Instant::now());
+        let result = self.commit(&mut log, &mut group).map(|()| first);
+        let mut shared = self.shared.lock();
+        shared.sync_took = start.elapsed();
+        match &result {
+            Ok(_) => shared.publish(&log),
+            Err(_) => shared.wants_room = true,
+        }
+        let result = shared.note(result);
+        shared.writers = group.writers + shared.group.writers;
+        // Set by the leader alone.
+        let _ = group.outcome.set(result);
+        drop(shared);
+        drop(lead);
+    }
+
+    /// Writers that were answered a moment ago mostly have something more to write. To wait for them costs a fraction of
+    /// the sync that they share then.
+    fn await_writers(&self) {
+        let (expected, patience) = {
+            let shared = self.shared.lock();
+            (shared.writers, shared.sync_took / 4)
+        };
+        if self.options.sync != Sync::Always || expected < 2 {
+            return;
+        }
+        let start = Instant::now();
+        while self.shared.lock().group.writers < expected && start.elapsed() < patience {
+            std::thread::yield_now();
+        }
+    }
+
+    fn commit(&self, log: &mut Log, group: &mut Group) -> Result<(), StoreError> {
+        self.refuse_if_failed()?;
+        if log.next > log.first && log.len + group.bytes.len() as u64 > self.options.segment_bytes {
+            self.next_segment(log)?;
+        }
+        let (mut next, mut at) = (log.next, 0);
+        let millis = unix_millis();
+        while at < group.bytes.len() {
+            let offset = log.len + at as u64;
+            let (_, size) =
+                place_record(&mut group.bytes[at..], &log.place, offset, next, millis, offset == log.synced);
+            next += 1;
+            at += size;
+        }
+        self.append(log, &group.bytes)?;
+        if self.options.sync == Sync::Always {
+            self.sync(log, Site::Group)?;
+        }
+        log.next = next;
+        Ok(())
+    }
+
+    /// Writes at the end, or changes nothing.
+    fn append(&self, log: &mut Log, bytes: &[u8]) -> Result<(), StoreError> {
+        if let Err(error) = log.file.write_at(log.len, bytes) {
+            // The cut has to be synced before the segment is sealed, or what is cut off may come back.
+            log.synced = log.synced.min(log.len - 1);
+            return Err(match log.file.set_len(log.len) {
+                Ok(()) => StoreError::from_write(error),
+                Err(error) => StoreError::Failed(Arc::new(error)),
+            });
+        }
+        log.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn sync(&self, log: &mut Log, site: Site) -> Result<(), StoreError> {
+        if log.synced < log.len {
+            log.file.sync(site).map_err(failed)?;
+            log.synced = log.len;
+        }
+        self.forget(log);
+        Ok(())
+    }
+
+    /// Removes the files whose names say what the log says by now.
+    fn forget(&self, log: &mut Log) {
+        if !log.knows_all() {
+            return;
+        }
+        log.unsynced_acks = 0;
+        for name in log.acknowledged.drain(..) {
+            // If that fails, the next open removes it.
+            let _ = self.disk.remove(&name);
+        }
+    }
+
+    /// Seals the segment and begins another.
+    fn next_segment(&self, log: &mut Log) -> Result<(), StoreError> {
+        self.sync(log, Site::Seal)?;
+        let place = Place { index: log.place.index + 1, ..log.place };
+        let progress = self.shared.lock().progress.clone();
+        let made = make_segment(&*self.disk, place, log.next, &progress, &self.options.schema);
+        let segment = made.map_err(StoreError::from_write)?;
+        name_segment(&*self.disk, place.index).map_err(failed)?;
+        log.file = Arc::clone(&segment.file);
+        (log.place, log.first, log.len, log.synced) = (place, log.next, segment.end, segment.end);
+        (log.progress_unwritten, log.unsynced_acks) = (false, 0);
+        let mut shared = self.shared.lock();
+        let sealed = shared.segments.last_mut().expect("there is always one");
+        sealed.events.end = log.next;
+        shared.segments.push(segment);
+        shared.sealed_bytes = sealed_bytes(&shared.segments);
+        drop(shared);
+        self.forget(log);
+        Ok(())
+    }
+
+    /// These events are done with. They do not come again, unless the machine fails before the next sync; their space is
+    /// given back as soon as a whole segment is done with.
+    ///
+    /// If the disk is full, this is `Ok`, and holds as long as the process does; it is written as soon as there is room.
+    pub(super) fn acknowledge(&self, events: Range<u64>) -> Result<(), StoreError> {
+        let mut log = self.log.lock();
+        self.refuse_if_failed()?;
+        {
+            let mut shared = self.shared.lock();
+            log.unsynced_acks +=
+                shared.progress.acked.missing(events.clone()).map(|new| new.end - new.start).sum::<u64>();
+            shared.progress.acknowledge(events);
+        }
+        log.progress_unwritten = true;
+        self.noted(self.give_back(&mut log))
+    }
+
+    /// Notes that the event is about to be tried once more, and answers how often that was, this time included.
+    pub(super) fn attempt(&self, number: u64) -> Result<u32, StoreError> {
+        let mut log = self.log.lock();
+        self.refuse_if_failed()?;
+        let attempts = {
+            let mut shared = self.shared.lock();
+            let attempts = shared.progress.attempts.entry(number).or_default();
+            *attempts = attempts.saturating_add(1);
+            *attempts
+        };
+        log.progress_unwritten = true;
+        self.noted(self.write_progress(&mut log))?;
+        Ok(attempts)
+    }
+
+    fn give_back(&self, log: &mut Log) -> Result<(), StoreError> {
+        let written = self.write_progress(log);
+        if let Err(StoreError::Failed(_)) = written {
+            return written;
+        }
+        let bounded = self.options.sync != Sync::Os;
+        if written.is_ok() && bounded && log.unsynced_acks >= self.options.unsynced_acks {
+            self.sync(log, Site::Acknowledged)?;
+        }
+        let (idle, wanted) = {
+            let mut shared = self.shared.lock();
+            let idle = shared.progress.acked.pending(log.next) == 0;
+            let wanted = std::mem::take(&mut shared.wants_room) || written.is_err();
+            (idle, wanted || shared.delivered().1 >= GIVEN_BACK * self.options.segment_bytes)
+        };
+        // A large segment that is done with is left for a small one.
+        if idle && log.len > START + self.options.segment_bytes / 8 {
+            match self.next_segment(log) {
+                Err(StoreError::DiskFull(_)) => {}
+                made => made?,
+            }
+        }
+        if idle || wanted {
+            if written.is_ok() {
+                self.sync(log, Site::Acknowledged)?;
+            }
+            self.remove_delivered(log)?;
+        }
+        written
+    }
+
+    fn remove_delivered(&self, log: &mut Log) -> Result<(), StoreError> {
+        let delivered: Vec<Published> = {
+            let mut shared = self.shared.lock();
+            let (count, bytes) = shared.delivered();
+            if count == 0 {
+                return Ok(());
+            }
+            let Shared { segments, progress, .. } = &mut *shared;
+            let sealed = ..segments.len() - 1;
+            let delivered =
+                segments.extract_if(sealed, |segment| progress.acked.covers(segment.events.clone()));
+            let delivered = delivered.collect();
+            shared.sealed_bytes -= bytes;
+            delivered
+        };
+        if log.knows_all() {
+            for segment in &delivered {
+                self.disk.remove(&segment_name(segment.place.index)).map_err(failed)?;
+            }
+            return Ok(());
+        }
+        // The disk is full. A name can say that it is done with, and needs no room.
+        for segment in &delivered {
+            let name = acknowledged_name(&segment.events);
+            self.disk.rename(&segment_name(segment.place.index), &name).map_err(failed)?;
+            log.acknowledged.push(name);
+        }
+        self.disk.sync_entries(Site::Reclaim).map_err(failed)?;
+        for segment in &delivered {
+            segment.file.set_len(0).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn write_progress(&self, log: &mut Log) -> Result<(), StoreError> {
+        if log.len > self.options.segment_bytes {
+            return self.next_segment(log);
+        }
+        let mut bytes = Vec::new();
+        push_record(&mut bytes, Kind::State, &self.shared.lock().progress.encode());
+        place_record(&mut bytes, &log.place, log.len, log.next, unix_millis(), log.len == log.synced);
+        self.append(log, &bytes)?;
+        log.progress_unwritten = false;
+        self.shared.lock().publish(log);
+        Ok(())
+    }
+
+    fn settle(&self, log: &mut Log, site: Site) -> Result<(), StoreError> {
+        let written = if log.progress_unwritten { self.write_progress(log) } else { Ok(()) };
+        if let Err(StoreError::Failed(_)) = written {
+            return written;
+        }
+        self.sync(log, site).and(written)
+    }
+
+    /// Syncs what was written: what [`Sync::Every`] does when its time has come.
+    pub(super) fn sync_now(&self) -> Result<(), StoreError> {
+        let mut log = self.log.lock();
+        self.refuse_if_failed()?;
+        let result = self.sync(&mut log, Site::Every);
+        self.noted(result)
+    }
+
+    /// Everything is on disk after this, and the store is closed.
+    pub(super) fn close(&self) -> Result<(), StoreError> {
+        let mut log = self.log.lock();
+        self.refuse_if_failed()?;
+        let result = self.settle(&mut log, Site::Close);
+        let result = self.noted(result);
+        let mut shared = self.shared.lock();
+        shared.refusal.get_or_insert(StoreError::Closed);
+        result
+    }
+
+    /// The first segment at or after this one, for the reader.
+    pub(super) fn segment_from(&self, index: u64) -> Option<Published> {
+        let shared = self.shared.lock();
+        shared.segments.iter().find(|segment| segment.place.index >= index).cloned()
+    }
+
+    /// Whether the event is done with, and how often it was tried.
+    pub(super) fn progress_of(&self, number: u64) -> (bool, u32) {
+        let shared = self.shared.lock();
+        let attempts = shared.progress.attempts.get(&number).copied().unwrap_or(0);
+        (shared.progress.acked.contains(number), attempts)
+    }
+
+    /// What of these events is not done with, from the first to the last.
+    pub(super) fn missing(&self, events: Range<u64>) -> Option<Range<u64>> {
+        let shared = self.shared.lock();
+        let mut missing = shared.progress.acked.missing(events);
+        let first = missing.next()?;
+        Some(first.start..missing.last().map_or(first.end, |last| last.end))
+    }
+
+    pub(super) fn disk(&self) -> &dyn Disk {
+        &*self.disk
+    }
+
+    fn refuse_if_failed(&self) -> Result<(), StoreError> {
+        self.shared.lock().refusal.clone().map_or(Ok(()), Err)
+    }
+
+    /// Remembers a failure. A full disk is none.
+    fn noted(&self, result: Result<(), StoreError>) -> Result<(), StoreError> {
+        match self.shared.lock().note(result) {
+            Err(StoreError::DiskFull(_)) => Ok(()),
+            result => result,
+        }
+    }
+}
+
+impl Log {
+    /// Whether all progress is on disk.
+    fn knows_all(&self) -> bool {
+        !self.progress_unwritten && self.synced == self.len
+    }
+}
+
+impl Shared {
+    fn bytes(&self) -> u64 {
+        self.sealed_bytes + self.segments.last().map_or(0, |segment| segment.end)
+    }
+
+    /// How many sealed segments are done with, and their bytes.
+    fn delivered(&self) -> (usize, u64) {
+        let sealed = &self.segments[..self.segments.len() - 1];
+        let delivered = sealed.iter().filter(|segment| self.progress.acked.covers(segment.events.clone()));
+        delivered.fold((0, 0), |(count, bytes), segment| (count + 1, bytes + segment.end))
+    }
+
+    fn publish(&mut self, log: &Log) {
+        let last = self.segments.last_mut().expect("there is always one");
+        (last.end, last.events.end) = (log.len, log.next);
+        self.next = log.next;
+    }
+
+    fn note<T>(&mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(error @ StoreError::Failed(_)) = &result {
+            self.refusal.get_or_insert(error.clone());
+        }
+        result
+    }
+}
+
+impl Group {
+    /// Adds the records of one writer. Answers where the outcome will be, and how many events are before its own.
+    fn add(&mut self, bytes: Vec<u8>, events: u64) -> (Arc<OnceLock<Result<u64, StoreError>>>, u64) {
+        if self.bytes.is_empty() {
+            self.bytes = bytes;
+        } else {
+            self.bytes.extend(bytes);
+        }
+        let before = self.events;
+        self.events += events;
+        self.writers += 1;
+        (Arc::clone(&self.outcome), before)
+    }
+}
+
+/// A thread that leads. When it is dropped another may.
+struct Lead<'a> {
+    journal: &'a Journal,
+    /// Where the outcome of the group that it took has to be.
+    outcome: Option<Arc<OnceLock<Result<u64, StoreError>>>>,
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        let mut shared = self.journal.shared.lock();
+        if let Some(outcome) = self.outcome.take()
+            && outcome.get().is_none()
+        {
+            // It unwinds. What was written is not known.
+            let error = StoreError::Failed(Arc::new(io::Error::other("a panic while writing")));
+            shared.refusal.get_or_insert(error.clone());
+            let _ = outcome.set(Err(error));
+        }
+        shared.leading = false;
+        drop(shared);
+        self.journal.done.notify_all();
+    }
+}
+
+impl StoreError {
+    fn from_write(error: io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                Self::DiskFull(Arc::new(error))
+            }
+            _ => Self::Failed(Arc::new(error)),
+        }
+    }
+}
+
+fn failed(error: io::Error) -> StoreError {
+    StoreError::Failed(Arc::new(error))
+}
+
+/// A segment without a name: it gets that only once its header is on disk.
+fn make_segment(
+    disk: &dyn Disk,
+    place: Place,
+    next: u64,
+    progress: &Progress,
+    schema: &str,
+) -> io::Result<Published> {
+    let below = progress.acked.ranges().next().map_or(0, |range| range.end);
+    let mut bytes = Header { place, first: next, below, schema: schema.to_owned() }.encode();
+    let mut state = Vec::new();
+    push_record(&mut state, Kind::State, &progress.encode());
+    place_record(&mut state, &place, START, next, unix_millis(), true);
+    bytes.extend(state);
+    let unnamed = unnamed_name(place.index);
+    let made = disk.create(&unnamed).and_then(|file| {
+        file.write_at(0, &bytes)?;
+        file.sync(Site::Header)?;
+        Ok(file)
+    });
+    let file = made.inspect_err(|_| {
+        // If that fails, the next one of this name replaces it.
+        let _ = disk.remove(&unnamed);
+    })?;
+    Ok(Published { file, place, events: next..next, end: bytes.len() as u64 })
+}
+
+fn name_segment(disk: &dyn Disk, index: u64) -> io::Result<()> {
+    disk.rename(&unnamed_name(index), &segment_name(index))?;
+    disk.sync_entries(Site::Entry)
+}
+
+fn sealed_bytes(segments: &[Published]) -> u64 {
+    segments.iter().rev().skip(1).map(|segment| segment.end).sum()
+}

@@ -1,0 +1,114 @@
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, Sender};
+
+use super::disk::{Directory, Disk};
+use super::error::{OpenError, StoreError};
+use super::journal::{Journal, Recovered, StoreStats};
+use super::options::{Options, Sync};
+use super::reader::Reader;
+use super::recover::{LOCK, look};
+
+/// Records in a directory, from many threads to one reader. Everything that writes blocks while the disk works. Dropping
+/// it closes it and frees the lock.
+pub(crate) struct Store {
+    journal: Arc<Journal>,
+    /// Its end ends the thread of [`Sync::Every`].
+    _syncing: Option<Sender<()>>,
+    _lock: File,
+}
+
+impl Store {
+    pub(crate) fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
+        let directory = Directory::make(path)?;
+        if !directory
+            .list()
+            .map_err(|error| OpenError::io(path, "listing", error))?
+            .iter()
+            .any(|name| name == LOCK)
+        {
+            // Before the lock is made: what is something else is not touched.
+            look(&directory, path, Some(&options.schema))?;
+        }
+        let lock = directory.lock(LOCK)?;
+        let sync = options.sync;
+        let journal = Arc::new(Journal::open(Arc::new(directory), path, options)?);
+        let syncing = match sync {
+            Sync::Every(interval) => {
+                let syncing = sync_every(Arc::clone(&journal), interval);
+                Some(syncing.map_err(|error| OpenError::io(path, "starting a thread for", error))?)
+            }
+            Sync::Always | Sync::Os => None,
+        };
+        Ok(Self { journal, _syncing: syncing, _lock: lock })
+    }
+
+    /// What was found when it was opened.
+    pub(crate) fn recovered(&self) -> &Recovered {
+        self.journal.recovered()
+    }
+
+    /// Reads from the oldest event that is not acknowledged.
+    pub(crate) fn reader(&self) -> Reader {
+        Reader::new(Arc::clone(&self.journal))
+    }
+
+    /// Commits one record as the policy says, and answers its number. On an error it does not count as written, though it
+    /// may be found after a crash.
+    pub(crate) fn write(&self, record: &[u8]) -> Result<u64, StoreError> {
+        self.journal.write([record])
+    }
+
+    /// The same for a run of them, with one commit. Answers the number of the first.
+    pub(crate) fn write_all<'a, I>(&self, records: I) -> Result<u64, StoreError>
+    where
+        I: IntoIterator<Item = &'a [u8]>,
+    {
+        self.journal.write(records)
+    }
+
+    /// These events are done with.
+    pub(crate) fn acknowledge(&self, events: Range<u64>) -> Result<(), StoreError> {
+        self.journal.acknowledge(events)
+    }
+
+    /// Notes that the event is about to be tried once more, and answers how often that was, this time included.
+    pub(crate) fn attempt(&self, number: u64) -> Result<u32, StoreError> {
+        self.journal.attempt(number)
+    }
+
+    pub(crate) fn stats(&self) -> StoreStats {
+        self.journal.stats()
+    }
+
+    /// Everything is on disk after this; what is written later is refused. The lock is freed when it is dropped.
+    pub(crate) fn close(&self) -> Result<(), StoreError> {
+        self.journal.close()
+    }
+}
+
+/// Starts a thread that syncs, until what is returned is dropped.
+pub(super) fn sync_every(journal: Arc<Journal>, interval: Duration) -> io::Result<Sender<()>> {
+    let (sender, receiver) = crossbeam_channel::bounded::<()>(0);
+    let sync = move || {
+        while let Err(RecvTimeoutError::Timeout) = receiver.recv_timeout(interval) {
+            if journal.sync_now().is_err() {
+                break; // Every write says so.
+            }
+        }
+    };
+    std::thread::Builder::new().name("outflow-durable-sync".to_owned()).spawn(sync)?;
+    Ok(sender)
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // An error was there for `close` to see.
+        let _ = self.journal.close();
+    }
+}
