@@ -61,8 +61,8 @@ pub(crate) struct StoreStats {
     pub(crate) segments: usize,
 }
 
-/// While there is room, segments are given back when there are so many of them, since each time costs a sync.
-const GIVEN_BACK: u64 = 4;
+/// When all is acknowledged, a segment with more bytes than this is left for a new one.
+const IDLE_BYTES: u64 = 1 << 20;
 
 /// The segment that is written to.
 struct Log {
@@ -249,10 +249,10 @@ impl Journal {
         let mut log = self.log.lock();
         let mut group = std::mem::take(&mut self.shared.lock().group);
         lead.outcome = Some(Arc::clone(&group.outcome));
-        let (first, start) = (log.next, Instant::now());
+        let (first, start) = (log.next, (self.options.sync == Sync::Always).then(Instant::now));
         let result = self.commit(&mut log, &mut group).map(|()| first);
         let mut shared = self.shared.lock();
-        shared.sync_took = start.elapsed();
+        shared.sync_took = start.map_or(Duration::ZERO, |start| start.elapsed());
         match &result {
             Ok(_) => shared.publish(&log),
             Err(_) => shared.wants_room = true,
@@ -404,10 +404,9 @@ impl Journal {
             let mut shared = self.shared.lock();
             let idle = shared.progress.acked.pending(log.next) == 0;
             let wanted = std::mem::take(&mut shared.wants_room) || written.is_err();
-            (idle, wanted || shared.delivered().1 >= GIVEN_BACK * self.options.segment_bytes)
+            (idle, wanted || shared.delivered().0 > 0)
         };
-        // A large segment that is done with is left for a small one.
-        if idle && log.len > START + self.options.segment_bytes / 8 {
+        if idle && log.len > START + IDLE_BYTES.min(self.options.segment_bytes / 8) {
             match self.next_segment(log) {
                 Err(StoreError::DiskFull(_)) => {}
                 made => made?,

@@ -32,7 +32,7 @@ impl Default for Options {
             sync: Sync::Always,
             schema: String::new(),
             max_bytes: u64::MAX,
-            segment_bytes: 8 << 20,
+            segment_bytes: 32 << 20,
             unsynced_acks: 4096,
         }
     }

@@ -42,7 +42,8 @@ pub struct Damage {
     pub offset: u64,
     /// How many bytes.
     pub bytes: u64,
-    /// The numbers of the events that were lost with it. None were if it is empty.
+    /// The numbers of the events that were lost with it. None were if it is empty. Where nothing readable follows, it is
+    /// not known how many there were: then it is one.
     pub events: Range<u64>,
     /// Whether they were on disk for certain. If not, this may be what a power failure left of a write that never
     /// returned.

@@ -13,7 +13,7 @@ use super::memory_disk::MemoryDisk;
 use super::{open, rounds};
 
 /// Programs that once found something.
-const SEEDS: [u64; 6] = [248, 1761, 67, 1074, 80, 1841];
+const SEEDS: [u64; 7] = [248, 1761, 67, 1074, 80, 1841, 2717];
 
 /// What has to be there, and what may be.
 #[derive(Default)]
@@ -241,11 +241,11 @@ impl Program {
         let result = journal.write(records.iter().map(Vec::as_slice));
         let first = *result.as_ref().unwrap_or(&before);
         for (number, record) in (first..).zip(records) {
+            // With `Sync::Os`, a number of which nothing survived is given again.
+            self.model.gone.remove(&number);
+            self.model.acked.remove(&number);
             self.model.written.entry(number).or_default().push(record.clone());
             if result.is_ok() {
-                // With `Sync::Os`, a number of which nothing survived is given again.
-                self.model.gone.remove(&number);
-                self.model.acked.remove(&number);
                 self.model.live.insert(number, record);
                 if self.options.sync == Sync::Always {
                     self.model.durable.insert(number);

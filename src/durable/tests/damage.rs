@@ -96,15 +96,23 @@ fn flipped_bits_cost_the_records_that_have_them() {
         let journal = open(&disk, &options()).unwrap();
         let (mut reported, missing) = lost(&journal, count);
         assert_eq!(missing, damaged, "seed {seed}");
-        // A state record at the very end may have been an event for all that can be known.
+        // A state record at the very end may have been an event, for all that can be known.
         reported.remove(&count);
-        assert_eq!(reported, damaged, "seed {seed}: {:?}", journal.recovered());
+        // At the very end, where nothing follows, the bytes say that an event is damaged, and not how many are.
+        let torn = journal.recovered().damage.iter().filter(|damage| !damage.committed);
+        let torn = torn.map(|damage| damage.events.end).max().unwrap_or(u64::MAX);
+        assert!(reported.is_subset(&damaged), "seed {seed}: {:?}", journal.recovered());
+        assert!(
+            damaged.difference(&reported).all(|number| *number >= torn),
+            "seed {seed}: {:?}",
+            journal.recovered()
+        );
         let bytes: u64 = journal.recovered().damage.iter().map(|damage| damage.bytes).sum();
         let aside = disk.names().into_iter().filter(|name| name.starts_with("damaged-"));
         assert_eq!(aside.map(|name| disk.content(&name).len() as u64).sum::<u64>(), bytes, "seed {seed}");
 
         let next = journal.write([b"more".as_slice()]).unwrap();
-        assert!(next >= count);
+        assert!(next >= damaged.difference(&reported).next().copied().unwrap_or(count));
         journal.close().unwrap();
         disk.cut_power();
         let journal = open(&disk, &options()).unwrap();
