@@ -32,7 +32,7 @@
 //! | 8 writers, `Always`; the same for 8 at once | 1.5 | **5.69** | **10.0** | **8.67** | 0.26 |
 //! | runs of 1,000, `Always`; the same for 1,000 | 2.0 | **4.79** | **3.60** | 1.21 | 1.51 |
 //! | 1 writer, `Os`; one `write` each | 2.0 | **5.44** | **12.0** | **3.13** | 1.34 |
-//! | a backlog of 100,000; reading the same bytes | 5 | **6.57** | **89** | **67** | **5.74** |
+//! | a backlog of 100,000; reading the same bytes | 5 | **6.57** | **89** | **67** | **5.7 to 8.9** |
 //!
 //! Bold is a bar that was missed. (The row of 8 writers has no leader over the stores that do not group commits themselves:
 //! with one it would be near the row above. It is the other rows that decide.) No candidate comes near one `write` for each
@@ -41,7 +41,7 @@
 //!
 //! Its own backlog misses the bar on that machine: in a run under `strace` that took 84 ms, 25 were syncs, for one segment
 //! that is sealed and one that is begun, and 4 the removal of files. Against persistent-queue with its group policy, 8 writers,
-//! three runs of 400 events each gave 1.07 with `Always` (0.7 is the bar; too short to say much) and 0.01 with the others.
+//! short runs gave 0.56, 0.70 and 1.07 with `Always`, where 0.7 is the bar, and at most 0.05 with the other policies.
 //!
 //! ```text
 //! cargo run --release --manifest-path benches/durable/Cargo.toml
