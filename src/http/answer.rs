@@ -1,8 +1,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::HttpError;
+use http::{HeaderMap, HeaderName};
+
 use super::endpoint::Endpoint;
+use super::head::Head;
+use super::{HttpError, redirect, retry_after};
 
 /// The answer of an endpoint.
 pub(super) struct Answer {
@@ -14,6 +17,22 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    pub(super) fn new(endpoint: &Endpoint, status: u16, headers: &HeaderMap) -> Self {
+        let redirect = (300..400).contains(&status);
+        Self {
+            status,
+            retry_after: retry_after::read(headers),
+            redirect: redirect.then(|| redirect::host(headers, endpoint.host())).flatten(),
+        }
+    }
+
+    /// The answer with a head that did not pass through the client.
+    pub(super) fn of_head(endpoint: &Endpoint, head: Head) -> Self {
+        let header =
+            |(name, value): (_, String)| Some((HeaderName::from_static(name), value.try_into().ok()?));
+        Self::new(endpoint, head.status, &head.kept.into_iter().filter_map(header).collect())
+    }
+
     /// The error of a write whose answer has a status that is not accepted.
     pub(super) fn into_failure(self, endpoint: &Endpoint) -> HttpError {
         let Self { status, retry_after, redirect } = self;

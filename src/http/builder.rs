@@ -3,8 +3,8 @@ use std::fmt;
 use std::ops::{RangeBounds, RangeInclusive};
 use std::time::Duration;
 
-use ureq::http::Method;
-use ureq::http::header::AUTHORIZATION;
+use http::Method;
+use http::header::AUTHORIZATION;
 
 use super::client::{Client, ClientOptions};
 use super::encode::{Encode, EncodeWith, Json};
@@ -13,8 +13,8 @@ use super::headers::Given;
 use super::per_event::{PerEvent, Rules, TextOf};
 use super::request::{Accepts, IdOf, OnAnswer, Requests};
 use super::sign::Signer;
-use super::tls::{self, Trust};
-use super::{BuildError, HttpSink, proxy};
+use super::trust::Trust;
+use super::{BuildError, HttpSink, proxy, tls};
 
 /// The default timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,26 +1,23 @@
 use std::io::{self, Read};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ureq::http::{HeaderMap, HeaderName, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body, Proxy};
 
+use super::HttpError;
 use super::answer::Answer;
 use super::connect;
 use super::endpoint::Endpoint;
-use super::failure::{Fault, answered, was_dead};
-use super::head::{Head, LONGEST_HEAD};
+use super::failure::{answered, was_dead};
+use super::fault::Fault;
+use super::head::LONGEST_HEAD;
+use super::headers::LONGEST_LINE;
 use super::resolve::Lookup;
-use super::{HttpError, redirect, retry_after};
 
 // At most 64 KiB of an answer are read: its head, its body, and what is left in the buffer.
 const LONGEST_BODY: u64 = 24 * 1024;
 const READ_BUFFER: usize = 24 * 1024;
-
-/// How much is written to the socket at once; the timeout is checked after each piece. ureq puts each line of a head into
-/// this buffer as a whole, so that no line can be longer.
-pub(super) const WRITE_BUFFER: usize = 16 * 1024;
 
 /// How long reading the body of an answer may take. It is read only so that the connection can be used again.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -58,7 +55,9 @@ impl Client {
             .timeout_recv_body(Some(DRAIN))
             .max_response_header_size(LONGEST_HEAD)
             .input_buffer_size(READ_BUFFER)
-            .output_buffer_size(WRITE_BUFFER)
+            // How much is written to the socket at once; the timeout is checked after each piece. ureq puts each line
+            // of a head into this buffer as a whole.
+            .output_buffer_size(LONGEST_LINE)
             .max_idle_connections(idle_connections)
             .max_idle_connections_per_host(idle_connections)
             .max_idle_age(IDLE)
@@ -97,43 +96,15 @@ impl Client {
         let mut response = match response {
             Ok(response) => response,
             Err(error) => {
-                let head = answered(error).map_err(|error| self.failed(endpoint, error))?;
-                return Ok(answer(endpoint, head.status, &headers_of(head)));
+                let head =
+                    answered(error).map_err(|error| Fault::from(error).into_error(endpoint, self.timeout))?;
+                return Ok(Answer::of_head(endpoint, head));
             }
         };
         // The body changes nothing: with a head of 2xx the endpoint has the event, even if it stalls afterwards.
         drain(&mut response);
-        Ok(answer(endpoint, response.status().as_u16(), response.headers()))
+        Ok(Answer::new(endpoint, response.status().as_u16(), response.headers()))
     }
-
-    fn failed(&self, endpoint: &Endpoint, error: ureq::Error) -> HttpError {
-        let endpoint = Arc::clone(&endpoint.name);
-        match error.into() {
-            Fault::Timeout => HttpError::Timeout { endpoint, timeout: self.timeout },
-            Fault::Request(reason) => HttpError::Encode { endpoint, source: Arc::new(Unsendable(reason)) },
-            Fault::Transport(failure, detail) => HttpError::Transport { endpoint, failure, detail },
-        }
-    }
-}
-
-/// A request that ureq refuses to write. `build`, and the checks of what is made for each event, refuse it before.
-#[derive(Debug, thiserror::Error)]
-#[error("the client cannot write its request: {0}")]
-struct Unsendable(&'static str);
-
-fn answer(endpoint: &Endpoint, status: u16, headers: &HeaderMap) -> Answer {
-    let redirect = (300..400).contains(&status);
-    Answer {
-        status,
-        retry_after: retry_after::read(headers),
-        redirect: redirect.then(|| redirect::host(headers, endpoint.host())).flatten(),
-    }
-}
-
-/// The kept headers of a head that did not pass through the client.
-fn headers_of(head: Head) -> HeaderMap {
-    let header = |(name, value): (_, String)| Some((HeaderName::from_static(name), value.try_into().ok()?));
-    head.kept.into_iter().filter_map(header).collect()
 }
 
 fn drain(response: &mut Response<Body>) {
@@ -144,10 +115,11 @@ fn drain(response: &mut Response<Body>) {
 mod tests {
     use std::net::TcpListener;
 
-    use ureq::http::HeaderValue;
+    use http::HeaderValue;
 
     use super::*;
-    use crate::http::tls::{self, Trust};
+    use crate::http::tls;
+    use crate::http::trust::Trust;
 
     /// The error for a request that `build` would refuse. `HERE` in the URL stands for an address with a listener.
     fn refused(method: &str, url: &str, headers: &[(&'static str, &[u8])]) -> HttpError {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use http::{HeaderValue, Uri};
 use rustls::pki_types::ServerName;
-use ureq::http::{HeaderValue, Uri};
 
 use super::BuildError;
 

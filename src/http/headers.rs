@@ -1,8 +1,10 @@
-use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use ureq::http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::BuildError;
-use super::client::WRITE_BUFFER;
+
+/// The longest line of a head that a client can write, in bytes.
+pub(super) const LONGEST_LINE: usize = 16 * 1024;
 
 /// The most headers that may be set. Many servers accept only 100. A `HeaderMap` panics at far more.
 const MOST_HEADERS: usize = 1_000;
@@ -132,7 +134,7 @@ pub(super) fn check_once(headers: &HeaderMap) -> Result<(), HeaderFault> {
 
 /// Whether the line of a header, and the empty line that may follow it, fit in the buffer.
 pub(super) fn fits(name: &str, value: usize) -> bool {
-    name.len() + ": ".len() + value + "\r\n\r\n".len() <= WRITE_BUFFER
+    name.len() + ": ".len() + value + "\r\n\r\n".len() <= LONGEST_LINE
 }
 
 fn value(name: &str, text: &str) -> Result<HeaderValue, HeaderFault> {

@@ -255,6 +255,7 @@ mod encode;
 mod endpoint;
 mod error;
 mod failure;
+mod fault;
 mod head;
 mod headers;
 mod per_event;
@@ -266,6 +267,7 @@ mod retry_after;
 mod sign;
 mod sink;
 mod tls;
+mod trust;
 mod wall_clock;
 
 pub use self::build_error::BuildError;

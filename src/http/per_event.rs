@@ -1,6 +1,6 @@
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
 use ureq::Proxy;
-use ureq::http::header::AUTHORIZATION;
-use ureq::http::{HeaderMap, HeaderName};
 
 use super::BuildError;
 use super::endpoint::Endpoint;

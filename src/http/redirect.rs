@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use ureq::http::Uri;
-use ureq::http::{HeaderMap, header::LOCATION};
+use http::Uri;
+use http::{HeaderMap, header::LOCATION};
 
 /// The host of the `Location` of an answer, without the rest of the URL. `own` is the host that answered, to which a
 /// `Location` without a host refers. `None` if there is no `Location` that can be read.

@@ -1,7 +1,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use ureq::http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName};
 
 use super::answer::Answer;
 use super::encode::Encoded;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use ureq::http::HeaderMap;
-use ureq::http::header::{DATE, RETRY_AFTER};
+use http::HeaderMap;
+use http::header::{DATE, RETRY_AFTER};
 
 use super::wall_clock;
 

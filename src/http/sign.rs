@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::prelude::BASE64_STANDARD;
+use http::HeaderValue;
 use ring::hmac;
-use ureq::http::HeaderValue;
 
 use super::{BuildError, headers};
 
