@@ -1,7 +1,7 @@
 //! Pages to read: a tutorial, what is guaranteed, how to stop, and what it costs.
 //!
 //! New here? Begin with the [`tutorial`]. Before you run this in earnest, read [`shutdown`] and [`guarantees`]; when
-//! one event goes to many readers, [`fan_out`].
+//! one event goes to many readers, [`fan_out`]. Where the sink behind a queue runs: [`workers`].
 
 pub mod async_sinks;
 pub mod fan_out;
@@ -13,3 +13,4 @@ pub mod observability;
 pub mod shutdown;
 pub mod speed;
 pub mod tutorial;
+pub mod workers;

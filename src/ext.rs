@@ -15,13 +15,13 @@ use crate::retry::{Retry, RetryStrategy};
 ///
 /// In a chain the last call is the outermost and sees an event first. In
 /// `http.retry(breaker).queued().filter(is_push)` an event passes the filter and enters the queue, and the queue's
-/// worker thread writes it through the retry to `http`.
+/// worker writes it through the retry to `http`.
 ///
 /// Unless its method says otherwise,
 ///
 /// - a combinator owns the sink and passes `flush`, `close` and `is_closed` on to it;
 /// - its error type is that of the sink, and an error hands back the event that was written to the combinator;
-/// - it runs on the writer's thread. Below a queue that is the queue's worker thread.
+/// - it runs on the writer's thread. Below a queue that is the thread of the queue's worker: one of a [pool](crate::Workers).
 ///
 /// A method with a bound [`Self::Error: Never`](crate::Never) needs a reliable sink. [`retry`](SinkExt::retry),
 /// [`lossy`](SinkExt::lossy), and [`fallback`](SinkExt::fallback) or [`dead_letter`](SinkExt::dead_letter) into a
@@ -288,7 +288,7 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     }
 
     /// Puts a queue without a bound before this sink, which must be reliable. A write returns when the event is in the
-    /// queue; a worker thread writes it to the sink. See [`Queue`]. Put an event of 64 KiB or more [in an `Arc` or a
+    /// queue; a worker writes it to the sink, on a thread of the [pool](crate::Workers). See [`Queue`]. Put an event of 64 KiB or more [in an `Arc` or a
     /// `Box`](crate::docs::tutorial::chapter_3#large-events).
     ///
     /// # Panics
@@ -361,7 +361,7 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         Queue::of_events(options.into(), self)
     }
 
-    /// Puts a queue of single events before this sink of vectors. Its worker thread writes up to as many events at once
+    /// Puts a queue of single events before this sink of vectors. Its worker writes up to as many events at once
     /// as `batch` says. Events of a vector that the sink hands back are spilled one by one. See [`Batch`].
     ///
     /// # Panics
@@ -500,7 +500,7 @@ impl<E, S: Sink<E>> SinkExt<E> for S {}
 fn started<T>(queue: io::Result<T>) -> T {
     match queue {
         Ok(queue) => queue,
-        Err(error) => panic!("the queue's worker thread could not be started: {error}"),
+        Err(error) => panic!("no thread could be started for the queue's worker: {error}"),
     }
 }
 

@@ -4,7 +4,7 @@
 //! are:
 //!
 //! ```text
-//!                      ┌ filter ─ queue ─▶ worker thread ─ retry ─▶ webhook
+//!                      ┌ filter ─ queue ─▶ worker ─ retry ─▶ webhook
 //! write ─▶ broadcaster ┤
 //!                      └ subscription ─▶ a watcher in this process
 //! ```
@@ -36,7 +36,7 @@
 //! # A chain
 //!
 //! In a chain the last call is the outermost and sees an event first: here the filter, then the queue, then, on the
-//! queue's thread, the retry.
+//! queue's worker, the retry.
 //!
 //! ```
 //! use std::time::Duration;
@@ -62,7 +62,7 @@
 //! ```
 //!
 //! [`retry`](SinkExt::retry) writes until the sink accepts, as a strategy says. [`queued_with`](SinkExt::queued_with)
-//! puts a queue and a thread before a sink, so that its writers do not wait for it; a [`Buffer`] bounds the queue and
+//! puts a queue and a worker before a sink, so that its writers do not wait for it; a [`Buffer`] bounds the queue and
 //! says what a write into a full one does. A sink that can fail does not get there:
 //!
 //! ```compile_fail,E0277

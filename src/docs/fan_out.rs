@@ -15,8 +15,8 @@
 //! followers hold one backlog. A log has no bound of its own. It holds what its slowest reader has not read, unless
 //! that reader has a [`max_lag`](crate::log::SubscribeOptions::max_lag).
 //!
-//! A [follower](crate::log::Log::follow) of a log has a thread that writes to its sink, as a queue has; a cursor is read
-//! by whatever thread asks it for the next event.
+//! A [follower](crate::log::Log::follow) of a log has a [worker](super::workers) that writes to its sink, as a queue has; a
+//! cursor is read by whatever thread asks it for the next event.
 //!
 //! ```
 //! use std::time::Duration;

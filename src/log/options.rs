@@ -292,11 +292,11 @@ impl<E> FollowOptions<E> {
         self
     }
 
-    /// Names the follower's thread.
+    /// Names the follower in logs, and the thread of one that is [`dedicated`](FollowOptions::dedicated).
     ///
     /// # Panics
     ///
-    /// Starting the follower panics if the name has a NUL byte in it, as [`std::thread::Builder::name`] says.
+    /// Starting a dedicated follower panics if the name has a NUL byte in it, as [`std::thread::Builder::name`] says.
     pub fn name<N>(mut self, name: N) -> Self
     where
         N: Into<String>,
@@ -306,15 +306,14 @@ impl<E> FollowOptions<E> {
     }
 
     /// The size of the follower's stack, in bytes: see [`std::thread::Builder::stack_size`].
-    /// It asks for a thread of the follower's own, so it takes an earlier [`on`](FollowOptions::on) back.
+    /// It asks for a thread of the follower's own, as [`dedicated`](FollowOptions::dedicated) does.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.place.set_stack_size(bytes);
         self
     }
 
-    /// Has the follower's worker run on a pool, as a task, and not on a thread of its own: for followers by the thousand.
-    /// As [`QueueOptions::on`](crate::queue::QueueOptions::on): the stack is that of the pool's threads, and the
-    /// [`name`](FollowOptions::name) names no thread.
+    /// Has the follower's worker run on this pool, and not on the [global](Workers::global) one. See
+    /// [`docs::workers`](crate::docs::workers).
     ///
     /// # Examples
     ///
@@ -324,8 +323,9 @@ impl<E> FollowOptions<E> {
     ///
     /// let log = Log::new();
     /// let delivered = sink::collector();
+    /// let workers = Workers::builder().threads(2).build();
     /// for _ in 0..1000 {
-    ///     log.follow_with(FollowOptions::new().on(Workers::global()), delivered.clone().keep_open())?;
+    ///     log.follow_with(FollowOptions::new().on(&workers), delivered.clone().keep_open())?;
     /// }
     /// log.append("pushed")?;
     /// log.close().wait()?;
@@ -333,13 +333,14 @@ impl<E> FollowOptions<E> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on(mut self, workers: &Workers) -> Self {
-        self.place.set_workers(Some(workers));
+        self.place.set_workers(workers);
         self
     }
 
-    /// Has the follower's worker run on a thread of its own, which is the default.
+    /// Has the follower's worker run on a thread of its own, as
+    /// [`QueueOptions::dedicated`](crate::queue::QueueOptions::dedicated).
     pub fn dedicated(mut self) -> Self {
-        self.place.set_workers(None);
+        self.place.set_dedicated();
         self
     }
 

@@ -1,4 +1,4 @@
-//! A queue with a worker thread before a sink, so that its writers do not wait for it.
+//! A queue with a worker before a sink, so that its writers do not wait for it.
 //!
 //! [`queued`](crate::SinkExt::queued) makes one without a bound,
 //! [`queued_with`](crate::SinkExt::queued_with) one as a [`Buffer`] or
@@ -32,8 +32,8 @@ use crate::lifecycle::{Closing, Flushing};
 use crate::pipe::{Handle, Writer, pipe};
 use crate::worker::{AbortDrain, Closes, Deliver, Direct, Life, Source};
 
-/// A queue before a sink, and between them a worker: a thread of its own, or a task of a
-/// [pool](crate::queue::QueueOptions::on). Made by
+/// A queue before a sink, and between them a worker: a task of a [pool](crate::Workers), or a
+/// [thread of its own](crate::queue::QueueOptions::dedicated). Made by
 /// [`queued`](crate::SinkExt::queued), [`queued_with`](crate::SinkExt::queued_with) and
 /// [`batched`](crate::SinkExt::batched).
 ///

@@ -16,7 +16,7 @@ use crate::worker::{Place, Workers};
 ///     let name = std::thread::current().name().map(str::to_owned);
 ///     seen.write(name).unwrap();
 /// })
-/// .queued_with(QueueOptions::new(Buffer::bounded(8)).name("webhooks"));
+/// .queued_with(QueueOptions::new(Buffer::bounded(8)).name("webhooks").dedicated());
 ///
 /// queue.write(1).unwrap();
 /// queue.close().wait().unwrap();
@@ -29,17 +29,16 @@ pub struct QueueOptions<E, P = Unbounded> {
 }
 
 impl<E, P> QueueOptions<E, P> {
-    /// A buffer, and a thread as [`std::thread::spawn`] makes it.
+    /// A buffer, and a worker on the [global pool](Workers::global).
     pub fn new(buffer: Buffer<E, P>) -> Self {
         Self { buffer, place: Place::new() }
     }
 
-    /// Names the worker thread.
+    /// Names the queue in logs, and the thread of one that is [`dedicated`](QueueOptions::dedicated).
     ///
     /// # Panics
     ///
-    /// Starting the queue panics if the name has a NUL byte in it, as [`std::thread::Builder::name`] says; on a pool, where
-    /// it names no thread, it does not.
+    /// Starting a dedicated queue panics if the name has a NUL byte in it, as [`std::thread::Builder::name`] says.
     ///
     /// # Examples
     ///
@@ -47,7 +46,7 @@ impl<E, P> QueueOptions<E, P> {
     /// use outflow::{Sink, SinkExt, queue::QueueOptions, sink};
     ///
     /// let queue = sink::for_each(|_: u32| assert_eq!(std::thread::current().name(), Some("webhooks")))
-    ///     .queued_with(QueueOptions::default().name("webhooks"));
+    ///     .queued_with(QueueOptions::default().dedicated().name("webhooks"));
     /// queue.write(1).unwrap();
     /// queue.close().wait()?;
     /// # Ok::<(), outflow::CloseError>(())
@@ -60,32 +59,26 @@ impl<E, P> QueueOptions<E, P> {
         self
     }
 
-    /// The size of the worker thread's stack, in bytes: see [`std::thread::Builder::stack_size`].
-    /// It asks for a thread of the queue's own, so it takes an earlier [`on`](QueueOptions::on) back.
+    /// The size of the worker's stack, in bytes: see [`std::thread::Builder::stack_size`]. It asks for a thread of the queue's
+    /// own, as [`dedicated`](QueueOptions::dedicated) does.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.place.set_stack_size(bytes);
         self
     }
 
-    /// Has the queue's worker run on a pool, as a task, and not on a thread of its own: for queues by the thousand.
-    ///
-    /// A thread of the pool delivers for this queue as long as there is something to deliver, and gives way to others
-    /// after some events. The first write after a pause has a thread of the pool wake up. A batch that waits for more
-    /// events [within](crate::queue::Batch::within) a time holds up no thread. A sink that blocks holds up no other queue: see [`Workers`].
-    ///
-    /// The stack is that of the pool's threads, so a [`stack_size`](QueueOptions::stack_size) that was set before is taken
-    /// back; the [`name`](QueueOptions::name) is the queue's in logs, and no thread's.
+    /// Has the queue's worker run on this pool, and not on the [global](Workers::global) one. See
+    /// [`docs::workers`](crate::docs::workers).
     ///
     /// # Examples
     ///
     /// ```
     /// use outflow::{Broadcaster, Sink, SinkExt, Workers, queue::QueueOptions, sink};
     ///
-    /// let workers = Workers::global();
+    /// let workers = Workers::builder().threads(2).name("webhooks").build();
     /// let delivered = sink::collector();
     /// let broadcaster = Broadcaster::new();
     /// for _ in 0..1000 {
-    ///     broadcaster.add(delivered.clone().keep_open().queued_with(QueueOptions::default().on(workers)))?;
+    ///     broadcaster.add(delivered.clone().keep_open().queued_with(QueueOptions::default().on(&workers)))?;
     /// }
     /// broadcaster.write("pushed").unwrap();
     /// broadcaster.close().wait()?;
@@ -93,13 +86,14 @@ impl<E, P> QueueOptions<E, P> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on(mut self, workers: &Workers) -> Self {
-        self.place.set_workers(Some(workers));
+        self.place.set_workers(workers);
         self
     }
 
-    /// Has the queue's worker run on a thread of its own, which is the default.
+    /// Has the queue's worker run on a thread of its own: for a sink that keeps something in thread-local storage, needs a
+    /// stack or a priority of its own, or blocks most of the time. See [`docs::workers`](crate::docs::workers).
     pub fn dedicated(mut self) -> Self {
-        self.place.set_workers(None);
+        self.place.set_dedicated();
         self
     }
 }

@@ -11,34 +11,45 @@ use super::thread::block_on;
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) name: Option<String>,
-    stack_size: Option<usize>,
-    /// `None` is a thread of its own.
-    workers: Option<Workers>,
+    runs: Runs,
+}
+
+#[derive(Clone, Debug)]
+enum Runs {
+    OnTheGlobalPool,
+    On(Workers),
+    /// On a thread of its own, with such a stack.
+    Dedicated {
+        stack_size: Option<usize>,
+    },
 }
 
 impl Place {
-    /// A thread as [`std::thread::spawn`] makes it. With the feature `testing` and `OUTFLOW_TEST_POOL=1` in the environment,
-    /// the global pool: so that a test suite can be run on both.
+    /// The global pool. With the feature `testing` and `OUTFLOW_TEST_DEDICATED=1` in the environment, a thread of its own: so
+    /// that a test suite can be run on both.
     pub(crate) fn new() -> Self {
         #[cfg(feature = "testing")]
-        let pooled = std::env::var_os("OUTFLOW_TEST_POOL").is_some_and(|value| value == "1");
-        #[cfg(not(feature = "testing"))]
-        let pooled = false;
-        Self { name: None, stack_size: None, workers: pooled.then(|| Workers::global().clone()) }
+        if std::env::var_os("OUTFLOW_TEST_DEDICATED").is_some_and(|value| value == "1") {
+            return Self { name: None, runs: Runs::Dedicated { stack_size: None } };
+        }
+        Self { name: None, runs: Runs::OnTheGlobalPool }
+    }
+
+    /// On a pool.
+    pub(crate) fn set_workers(&mut self, workers: &Workers) {
+        self.runs = Runs::On(workers.clone());
+    }
+
+    /// On a thread of its own.
+    pub(crate) fn set_dedicated(&mut self) {
+        if !matches!(self.runs, Runs::Dedicated { .. }) {
+            self.runs = Runs::Dedicated { stack_size: None };
+        }
     }
 
     /// On a thread of its own, with such a stack.
     pub(crate) fn set_stack_size(&mut self, bytes: usize) {
-        self.stack_size = Some(bytes);
-        self.workers = None;
-    }
-
-    /// On a pool; without one, on a thread of its own.
-    pub(crate) fn set_workers(&mut self, workers: Option<&Workers>) {
-        self.workers = workers.cloned();
-        if workers.is_some() {
-            self.stack_size = None;
-        }
+        self.runs = Runs::Dedicated { stack_size: Some(bytes) };
     }
 
     /// Starts a worker there.
@@ -51,10 +62,12 @@ impl Place {
         S: Source,
         D: Deliver<S::Item, Receipt = S::Receipt>,
     {
-        let Self { name, stack_size, workers } = self;
-        if let Some(workers) = workers {
-            return workers.spawn(async { life.run(false).await });
-        }
+        let Self { name, runs } = self;
+        let stack_size = match runs {
+            Runs::OnTheGlobalPool => return Workers::global().spawn(async { life.run(false).await }),
+            Runs::On(workers) => return workers.spawn(async { life.run(false).await }),
+            Runs::Dedicated { stack_size } => stack_size,
+        };
         let mut thread = thread::Builder::new();
         if let Some(name) = name {
             thread = thread.name(name);
@@ -66,6 +79,6 @@ impl Place {
     }
 
     pub(crate) fn fields(&self, f: &mut std::fmt::DebugStruct<'_, '_>) {
-        f.field("name", &self.name).field("stack_size", &self.stack_size).field("workers", &self.workers);
+        f.field("name", &self.name).field("runs", &self.runs);
     }
 }

@@ -39,7 +39,7 @@ fn what_would_hold_nothing_is_refused_with_a_message_that_says_what_to_do() {
     let message = panic_message(|| {
         sink::discard::<u32>().queued_with(QueueOptions::default().stack_size(usize::MAX / 2))
     });
-    assert!(message.contains("worker thread could not be started"), "{message}");
+    assert!(message.contains("no thread could be started"), "{message}");
 }
 
 #[test]

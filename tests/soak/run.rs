@@ -61,8 +61,8 @@ pub fn run(program: &Program) -> Broken {
         );
     }
     // Of a pool, threads stay for some seconds.
-    let pooled = env::var_os("OUTFLOW_TEST_POOL").is_some_and(|value| value == "1");
-    if !pooled && !eventually(|| watchdog::threads() <= threads_before) {
+    let dedicated = env::var_os("OUTFLOW_TEST_DEDICATED").is_some_and(|value| value == "1");
+    if dedicated && !eventually(|| watchdog::threads() <= threads_before) {
         world
             .broke("no thread is left", format!("{} more than before", watchdog::threads() - threads_before));
     }

@@ -4,7 +4,7 @@
 //! cargo run --release --manifest-path benches/ten_thousand/Cargo.toml       # two minutes at most
 //!     -- --quick           # a first look, in some seconds: a tenth of everything
 //!     -- --only=fan-out    # only the rows whose names have that in them
-//!     OUTFLOW_BENCH_POOL=1 cargo run ...   # the queues on a pool of threads
+//!     OUTFLOW_BENCH_DEDICATED=1 cargo run ...   # a thread for each queue, instead of the pool
 //!     -- --strict          # exits with 1 if a bar is missed
 //! ```
 //!

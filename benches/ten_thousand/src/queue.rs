@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use outflow::buffer::Policy;
 use outflow::queue::QueueOptions;
-use outflow::{Buffer, Closing, Flushing, Queue, Sink, SinkExt, Workers, WriteError, sink};
+use outflow::{Buffer, Closing, Flushing, Queue, Sink, SinkExt, WriteError, sink};
 
 use crate::contest::{Contest, Peer, Run};
 use crate::go;
 
-/// Set if queues run on a pool; in the environment, so that the processes that are started have it, too.
-pub const POOL: &str = "OUTFLOW_BENCH_POOL";
+/// Set if each queue has a thread of its own; in the environment, so that the processes that are started have it, too.
+pub const DEDICATED: &str = "OUTFLOW_BENCH_DEDICATED";
 
 /// Makes every queue of this benchmark.
 pub fn queue<E, P, S>(buffer: Buffer<E, P>, sink: S) -> Queue<E, P>
@@ -27,7 +27,7 @@ where
     S: Sink<E, Error = Infallible> + Send + Sync + 'static,
 {
     let options = QueueOptions::new(buffer);
-    sink.queued_with(if env::var_os(POOL).is_some() { options.on(Workers::global()) } else { options })
+    sink.queued_with(if env::var_os(DEDICATED).is_some() { options.dedicated() } else { options })
 }
 
 /// Counts what it is written, by one thread.

@@ -8,7 +8,7 @@
 //! use outflow::{Buffer, Sink, SinkExt, retry::Breaker, sink};
 //!
 //! let webhook = sink::from_fn(|_event: &&str| Ok::<(), std::io::Error>(()))
-//!     .retry(Breaker::new(5, Duration::from_secs(1))) // on the queue's thread
+//!     .retry(Breaker::new(5, Duration::from_secs(1))) // in the queue's worker
 //!     .queued_with(Buffer::bounded(1000));
 //!
 //! webhook.write("push alpine").unwrap(); // It is in the queue.
