@@ -2,6 +2,8 @@
 
 use std::convert::Infallible;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 
 use super::*;
@@ -133,4 +135,42 @@ fn a_worker_that_was_never_polled_closes_its_sink_when_it_is_dropped() {
     let error = queue.close().within(Duration::from_secs(20)).unwrap_err();
     assert_eq!(error.undelivered(), 1);
     assert!(sink.is_closed() && queue.write(2).is_err());
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_worker_that_gives_way_sleeps_only_with_its_waker_registered() {
+    for events in 0..600 {
+        let sink = Arc::new(crate::leaf::collector::<u32>());
+        let closes = Arc::new(erase::<u32, _>(Arc::clone(&sink)));
+        let deliver = Direct(Arc::clone(&sink));
+        let (queue, life) = Queue::with_worker(Buffer::unbounded(), None, closes, Single::new, deliver);
+        (0..events).for_each(|event| queue.write(event).unwrap());
+        let mut life = Box::pin(life.run(false));
+        let woken = Arc::new(Woken::default());
+        for _ in 0..6 {
+            woken.0.store(0, Ordering::SeqCst);
+            let waker = Waker::from(Arc::clone(&woken));
+            assert!(life.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            // As a write does that comes late: its event has been delivered, and it finds a waker.
+            let registered = queue.writer.pipe.end.waker.take();
+            let wakes = woken.0.load(Ordering::SeqCst);
+            assert!(registered.is_some() || wakes > 0, "after {events} events it sleeps for good");
+            registered.into_iter().for_each(Waker::wake);
+        }
+        assert_eq!(sink.len(), events as usize);
+        drop(queue.close());
+        // It may give way once more.
+        let mut ends = || life.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        assert!(ends() || ends());
+    }
 }

@@ -91,6 +91,8 @@ where
         steps += 1;
         if steps >= STEPS {
             steps = 0;
+            // A waker that was registered may be used up by the next poll, and what woke was no event that is still there.
+            registered = false;
             give_way().await;
         }
     }

@@ -6,17 +6,20 @@ use std::time::Instant;
 
 use disruptor::Producer;
 use disruptor::wait_strategies::WaitStrategy;
+use outflow::log::FollowOptions;
 use outflow::{Log, Sink, SinkExt};
 
 use crate::contest::{Contest, Peer};
-use crate::queue::{Count, nanos_per};
+use crate::queue::{Count, DEDICATED, nanos_per};
 
 const BATCH: u64 = 1_000;
 
 fn ours(batches: u64) -> Vec<f64> {
     let count = Arc::new(Count::default());
     let log = Log::new();
-    log.follow(Arc::clone(&count));
+    let options = FollowOptions::new();
+    let options = if std::env::var_os(DEDICATED).is_some() { options.dedicated() } else { options };
+    log.follow_with(options, Arc::clone(&count)).expect("a follower from the start");
     let start = Instant::now();
     for _ in 0..batches {
         log.write_all(0..BATCH).unwrap();
