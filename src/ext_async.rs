@@ -37,6 +37,21 @@ use crate::retry::{Retry, RetryStrategy};
 pub trait AsyncSinkExt<E>: AsyncSink<E> + Sized {
     /// Writes the events for which `predicate` returns `true`, and drops the others: their writes succeed. See
     /// [`Filter`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "testing")] {
+    /// use outflow::testing::block_on;
+    /// use outflow::{AsyncSink, AsyncSinkExt, Meter, sink};
+    ///
+    /// let published = Meter::new();
+    /// let publish = sink::from_async_fn(|_: u32| async { Ok::<_, &str>(()) }).metered(&published);
+    /// let even = publish.filter(|event| event % 2 == 0);
+    /// block_on(even.write_all(0..5)).unwrap();
+    /// assert_eq!(published.snapshot().successes, 3);
+    /// # }
+    /// ```
     fn filter<P>(self, predicate: P) -> Filter<Self, P>
     where
         E: Send,
@@ -47,6 +62,21 @@ pub trait AsyncSinkExt<E>: AsyncSink<E> + Sized {
 
     /// Makes a sink of `T` that writes `f(&event)`. It borrows the event, so that an error can hand back the original.
     /// See [`Map`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "testing")] {
+    /// use outflow::testing::block_on;
+    /// use outflow::{AsyncSink, AsyncSinkExt, sink};
+    ///
+    /// let lines = sink::from_async_fn(|line: String| async move { Err::<(), _>(format!("no room for {line}")) });
+    /// let numbers = lines.map(|event: &u32| format!("event {event}"));
+    /// let refused = block_on(numbers.write(7)).unwrap_err();
+    /// assert_eq!(refused.error().unwrap(), "no room for event 7");
+    /// assert_eq!(refused.into_event(), 7);
+    /// # }
+    /// ```
     fn map<T, F>(self, f: F) -> Map<Self, T, E, F>
     where
         E: Send,
@@ -58,6 +88,19 @@ pub trait AsyncSinkExt<E>: AsyncSink<E> + Sized {
 
     /// As [`map`](AsyncSinkExt::map), for events that are too large to copy: `into` consumes the event, and `back` turns
     /// what an error hands back into an event again. See [`MapOwned`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "testing")] {
+    /// use outflow::testing::block_on;
+    /// use outflow::{AsyncSink, AsyncSinkExt, sink};
+    ///
+    /// let bodies = sink::from_async_fn(|_: Vec<u8>| async { Err::<(), _>("down") });
+    /// let texts = bodies.map_owned(String::into_bytes, |body| String::from_utf8(body).unwrap());
+    /// assert_eq!(block_on(texts.write("push".to_string())).unwrap_err().into_event(), "push");
+    /// # }
+    /// ```
     fn map_owned<T, I, B>(self, into: I, back: B) -> MapOwned<Self, T, E, I, B>
     where
         T: Send,
@@ -69,6 +112,20 @@ pub trait AsyncSinkExt<E>: AsyncSink<E> + Sized {
 
     /// Makes a sink of `T` that writes the value if `f(&event)` is `Some`, and drops the event if it is `None`: its
     /// write succeeds. See [`FilterMap`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "testing")] {
+    /// use outflow::testing::block_on;
+    /// use outflow::{AsyncSink, AsyncSinkExt, sink};
+    ///
+    /// let numbers = sink::from_async_fn(|event: u32| async move { if event < 2 { Ok(()) } else { Err("too large") } });
+    /// let texts = numbers.filter_map(|event: &&str| event.parse().ok());
+    /// assert!(block_on(texts.write("one")).is_ok());
+    /// assert_eq!(block_on(texts.write("2")).unwrap_err().into_event(), "2");
+    /// # }
+    /// ```
     fn filter_map<T, F>(self, f: F) -> FilterMap<Self, T, E, F>
     where
         E: Send,
@@ -89,6 +146,21 @@ pub trait AsyncSinkExt<E>: AsyncSink<E> + Sized {
 
     /// Counts writes and their outcomes into `meter`, which can be read when the sink is part of a chain. See
     /// [`Metered`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "testing")] {
+    /// use outflow::testing::block_on;
+    /// use outflow::{AsyncSink, AsyncSinkExt, Meter, sink};
+    ///
+    /// let meter = Meter::new();
+    /// let sink = sink::from_async_fn(|_: u32| async { Ok::<_, &str>(()) }).metered(&meter);
+    /// drop(sink.write(1)); // Never polled, and so never begun.
+    /// block_on(sink.write(2)).unwrap();
+    /// assert_eq!((meter.snapshot().events, meter.snapshot().successes), (1, 1));
+    /// # }
+    /// ```
     fn metered(self, meter: &Meter) -> Metered<Self>
     where
         E: Send,
@@ -103,15 +175,18 @@ pub trait AsyncSinkExt<E>: AsyncSink<E> + Sized {
     /// # Examples
     ///
     /// ```
+    /// # #[cfg(feature = "testing")] {
     /// use std::time::Duration;
-    /// use outflow::{AsyncSinkExt, retry::ExponentialBackoff, sink};
+    /// use outflow::testing::block_on;
+    /// use outflow::{AsyncSink, AsyncSinkExt, retry::ExponentialBackoff, sink};
     ///
-    /// # async fn publish(_: u32) -> Result<(), u16> { Ok(()) }
+    /// # async fn publish(_: u32) -> Result<(), u16> { Err(422) }
     /// let sink = sink::from_async_fn(publish)
     ///     .retry(ExponentialBackoff::default())
     ///     .max_attempts(5)
     ///     .give_up_when(|failure| *failure.error == 422);
-    /// # let _: &dyn std::fmt::Debug = &sink;
+    /// assert_eq!(block_on(sink.write(1)).unwrap_err().error(), Some(&422));
+    /// # }
     /// ```
     fn retry<R>(self, strategy: R) -> Retry<Self, R>
     where
@@ -123,6 +198,21 @@ pub trait AsyncSinkExt<E>: AsyncSink<E> + Sized {
 
     /// Fails a write that takes longer than `time`, and gives it up: it may have been done, so that a retry above writes
     /// an event at least once. See [`Timeout`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "testing")] {
+    /// use std::time::Duration;
+    /// use outflow::testing::block_on;
+    /// use outflow::{AsyncSink, AsyncSinkExt, TimeoutError, sink};
+    ///
+    /// let time = Duration::from_millis(1);
+    /// let stuck = sink::from_async_fn(|_: u32| std::future::pending::<Result<(), &str>>()).timeout(time);
+    /// let refused = block_on(stuck.write(1)).unwrap_err();
+    /// assert_eq!(refused.error(), Some(&TimeoutError::TimedOut(time)));
+    /// # }
+    /// ```
     fn timeout(self, time: Duration) -> Timeout<Self>
     where
         E: Clone + Send,
@@ -132,6 +222,23 @@ pub trait AsyncSinkExt<E>: AsyncSink<E> + Sized {
 
     /// Turns a panic of this sink, in a poll say, into an error that hands back the event. A clone is written. See
     /// [`CatchPanic`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "testing")] {
+    /// use outflow::testing::block_on;
+    /// use outflow::{AsyncSink, AsyncSinkExt, CatchPanicError, sink};
+    ///
+    /// let sink = sink::from_async_fn(|event: u32| async move {
+    ///     assert!(event < 10, "too large");
+    ///     Ok::<_, &str>(())
+    /// });
+    /// let refused = block_on(sink.catch_panic().write(10)).unwrap_err();
+    /// assert_eq!(refused.error(), Some(&CatchPanicError::Panicked("too large".into())));
+    /// assert_eq!(refused.into_event(), 10);
+    /// # }
+    /// ```
     fn catch_panic(self) -> CatchPanic<Self>
     where
         E: Clone + Send,
@@ -140,6 +247,19 @@ pub trait AsyncSinkExt<E>: AsyncSink<E> + Sized {
     }
 
     /// Drops an event that this sink fails, and counts it: its write succeeds. See [`Lossy`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "testing")] {
+    /// use outflow::testing::block_on;
+    /// use outflow::{AsyncSink, AsyncSinkExt, sink};
+    ///
+    /// let sink = sink::from_async_fn(|_: u32| async { Err("full") }).lossy();
+    /// assert!(block_on(sink.write(1)).is_ok());
+    /// assert_eq!(sink.dropped(), 1);
+    /// # }
+    /// ```
     fn lossy(self) -> Lossy<Self>
     where
         E: Send,
@@ -157,6 +277,20 @@ pub trait AsyncSinkExt<E>: AsyncSink<E> + Sized {
 
     /// Writes an event that this sink fails, or refuses as closed, to `other`, a [`Sink`](crate::Sink) whose writes never
     /// wait: a queue, say. See [`Fallback`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "testing")] {
+    /// use outflow::testing::block_on;
+    /// use outflow::{AsyncSink, AsyncSinkExt, sink};
+    ///
+    /// let backup = sink::collector();
+    /// let sink = sink::from_async_fn(|_: u32| async { Err("no route to host") }).fallback(backup.clone());
+    /// block_on(sink.write(1)).unwrap();
+    /// assert_eq!(backup.events(), [1]);
+    /// # }
+    /// ```
     fn fallback<T>(self, other: T) -> Fallback<Self, T>
     where
         E: Send,
@@ -191,6 +325,22 @@ pub trait AsyncSinkExt<E>: AsyncSink<E> + Sized {
     }
 
     /// Refuses writes once it was closed, even if this sink would still accept them. See [`Closeable`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "testing")] {
+    /// use outflow::testing::block_on;
+    /// use outflow::{AsyncSink, AsyncSinkExt, sink};
+    ///
+    /// let client = sink::from_async_fn(|_: u32| async { Ok::<_, &str>(()) });
+    /// let first = (&client).keep_open().closeable();
+    /// first.close().wait()?;
+    /// assert_eq!(block_on(first.write(1)).unwrap_err().into_event(), 1);
+    /// assert!(block_on(client.write(1)).is_ok());
+    /// # }
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
     fn closeable(self) -> Closeable<Self>
     where
         E: Send,
@@ -206,6 +356,21 @@ pub trait AsyncSinkExt<E>: AsyncSink<E> + Sized {
 
     /// Counts the clones of this sink and closes it with the last of them: for a sink that several chains share. See
     /// [`CloseWithLast`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{AsyncSink, AsyncSinkExt, sink};
+    ///
+    /// let client = sink::from_async_fn(|_: u32| async { Ok::<_, &str>(()) });
+    /// let first = (&client).close_with_last();
+    /// let second = first.clone();
+    /// first.close().wait()?;
+    /// assert!(!client.is_closed());
+    /// second.close().wait()?;
+    /// assert!(client.is_closed());
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
     fn close_with_last(self) -> CloseWithLast<Self, E>
     where
         E: Send,
@@ -214,6 +379,19 @@ pub trait AsyncSinkExt<E>: AsyncSink<E> + Sized {
     }
 
     /// Closes this sink at its first failure, and hands the event back as refused. See [`CloseOnFailure`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "testing")] {
+    /// use outflow::testing::block_on;
+    /// use outflow::{AsyncSink, AsyncSinkExt, WriteError, sink};
+    ///
+    /// let sink = sink::from_async_fn(|_: u32| async { Err("connection reset") }).close_on_failure();
+    /// assert_eq!(block_on(sink.write(1)), Err(WriteError::Closed(1)));
+    /// assert!(sink.is_closed());
+    /// # }
+    /// ```
     fn close_on_failure(self) -> CloseOnFailure<Self>
     where
         E: Send,
@@ -237,7 +415,8 @@ pub trait AsyncSinkExt<E>: AsyncSink<E> + Sized {
         SharedAsyncSink::new(self)
     }
 
-    /// Writes all of `events`, one after the other, and stops at the first that fails or is refused.
+    /// Writes all of `events`, one after the other, and stops at the first that fails or is refused. If the future is
+    /// dropped before its end, the events that were not written are dropped with it.
     ///
     /// # Errors
     ///

@@ -12,8 +12,8 @@ use crate::sync::caught::panic_message;
 /// [`catch_panic`](crate::SinkExt::catch_panic).
 ///
 /// It writes by reference, so that after a panic it still has the event to hand back; a sink that must own
-/// the event clones it. Over an [`AsyncSink`](crate::AsyncSink) it writes a clone; each poll is caught. Only a panic of a write is caught. What a closure had half done when it panicked
-/// stays so.
+/// the event clones it. Over an [`AsyncSink`](crate::AsyncSink) it writes a clone, and catches a panic of that clone and
+/// of each poll. Only a panic of a write is caught. What a closure had half done when it panicked stays so.
 ///
 /// # Examples
 ///

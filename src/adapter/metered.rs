@@ -247,7 +247,8 @@ where
 
     async fn write(&self, event: E) -> Result<(), WriteError<E, S::Error>> {
         let counts = &self.meter.counts;
-        let mut measured = self.meter.begin(&counts.cancelled);
+        // Until there is a future to poll, what unwinds is a panic too.
+        let mut measured = self.meter.begin(&counts.panicked);
         let mut write = pin!(self.sink.write(event));
         let written = poll_fn(|context| {
             // What unwinds out of this poll is a panic, and what is dropped between two polls is not.

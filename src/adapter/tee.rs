@@ -27,6 +27,9 @@ use crate::sync::scope::Scope;
 /// outcome has [`CloseError::Aborted`] in it. If the `close` of one sink panics, the other is closed all the
 /// same, and the outcome has [`CloseError::Panicked`] in it.
 ///
+/// There is none of asynchronous sinks: a write whose future is dropped between the two would have reached one of them,
+/// and the caller could not know which. A tee of two queues has no such gap, since a write to a queue is not awaited.
+///
 /// # A write from within a write
 ///
 /// If the first sink, in the middle of a write, writes another event to the tee, that one reaches the second

@@ -19,17 +19,26 @@ use crate::sync::clock::{Clock, ClockSlot};
 /// of each attempt, in `client.retry(strategy).timeout(d)` that of all attempts and waits together. A write that is done
 /// when its time is up is not failed. A future that blocks its thread cannot be timed out.
 ///
+/// If the destructor of the write that is given up panics, that is a panic of the sink: it goes on to the writer, and
+/// [`catch_panic`](crate::AsyncSinkExt::catch_panic) above the timeout hands the event back with it.
+///
 /// # Examples
 ///
 /// ```
+/// # #[cfg(feature = "testing")] {
 /// use std::time::Duration;
-/// use outflow::{AsyncSinkExt, retry::Breaker, sink};
+/// use outflow::testing::{Latch, Stuck, block_on};
+/// use outflow::{AsyncSink, AsyncSinkExt, retry::Constant, sink};
 ///
-/// # async fn publish(_: u32) -> Result<(), &'static str> { Ok(()) }
-/// let sink = sink::from_async_fn(publish)
-///     .timeout(Duration::from_secs(10))
-///     .retry(Breaker::new(5, Duration::from_secs(1)));
-/// # let _: &dyn std::fmt::Debug = &sink;
+/// let never = Latch::new();
+/// let endpoint = sink::from_async_fn(|_: u32| async { Ok::<_, &str>(()) });
+/// let sink = Stuck::new(endpoint, &never)
+///     .timeout(Duration::from_millis(1))
+///     .retry(Constant::new(Duration::ZERO))
+///     .max_attempts(3);
+/// assert_eq!(block_on(sink.write(1)).unwrap_err().into_event(), 1);
+/// assert_eq!(never.arrivals(), 3);
+/// # }
 /// ```
 #[derive(Clone)]
 #[must_use = "sinks do nothing unless written to"]
@@ -40,6 +49,26 @@ pub struct Timeout<S> {
 }
 
 /// Why a write through [`Timeout`] failed.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "testing")] {
+/// use std::time::Duration;
+/// use outflow::testing::block_on;
+/// use outflow::{AsyncSink, AsyncSinkExt, TimeoutError, sink};
+///
+/// let time = Duration::from_millis(1);
+/// let stuck = sink::from_async_fn(|_: u32| std::future::pending::<Result<(), &str>>()).timeout(time);
+/// let refused = block_on(stuck.write(1)).unwrap_err();
+/// assert_eq!(refused.error(), Some(&TimeoutError::TimedOut(time)));
+/// assert_eq!(refused.into_event(), 1);
+///
+/// let down = sink::from_async_fn(|_: u32| async { Err("no route to host") }).timeout(time);
+/// let refused = block_on(down.write(1)).unwrap_err();
+/// assert_eq!(refused.error(), Some(&TimeoutError::Sink("no route to host")));
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TimeoutError<X> {
     /// It took longer than this, and was given up. The event may have arrived.

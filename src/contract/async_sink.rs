@@ -56,7 +56,8 @@ use crate::lifecycle::{Closing, Flushing};
     message = "`{Self}` is not an asynchronous sink of `{E}`",
     label = "needs an asynchronous sink: an implementation of `AsyncSink<{E}>`",
     note = "make one of a closure: `sink::from_async_fn(|event| async move {{ .. }})`",
-    note = "a `Sink`, whose writes may block, is none: it has the methods of `SinkExt`"
+    note = "a `Sink` is none, since its writes may block an executor: let a thread of its own wait, `.queued()`, and \
+            write to that queue without `.await`"
 )]
 pub trait AsyncSink<E>: Send + Sync {
     /// Why a write can fail while the sink is open. [`Infallible`](std::convert::Infallible) marks a *reliable* sink,

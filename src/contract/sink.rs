@@ -55,8 +55,8 @@ use crate::lifecycle::{Closing, Flushing};
     message = "`{Self}` is not a sink of `{E}`",
     label = "needs a sink: an implementation of `Sink<{E}>`",
     note = "make a sink of a closure: `sink::for_each(|event| ..)`, or `sink::from_fn(|event| ..)` if it can fail",
-    note = "an asynchronous sink is none: its writes have to be awaited, `sink.write(event).await`, by methods of \
-            `AsyncSinkExt`",
+    note = "an asynchronous sink is none: await its writes, `sink.write(event).await`; its combinators have the same \
+            names, and come with `use outflow::AsyncSinkExt`",
     note = "make a sink of other events fit: `.map(|event| ..)`, `.filter_map(|event| ..)`"
 )]
 pub trait Sink<E> {

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Failure, RetryStrategy};
-use crate::adapter::CatchPanicError;
+use crate::adapter::{CatchPanicError, TimeoutError};
 use crate::sync::clock::{Clock, ClockSlot, nanos};
 
 /// The longest wait that an endpoint is granted by default.
@@ -23,6 +23,19 @@ where
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Panicked(_) => None,
+            Self::Sink(error) => error.retry_after(),
+        }
+    }
+}
+
+/// A write that timed out has no answer that could ask for a wait.
+impl<X> RetryAfter for TimeoutError<X>
+where
+    X: RetryAfter,
+{
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::TimedOut(_) => None,
             Self::Sink(error) => error.retry_after(),
         }
     }

@@ -1,4 +1,6 @@
 use std::fmt;
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::{
@@ -14,11 +16,14 @@ use crate::trace;
 /// The longest wait before the strategy is asked again.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
+/// How many attempts that failed without a wait a poll makes at the most.
+const ATTEMPTS_IN_A_POLL: u32 = 32;
+
 /// Writes an event again that failed, when a strategy says so. Made by [`retry`](crate::SinkExt::retry).
 ///
 /// A write waits on the caller's thread for as long as the strategy says; over an [`AsyncSink`](crate::AsyncSink) its task
-/// waits, for a timer that needs no runtime. `close` wakes it at once, and it hands its
-/// event back as `Closed`. If the sink closes by itself, the write fails as `Closed` at its next attempt. No event is
+/// waits, for a timer that needs no runtime, and lets other tasks run now and then if the strategy never has it wait.
+/// `close` wakes it at once, and it hands its event back as `Closed`. If the sink closes by itself, the write fails as `Closed` at its next attempt. No event is
 /// cloned, by `write_ref` either. When an attempt succeeds, or an event is given up, all writers that wait in this retry
 /// ask the strategy again how long to wait.
 ///
@@ -421,6 +426,9 @@ where
         let mut attempts = Attempts::default();
         let mut waits = !self.strategy.backoff(&event).is_zero();
         loop {
+            if attempts.failed > 0 && attempts.failed % ATTEMPTS_IN_A_POLL == 0 {
+                yield_now().await;
+            }
             // As in `wait_out`. Not a function that is awaited: it would keep a reference to the event meanwhile, which then
             // had to be `Sync`.
             while waits {
@@ -462,6 +470,19 @@ where
     }
 
     delegate!(sink: flush, wants);
+}
+
+/// Lets other tasks run: with a strategy that never has a writer wait, the one that would close this retry, say.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 impl<S: fmt::Debug, R: fmt::Debug> fmt::Debug for Retry<S, R> {

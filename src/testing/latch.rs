@@ -1,7 +1,8 @@
+use std::collections::HashMap;
 use std::fmt;
-use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
@@ -34,8 +35,8 @@ pub struct Latch {
 struct State {
     open: bool,
     arrivals: usize,
-    /// The tasks that wait. One that was dropped meanwhile is woken for nothing.
-    wakers: Vec<Waker>,
+    /// Of the tasks that wait, by the number of their arrival.
+    wakers: HashMap<usize, Waker>,
 }
 
 impl Latch {
@@ -51,7 +52,7 @@ impl Latch {
         let wakers = std::mem::take(&mut state.wakers);
         drop(state);
         self.shared.1.notify_all();
-        wakers.into_iter().for_each(wake_caught);
+        wakers.into_values().for_each(wake_caught);
     }
 
     /// Whether it was opened.
@@ -85,22 +86,7 @@ impl Latch {
     /// thread.join().unwrap();
     /// ```
     pub async fn passed(&self) {
-        let mut arrived = false;
-        poll_fn(|context| {
-            let waker = context.waker().clone();
-            let mut state = self.shared.0.lock();
-            if !arrived {
-                arrived = true;
-                state.arrivals += 1;
-                self.shared.1.notify_all();
-            }
-            if state.open {
-                return Poll::Ready(());
-            }
-            state.wakers.push(waker);
-            Poll::Pending
-        })
-        .await;
+        Passing { latch: self, number: None }.await;
     }
 
     /// How many times [`pass`](Latch::pass) was called so far, calls that have returned included.
@@ -122,6 +108,46 @@ impl Latch {
             if changed.wait_until(&mut state, deadline).timed_out() && state.arrivals < n {
                 panic!("{} of {n} arrived within {PATIENCE:?}", state.arrivals);
             }
+        }
+    }
+}
+
+/// A task that waits at a latch.
+struct Passing<'a> {
+    latch: &'a Latch,
+    /// Of its arrival.
+    number: Option<usize>,
+}
+
+impl Future for Passing<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        // A waker is the executor's code: it is cloned and dropped without the lock.
+        let waker = context.waker().clone();
+        let (state, changed) = &*self.latch.shared;
+        let mut state = state.lock();
+        let number = self.number.unwrap_or_else(|| {
+            state.arrivals += 1;
+            changed.notify_all();
+            state.arrivals
+        });
+        if state.open {
+            return Poll::Ready(());
+        }
+        let before = state.wakers.insert(number, waker);
+        drop(state);
+        drop(before);
+        self.number = Some(number);
+        Poll::Pending
+    }
+}
+
+impl Drop for Passing<'_> {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            let waker = self.latch.shared.0.lock().wakers.remove(&number);
+            drop(waker);
         }
     }
 }

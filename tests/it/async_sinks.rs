@@ -8,15 +8,15 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Count, rounds};
+use crate::common::{Count, PLANNED, PanicsOnDrop, panic_message, planned_panic, rounds};
 use outflow::retry::{Breaker, BreakerState, Constant, ExponentialBackoff, RetryAfter};
 use outflow::sink::{Collector, FromAsyncFn, ImmediateSink};
 use outflow::testing::Outcome::Fail;
 use outflow::testing::{Flaky, FlakyError, Latch, Panicking, Slow, Stuck, VirtualClock, block_on};
 // Both, in every test: a method of one is not taken for that of the other.
 use outflow::{
-    AsyncSink, AsyncSinkExt, CatchPanicError, Counter, DeadLetter, Meter, SharedAsyncSink, Sink, SinkExt,
-    TimeoutError, WriteError, sink,
+    AsyncSink, AsyncSinkExt, CatchPanicError, CloseError, Closing, Counter, DeadLetter, Flushing, Meter,
+    SharedAsyncSink, Sink, SinkExt, TimeoutError, WriteError, sink,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -143,28 +143,52 @@ fn a_close_wakes_a_retry_that_waits_at_once() {
 
 #[test]
 fn a_success_wakes_the_others_that_wait_in_a_retry() {
-    let open = Latch::new();
-    let up = open.clone();
+    let (clock, latch) = (VirtualClock::new(), Latch::new());
+    let (attempts, inside) = (AtomicUsize::new(0), latch.clone());
+    // The first attempt fails, and the second, the probe, waits at the latch.
     let retry = sink::from_async_fn(move |_: u32| {
-        let up = up.is_open();
-        async move { if up { Ok(()) } else { Err("down") } }
-    })
-    .retry(Breaker::new(1, Duration::from_millis(1)));
-    thread::scope(|scope| {
-        let writers: Vec<_> = (0..8)
-            .map(|event| {
-                scope.spawn({
-                    let retry = &retry;
-                    move || block_on(retry.write(event))
-                })
-            })
-            .collect();
-        open.open();
-        for writer in writers {
-            writer.join().unwrap().unwrap();
+        let (attempt, latch) = (attempts.fetch_add(1, Ordering::SeqCst), inside.clone());
+        async move {
+            match attempt {
+                0 => return Err("down"),
+                1 => latch.passed().await,
+                _ => {}
+            }
+            Ok(())
         }
-    });
-    assert_eq!(retry.strategy().state(), BreakerState::Closed);
+    })
+    .retry(Breaker::new(1, HOUR).clock(clock.clone()))
+    .clock(clock.clone());
+
+    let (count, waker) = Count::new();
+    let mut probe = pin!(retry.write(0));
+    assert!(poll(probe.as_mut(), Waker::noop()).is_pending());
+    clock.advance(HOUR);
+    assert!(poll(probe.as_mut(), Waker::noop()).is_pending());
+    let mut others: Vec<_> = (1..8).map(|event| Box::pin(retry.write(event))).collect();
+    for other in &mut others {
+        assert!(poll(other.as_mut(), &waker).is_pending());
+    }
+    assert_eq!((latch.arrivals(), count.get()), (1, 0));
+
+    latch.open();
+    assert_eq!(poll(probe.as_mut(), Waker::noop()), Poll::Ready(Ok(())));
+    assert_eq!(count.get(), 7, "the clock stands still, and the success wakes them");
+    for other in &mut others {
+        assert_eq!(poll(other.as_mut(), &waker), Poll::Ready(Ok(())));
+    }
+    assert_eq!((retry.strategy().state(), clock.sleeping()), (BreakerState::Closed, 0));
+}
+
+#[test]
+fn a_retry_that_never_has_to_wait_lets_other_tasks_run() {
+    let retry = down().retry(Constant::new(Duration::ZERO));
+    let (count, waker) = Count::new();
+    let mut write = pin!(retry.write(1));
+    assert!(poll(write.as_mut(), &waker).is_pending());
+    assert_eq!(count.get(), 1);
+    retry.close().wait().unwrap();
+    assert_eq!(poll(write.as_mut(), &waker), Poll::Ready(Err(WriteError::Closed(1))));
 }
 
 #[test]
@@ -231,15 +255,12 @@ fn a_retry_of_an_asynchronous_sink_has_the_strategies_and_their_methods() {
         .count_retries(&retries);
     assert_eq!(block_on(retry.write(7)), Err(WriteError::failed(7, Throttled)));
     let mut write = pin!(retry.write(1));
-    assert!(poll(write.as_mut(), Waker::noop()).is_pending());
-    assert_eq!(clock.next_wake(), Some(HOUR / 2));
-    clock.advance(HOUR / 2);
-    while poll(write.as_mut(), Waker::noop()).is_pending() {
-        clock.advance_to_next().unwrap();
-        if retries.get() == 1 && failures.load(Ordering::SeqCst) == 3 {
-            break;
-        }
+    for _ in 0..2 {
+        assert!(poll(write.as_mut(), Waker::noop()).is_pending());
+        assert_eq!(clock.next_wake(), Some(HOUR / 2));
+        clock.advance(HOUR / 2);
     }
+    assert_eq!(poll(write.as_mut(), Waker::noop()), Poll::Ready(Err(WriteError::failed(1, Throttled))));
     assert_eq!((retries.get(), failures.load(Ordering::SeqCst)), (1, 3));
 }
 
@@ -307,6 +328,248 @@ fn a_timeout_by_the_machines_clock_ends() {
         Some(&TimeoutError::TimedOut(Duration::from_millis(5)))
     );
     assert!(begun.elapsed() >= Duration::from_millis(5));
+}
+
+#[test]
+fn a_timeout_of_longer_than_any_clock_counts_never_ends() {
+    for time in [Duration::MAX, Duration::from_secs(u64::MAX / 2)] {
+        let stuck = Stuck::new(into(&sink::collector()), &Latch::new()).timeout(time);
+        let (count, waker) = Count::new();
+        let mut write = pin!(stuck.write(1));
+        assert!(poll(write.as_mut(), &waker).is_pending());
+        assert!(poll(write.as_mut(), &waker).is_pending());
+        assert_eq!(count.get(), 0);
+    }
+}
+
+#[test]
+fn a_retry_above_a_timeout_waits_as_long_as_the_endpoint_below_it_asks() {
+    #[derive(Clone, Debug, PartialEq)]
+    struct Throttled;
+    impl RetryAfter for Throttled {
+        fn retry_after(&self) -> Option<Duration> {
+            Some(HOUR)
+        }
+    }
+    let clock = VirtualClock::new();
+    let retry = sink::from_async_fn(|_: u32| async { Err(Throttled) })
+        .timeout(HOUR)
+        .retry(Constant::new(Duration::ZERO))
+        .clock(clock.clone())
+        .honor_retry_after()
+        .max_retry_after(HOUR);
+    let mut write = pin!(retry.write(1));
+    assert!(poll(write.as_mut(), Waker::noop()).is_pending());
+    assert_eq!(clock.next_wake(), Some(HOUR));
+    assert_eq!(TimeoutError::<Throttled>::TimedOut(HOUR).retry_after(), None);
+}
+
+#[test]
+fn a_destructor_that_panics_in_a_write_that_is_given_up_is_a_panic_of_the_sink() {
+    let clock = VirtualClock::new();
+    let timeout = || {
+        sink::from_async_fn(|_: u32| async {
+            let _panics = PanicsOnDrop;
+            std::future::pending::<Result<(), Infallible>>().await
+        })
+        .timeout(HOUR)
+        .clock(clock.clone())
+    };
+    let (bare, meter) = (timeout(), Meter::new());
+    let mut write = Box::pin(bare.write(1));
+    assert!(poll(write.as_mut(), Waker::noop()).is_pending());
+    clock.advance(HOUR);
+    assert_eq!(panic_message(|| poll(write.as_mut(), Waker::noop())), PLANNED);
+
+    let caught = timeout().metered(&meter).catch_panic();
+    let mut write = Box::pin(caught.write(1));
+    assert!(poll(write.as_mut(), Waker::noop()).is_pending());
+    clock.advance(HOUR);
+    let error = CatchPanicError::Panicked(PLANNED.into());
+    assert_eq!(poll(write.as_mut(), Waker::noop()), Poll::Ready(Err(WriteError::failed(1, error))));
+    assert_eq!((meter.snapshot().panicked, meter.snapshot().cancelled, clock.sleeping()), (1, 0, 0));
+}
+
+/// Panics before it has made a future.
+struct Hasty;
+
+impl AsyncSink<u32> for Hasty {
+    type Error = Infallible;
+
+    #[allow(unreachable_code)] // It says what would be returned.
+    fn write(&self, _: u32) -> impl Future<Output = Result<(), WriteError<u32, Infallible>>> + Send {
+        planned_panic();
+        std::future::ready(Ok(()))
+    }
+
+    fn flush(&self) -> Flushing {
+        Flushing::done()
+    }
+
+    fn close(&self) -> Closing {
+        Closing::done()
+    }
+}
+
+#[test]
+fn a_panic_before_there_is_a_future_is_a_panic_of_the_sink() {
+    let meter = Meter::new();
+    let error = block_on(Hasty.metered(&meter).timeout(HOUR).catch_panic().write(1)).unwrap_err();
+    assert_eq!(error, WriteError::failed(1, CatchPanicError::Panicked(PLANNED.into())));
+    let counts = meter.snapshot();
+    assert_eq!((counts.events, counts.panicked, counts.cancelled, counts.in_flight), (1, 1, 0, 0));
+}
+
+/// Fails every write, and panics when it is closed or flushed.
+struct BrokenClose;
+
+impl AsyncSink<u32> for BrokenClose {
+    type Error = &'static str;
+
+    async fn write(&self, event: u32) -> Result<(), WriteError<u32, &'static str>> {
+        Err(WriteError::failed(event, "down"))
+    }
+
+    fn flush(&self) -> Flushing {
+        planned_panic()
+    }
+
+    fn close(&self) -> Closing {
+        planned_panic()
+    }
+}
+
+#[test]
+fn a_panic_of_the_close_of_one_of_two_sinks_leaves_no_other_open() {
+    let (spare, dead) = (sink::collector(), sink::collector());
+    let fallback = BrokenClose.fallback(spare.clone());
+    let letters = BrokenClose.dead_letter(dead.clone());
+    assert!(fallback.flush().wait().is_err() && letters.flush().wait().is_err());
+    assert!(matches!(fallback.close().wait(), Err(CloseError::Panicked { .. })));
+    assert!(matches!(letters.close().wait(), Err(CloseError::Panicked { .. })));
+    assert!(spare.is_closed() && dead.is_closed());
+
+    // Whatever the close does, the writer gets its event back.
+    let cut_off = BrokenClose.close_on_failure();
+    assert_eq!(block_on(cut_off.write(1)), Err(WriteError::Closed(1)));
+    assert_eq!(block_on(cut_off.write(2)), Err(WriteError::Closed(2)));
+    drop(BrokenClose.close_with_last());
+    drop(BrokenClose.close_on_drop(HOUR));
+}
+
+#[test]
+fn a_close_in_the_midst_of_a_write_leaves_it_to_its_end_and_refuses_the_next() {
+    fn check<S: AsyncSink<u32>>(name: &str, make: impl Fn(SharedAsyncSink<u32>) -> S) {
+        let (latch, kept) = (Latch::new(), sink::collector());
+        let chain = make(Stuck::new(into(&kept), &latch).shared());
+        let mut write = pin!(chain.write(1));
+        assert!(poll(write.as_mut(), Waker::noop()).is_pending(), "{name}");
+        drop(chain.close());
+        let late = block_on(chain.write(2)).map_err(WriteError::into_event);
+        assert_eq!(late, Err(2), "{name}");
+        latch.open();
+        let written = poll(write.as_mut(), Waker::noop()).map_err(WriteError::into_event);
+        // The leaf may refuse it, if it had not begun before the close: then it has not arrived.
+        let arrived = matches!(written, Poll::Ready(Ok(())));
+        assert!(arrived || written == Poll::Ready(Err(1)), "{name}: {written:?}");
+        assert_eq!(kept.len(), usize::from(arrived), "{name}");
+    }
+    check("closeable", |leaf| leaf.closeable());
+    check("keep_open, closeable", |leaf| leaf.keep_open().closeable());
+    check("close_with_last", |leaf| leaf.close_with_last());
+    check("close_on_failure", |leaf| leaf.close_on_failure());
+    check("retry", |leaf| leaf.retry(Constant::new(HOUR)));
+}
+
+/// Drops a write after each number of polls that it can have, and then writes again.
+#[track_caller]
+fn dropped_at_each_poll<S, X>(name: &str, make: impl Fn(SharedAsyncSink<u32>) -> S)
+where
+    S: AsyncSink<u32, Error = X>,
+    X: std::fmt::Debug,
+{
+    const PENDING: u32 = 3;
+    for polls in 0..=PENDING {
+        let (kept, inside, outside) = (sink::collector(), Meter::new(), Meter::new());
+        let log = kept.clone();
+        let leaf = sink::from_async_fn(move |event: u32| {
+            let (log, mut left) = (log.clone(), PENDING);
+            async move {
+                std::future::poll_fn(|context| {
+                    if left == 0 {
+                        return Poll::Ready(());
+                    }
+                    left -= 1;
+                    context.waker().wake_by_ref();
+                    Poll::Pending
+                })
+                .await;
+                log.write(event).unwrap();
+                Ok(())
+            }
+        });
+        let chain = make(leaf.metered(&inside).shared()).metered(&outside);
+        let task = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&task));
+        let mut write = Box::pin(chain.write(1));
+        for _ in 0..polls {
+            assert!(poll(write.as_mut(), &waker).is_pending(), "{name}");
+        }
+        drop(write);
+        assert_eq!(Arc::strong_count(&task), 2, "{name} keeps a waker after {polls} polls");
+        let cancelled = u64::from(polls > 0);
+        for meter in [&inside, &outside] {
+            let counts = meter.snapshot();
+            assert_eq!(
+                (counts.events, counts.cancelled),
+                (cancelled, cancelled),
+                "{name} after {polls} polls"
+            );
+            assert_eq!((counts.in_flight, counts.panicked), (0, 0), "{name} after {polls} polls");
+        }
+        assert!(kept.is_empty(), "{name}");
+        assert_eq!(block_on(chain.write(2)).map_err(WriteError::into_event), Ok(()), "{name}");
+        assert_eq!(kept.events(), [2], "{name} after {polls} polls");
+        chain.close().wait().unwrap();
+    }
+}
+
+#[test]
+fn a_write_that_is_dropped_counts_once_and_leaves_every_combinator_usable() {
+    dropped_at_each_poll("filter", |leaf| leaf.filter(|_| true));
+    dropped_at_each_poll("map", |leaf| leaf.map(|event: &u32| *event));
+    dropped_at_each_poll("map_owned", |leaf| leaf.map_owned(|event: u32| event, |event| event));
+    dropped_at_each_poll("filter_map", |leaf| leaf.filter_map(|event: &u32| Some(*event)));
+    dropped_at_each_poll("inspect", |leaf| leaf.inspect(|_| ()));
+    dropped_at_each_poll("retry", |leaf| leaf.retry(Constant::new(HOUR)));
+    dropped_at_each_poll("timeout", |leaf| leaf.timeout(HOUR));
+    dropped_at_each_poll("catch_panic", |leaf| leaf.catch_panic());
+    dropped_at_each_poll("lossy", |leaf| leaf.lossy());
+    dropped_at_each_poll("dead_letter", |leaf| leaf.dead_letter(sink::discard()));
+    dropped_at_each_poll("fallback", |leaf| leaf.fallback(sink::discard()));
+    dropped_at_each_poll("closeable", |leaf| leaf.closeable());
+    dropped_at_each_poll("keep_open", |leaf| leaf.keep_open());
+    dropped_at_each_poll("close_with_last", |leaf| leaf.close_with_last());
+    dropped_at_each_poll("close_on_failure", |leaf| leaf.close_on_failure());
+    dropped_at_each_poll("shared", |leaf| leaf.shared());
+}
+
+#[test]
+fn a_latch_keeps_the_waker_of_no_task_that_is_gone_and_one_of_each_that_waits() {
+    let latch = Latch::new();
+    let task = Arc::new(Count::default());
+    let waker = Waker::from(Arc::clone(&task));
+    let mut gone = Box::pin(latch.passed());
+    let mut waits = Box::pin(latch.passed());
+    for _ in 0..3 {
+        assert!(poll(gone.as_mut(), &waker).is_pending() && poll(waits.as_mut(), &waker).is_pending());
+    }
+    assert_eq!((latch.arrivals(), Arc::strong_count(&task)), (2, 4));
+    drop(gone);
+    assert_eq!(Arc::strong_count(&task), 3);
+    latch.open();
+    assert_eq!((task.get(), Arc::strong_count(&task)), (1, 2));
+    assert!(poll(waits.as_mut(), &waker).is_ready());
 }
 
 #[test]

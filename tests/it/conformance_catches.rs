@@ -8,8 +8,13 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::spin_for;
-use outflow::testing::{Conformance, Downstream, Law, Probe, Stamp, Subject, Violation};
-use outflow::{CloseError, Closing, FlushError, Flushing, Queue, Sink, SinkExt, WriteError, channel, sink};
+use outflow::testing::{
+    AsyncDownstream, Conformance, Downstream, Law, Probe, Stamp, Subject, Violation, block_on,
+};
+use outflow::{
+    AsyncSink, AsyncSinkExt, CloseError, Closing, FlushError, Flushing, Queue, Sink, SinkExt, WriteError,
+    channel, sink,
+};
 
 type Answer = Result<(), WriteError<Probe, Infallible>>;
 
@@ -867,6 +872,138 @@ fn law_9_other_events_go_with_the_one_that_panics() {
         .run()
         .expect_err("it passes");
     assert!(violation.law == Law::SurvivesPanic && violation.what.contains("are missing"), "{violation}");
+}
+
+/// Passes every call on, except where a test replaces it.
+struct BrokenAsync<W> {
+    end: Arc<AsyncDownstream>,
+    write: W,
+    close: fn(&AsyncDownstream) -> Closing,
+}
+
+impl<W, F> AsyncSink<Probe> for BrokenAsync<W>
+where
+    W: Fn(Arc<AsyncDownstream>, Probe) -> F + Send + Sync,
+    F: Future<Output = Answer> + Send,
+{
+    type Error = Infallible;
+
+    fn write(&self, event: Probe) -> impl Future<Output = Answer> + Send {
+        (self.write)(Arc::clone(&self.end), event)
+    }
+
+    fn flush(&self) -> Flushing {
+        self.end.flush()
+    }
+
+    fn close(&self) -> Closing {
+        (self.close)(&self.end)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.end.is_closed()
+    }
+}
+
+/// As [`breaks_alone`], for asynchronous sinks.
+#[track_caller]
+fn breaks_async<S, F>(law: Law, says: &str, make: F)
+where
+    F: Fn(AsyncDownstream) -> S + Send + Sync + 'static,
+    S: AsyncSink<Probe> + 'static,
+{
+    let violation =
+        Conformance::of_async(make).laws([law]).limit(LIMIT).rounds(1).run().expect_err("it passes");
+    assert_eq!(violation.law, law, "{violation}");
+    assert!(violation.what.contains(says), "{violation}");
+}
+
+/// As [`breaks_async`], with this write.
+#[track_caller]
+fn breaks_async_write<W, F>(law: Law, says: &str, write: W)
+where
+    W: Fn(Arc<AsyncDownstream>, Probe) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
+    breaks_async(law, says, move |end| BrokenAsync {
+        end: Arc::new(end),
+        write: write.clone(),
+        close: AsyncDownstream::close,
+    });
+}
+
+#[test]
+fn an_asynchronous_sink_that_breaks_nothing_passes() {
+    Conformance::of_subjects(|end: Downstream| {
+        Subject::of_async(BrokenAsync {
+            end: Arc::new(end.into_async()),
+            write: |end: Arc<AsyncDownstream>, event| async move { end.write(event).await },
+            close: AsyncDownstream::close,
+        })
+    })
+    .limit(LIMIT)
+    .run()
+    .unwrap();
+}
+
+#[test]
+fn law_1_an_asynchronous_sink_hands_back_a_copy() {
+    breaks_async_write(Law::HandedBack, "a copy", |end, event| async move {
+        end.write(event.clone()).await.map_err(|_| WriteError::Closed(event.clone()))
+    });
+}
+
+#[test]
+fn law_2_an_asynchronous_sink_accepts_after_its_close() {
+    breaks_async(Law::ClosedRefuses, "is_closed() is false", |end| end.keep_open());
+    breaks_async_write(Law::ClosedRefuses, "was accepted after close", |end, event| async move {
+        let _ = end.write(event).await;
+        Ok(())
+    });
+}
+
+#[test]
+fn law_3_the_close_of_an_asynchronous_sink_waits() {
+    breaks_async(Law::CloseIsShared, "", |end| BrokenAsync {
+        end: Arc::new(end),
+        write: |end: Arc<AsyncDownstream>, event| async move { end.write(event).await },
+        close: |end| {
+            let closing = end.close();
+            thread::sleep(2 * LIMIT);
+            closing
+        },
+    });
+}
+
+#[test]
+fn law_4_an_asynchronous_sink_writes_twice_or_not_at_all() {
+    breaks_async_write(Law::Accounted, "", |end, event| async move {
+        end.write(event.clone()).await?;
+        end.write(event).await
+    });
+    breaks_async_write(Law::Accounted, "", |end, event| async move {
+        if event.stamp().sequence == 3 {
+            return if end.is_closed() { Err(WriteError::Closed(event)) } else { Ok(()) };
+        }
+        end.write(event).await
+    });
+}
+
+#[test]
+fn law_5_an_asynchronous_sink_leaves_its_downstream_open() {
+    breaks_async(Law::ClosesDownstream, "", |end| end.keep_open().closeable());
+}
+
+#[test]
+fn law_8_an_asynchronous_sink_holds_a_lock_while_its_downstream_runs() {
+    let lock = Arc::new(Mutex::new(()));
+    breaks_async_write(Law::CalledFromWithin, "hangs", move |end, event| {
+        let lock = Arc::clone(&lock);
+        async move {
+            let _held = lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            block_on(end.write(event))
+        }
+    });
 }
 
 #[test]

@@ -9,8 +9,8 @@ use crate::common::planned_panic;
 use outflow::retry::Constant;
 use outflow::sink::Collector;
 use outflow::{
-    Broadcaster, CloseError, Closing, Counter, DeadLetter, Flushing, Meter, Sink, SinkExt, WriteError,
-    channel, sink,
+    AsyncSink, AsyncSinkExt, Broadcaster, CloseError, Closing, Counter, DeadLetter, Flushing, Meter,
+    SharedAsyncSink, Sink, SinkExt, WriteError, channel, sink,
 };
 
 /// Wants the numbers below ten, and fails at none of them.
@@ -78,6 +78,59 @@ fn of_two_sinks_either() {
     wants("tee, the other way round", |kept| large().tee(small(kept)), small_or_large);
     wants("fallback", |kept| small(kept).fallback(large()), small_or_large);
     wants("fallback, the other way round", |kept| large().fallback(small(kept)), small_or_large);
+}
+
+/// The twin of [`wants`] for asynchronous sinks.
+#[track_caller]
+fn wants_async<S>(name: &str, make: impl Fn(SharedAsyncSink<u32>) -> S, wanted: impl Fn(u32) -> bool)
+where
+    S: AsyncSink<u32>,
+{
+    let leaf = sink::from_async_fn(|event: u32| async move { panic!("{event} was written") });
+    let sink = make(leaf.filter(|event: &u32| *event < 10).shared());
+    let ask = |state: &str| {
+        for event in 0..30 {
+            assert_eq!(sink.wants(&event), wanted(event), "{name}, {state}: {event}");
+        }
+    };
+    ask("open");
+    drop(sink.close());
+    ask("closed");
+}
+
+#[test]
+fn of_every_combinator_of_asynchronous_sinks() {
+    let below_ten = |event| event < 10;
+    wants_async("shared", |leaf| leaf, below_ten);
+    wants_async(
+        "filter",
+        |leaf| leaf.filter(|event: &u32| event % 2 == 0),
+        |event| event < 10 && event % 2 == 0,
+    );
+    wants_async("map", |leaf| leaf.map(|event: &u32| event * 2), |event| event < 5);
+    wants_async(
+        "filter_map",
+        |leaf| leaf.filter_map(|event: &u32| (event % 2 == 0).then_some(event / 2)),
+        |event| event % 2 == 0 && event < 20,
+    );
+    wants_async("map_owned", |leaf| leaf.map_owned(|event: u32| event, |event| event), |_| true);
+    wants_async("inspect", |leaf| leaf.inspect(|event: &u32| panic!("inspected {event}")), below_ten);
+    let (meter, dropped) = (Meter::new(), Counter::new());
+    wants_async("metered", |leaf| leaf.metered(&meter), below_ten);
+    wants_async("lossy", |leaf| leaf.lossy_counted(&dropped), below_ten);
+    assert_eq!((meter.snapshot().events, dropped.get()), (0, 0));
+    wants_async("catch_panic", |leaf| leaf.catch_panic(), below_ten);
+    wants_async("timeout", |leaf| leaf.timeout(Duration::ZERO), below_ten);
+    wants_async("retry", |leaf| leaf.retry(Constant::new(Duration::ZERO)), below_ten);
+    wants_async("keep_open", |leaf| leaf.keep_open(), below_ten);
+    wants_async("close_with_last", |leaf| leaf.close_with_last(), below_ten);
+    wants_async("close_on_failure", |leaf| leaf.close_on_failure(), below_ten);
+    wants_async("closeable", |leaf| leaf.closeable(), below_ten);
+    wants_async("dead_letter", |leaf| leaf.dead_letter(sink::discard::<DeadLetter<_, _>>()), below_ten);
+    let large = || sink::discard().filter(|event: &u32| *event >= 20);
+    wants_async("fallback", |leaf| leaf.fallback(large().queued()), |_| true);
+    wants_async("boxed", |leaf| Box::new(leaf), below_ten);
+    wants_async("borrowed", |leaf| &*Box::leak(Box::new(leaf)), below_ten);
 }
 
 #[test]

@@ -1,0 +1,8 @@
+use outflow::{AsyncSink, sink};
+
+fn deliver(_: impl AsyncSink<u32>) {}
+
+fn main() {
+    //~ E0277: `FromFn<u32
+    deliver(sink::from_fn(|_: &u32| Err("down")));
+}
