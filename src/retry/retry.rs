@@ -1,6 +1,4 @@
 use std::fmt;
-use std::future::poll_fn;
-use std::task::Poll;
 use std::time::Duration;
 
 use super::{
@@ -11,6 +9,7 @@ use crate::adapter::Counter;
 use crate::contract::{AnySink, AsyncSink, Sink, WriteError, delegate};
 use crate::lifecycle::Closing;
 use crate::sync::clock::{Alarm, Clock, ClockSlot};
+use crate::sync::give_way;
 use crate::trace;
 
 /// The longest wait before the strategy is asked again.
@@ -427,7 +426,8 @@ where
         let mut waits = !self.strategy.backoff(&event).is_zero();
         loop {
             if attempts.failed > 0 && attempts.failed % ATTEMPTS_IN_A_POLL == 0 {
-                yield_now().await;
+                // Another task may be the one that closes this retry.
+                give_way().await;
             }
             // As in `wait_out`. Not a function that is awaited: it would keep a reference to the event meanwhile, which then
             // had to be `Sync`.
@@ -470,19 +470,6 @@ where
     }
 
     delegate!(sink: flush, wants);
-}
-
-/// Lets other tasks run: with a strategy that never has a writer wait, the one that would close this retry, say.
-async fn yield_now() {
-    let mut yielded = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 impl<S: fmt::Debug, R: fmt::Debug> fmt::Debug for Retry<S, R> {

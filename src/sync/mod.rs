@@ -4,6 +4,7 @@ pub(crate) mod blocking;
 pub(crate) mod caught;
 pub mod clock;
 pub(crate) mod gate;
+mod give_way;
 mod id;
 pub(crate) mod permits;
 pub(crate) mod scope;
@@ -12,6 +13,7 @@ pub(crate) mod stop;
 pub(crate) mod timer;
 pub(crate) mod waker;
 
+pub(crate) use self::give_way::give_way;
 pub(crate) use self::id::Label;
 pub use self::id::SinkId;
 pub use self::scope::is_delivering;

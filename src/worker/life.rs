@@ -34,6 +34,7 @@ use super::source::{Drain, End, Next, Source};
 use super::state::Cause;
 use super::thread;
 use crate::sync::caught::{Payload, drop_caught, run_caught};
+use crate::sync::give_way;
 use crate::sync::timer::sleep_until;
 use crate::trace;
 
@@ -162,18 +163,6 @@ async fn woken(until: Option<Instant>, own_thread: bool) {
             Some(timer) => Pin::new(timer).poll(context),
             None => Poll::Pending,
         }
-    })
-    .await;
-}
-
-async fn give_way() {
-    let mut gave = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut gave, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
     })
     .await;
 }

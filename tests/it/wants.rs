@@ -129,7 +129,7 @@ fn of_every_combinator_of_asynchronous_sinks() {
     wants_async("dead_letter", |leaf| leaf.dead_letter(sink::discard::<DeadLetter<_, _>>()), below_ten);
     let large = || sink::discard().filter(|event: &u32| *event >= 20);
     wants_async("fallback", |leaf| leaf.fallback(large().queued()), |_| true);
-    wants_async("boxed", |leaf| Box::new(leaf), below_ten);
+    wants_async("boxed", Box::new, below_ten);
     wants_async("borrowed", |leaf| &*Box::leak(Box::new(leaf)), below_ten);
 }
 

@@ -1,14 +1,13 @@
 use std::convert::Infallible;
 use std::fmt;
-use std::future::poll_fn;
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::task::Poll;
 
 use parking_lot::Mutex;
 
 use crate::contract::{AsyncSink, Sink, WriteError, delegate};
 use crate::lifecycle::{Closing, Flushing};
+use crate::sync::give_way;
 use crate::testing::{Latch, Probe, Stamp};
 
 /// The reliable sink that [`Conformance`](super::Conformance) hands to your closure, to stand at the end of the chain.
@@ -206,15 +205,7 @@ where
     type Error = Infallible;
 
     async fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
-        let mut was_pending = false;
-        poll_fn(|context| {
-            if std::mem::replace(&mut was_pending, true) {
-                return Poll::Ready(());
-            }
-            context.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
+        give_way().await;
         self.end.write(event)
     }
 
