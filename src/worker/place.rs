@@ -1,7 +1,10 @@
+use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::thread;
 
 use super::deliver::Deliver;
+use super::executor::WorkerFuture;
 use super::life::Life;
 use super::pool::Workers;
 use super::source::Source;
@@ -14,10 +17,13 @@ pub(crate) struct Place {
     runs: Runs,
 }
 
-#[derive(Clone, Debug)]
-enum Runs {
+/// Public for a sealed trait.
+#[derive(Clone)]
+pub enum Runs {
     OnTheGlobalPool,
     On(Workers),
+    /// By what this hands it to.
+    Spawned(Arc<dyn Fn(WorkerFuture) + Send + Sync>),
     /// On a thread of its own, with such a stack.
     Dedicated {
         stack_size: Option<usize>,
@@ -35,9 +41,9 @@ impl Place {
         Self { name: None, runs: Runs::OnTheGlobalPool }
     }
 
-    /// On a pool.
-    pub(crate) fn set_workers(&mut self, workers: &Workers) {
-        self.runs = Runs::On(workers.clone());
+    /// Not on a thread of its own.
+    pub(crate) fn set(&mut self, runs: Runs) {
+        self.runs = runs;
     }
 
     /// On a thread of its own.
@@ -66,6 +72,11 @@ impl Place {
         let stack_size = match runs {
             Runs::OnTheGlobalPool => return Workers::global().spawn(async { life.run(false).await }),
             Runs::On(workers) => return workers.spawn(async { life.run(false).await }),
+            Runs::Spawned(spawn) => {
+                // Whatever becomes of the future: the worker ends when it is dropped.
+                spawn(Box::pin(life.run(false)));
+                return Ok(());
+            }
             Runs::Dedicated { stack_size } => stack_size,
         };
         let mut thread = thread::Builder::new();
@@ -80,5 +91,18 @@ impl Place {
 
     pub(crate) fn fields(&self, f: &mut std::fmt::DebugStruct<'_, '_>) {
         f.field("name", &self.name).field("runs", &self.runs);
+    }
+}
+
+impl fmt::Debug for Runs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OnTheGlobalPool => f.write_str("OnTheGlobalPool"),
+            Self::On(workers) => f.debug_tuple("On").field(workers).finish(),
+            Self::Spawned(_) => f.write_str("Spawned(..)"),
+            Self::Dedicated { stack_size } => {
+                f.debug_struct("Dedicated").field("stack_size", stack_size).finish()
+            }
+        }
     }
 }
