@@ -5,8 +5,11 @@
 //! [`QueueOptions`] say, and [`batched`](crate::SinkExt::batched) one whose worker writes vectors.
 
 mod batch;
+#[cfg(feature = "futures")]
+mod into_futures;
 mod options;
 mod reentrant;
+mod reserve;
 mod state;
 mod stats;
 #[cfg(test)]
@@ -14,7 +17,10 @@ mod tests;
 mod worker;
 
 pub use self::batch::Batch;
+#[cfg(feature = "futures")]
+pub use self::into_futures::IntoFutures;
 pub use self::options::QueueOptions;
+pub use self::reserve::Permit;
 pub use self::stats::QueueStats;
 
 use std::fmt;

@@ -58,6 +58,15 @@ impl Place {
         self.runs = Runs::Dedicated { stack_size: Some(bytes) };
     }
 
+    /// # Panics
+    ///
+    /// If the name is none for a thread.
+    #[track_caller]
+    pub(crate) fn check_name(&self) {
+        let has_nul = self.name.as_ref().is_some_and(|name| name.contains('\0'));
+        assert!(!has_nul, "the name of a thread must not have a NUL byte in it");
+    }
+
     /// Starts a worker there.
     ///
     /// # Errors
