@@ -1,14 +1,7 @@
-use std::pin::Pin;
 use std::sync::Arc;
 
-use super::place::Runs;
+use super::place::{Runs, WorkerFuture};
 use super::pool::Workers;
-
-/// The worker of a queue or a follower, as an [`Executor`] gets it: a future that is ready when the worker has ended.
-///
-/// Dropped before that, polled or not, it ends: what was pending is spilled or dropped, what was in flight is lost, and
-/// all of that is counted. A close that waits says so.
-pub type WorkerFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What runs the workers of queues and followers, for [`QueueOptions::on`](crate::queue::QueueOptions::on) and
 /// [`FollowOptions::on`](crate::log::FollowOptions::on). Sealed.

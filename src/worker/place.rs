@@ -1,14 +1,20 @@
 use std::fmt;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::thread;
 
 use super::deliver::Deliver;
-use super::executor::WorkerFuture;
 use super::life::Life;
 use super::pool::Workers;
 use super::source::Source;
 use super::thread::block_on;
+
+/// The worker of a queue or a follower, as an [`Executor`](crate::Executor) gets it: a future that is ready when the worker has ended.
+///
+/// Dropped before that, polled or not, it ends: what was pending is spilled or dropped, what was in flight is lost, and
+/// all of that is counted. A close that waits says so.
+pub type WorkerFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Where a worker is to run.
 #[derive(Clone, Debug)]
