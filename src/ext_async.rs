@@ -1,4 +1,5 @@
 use std::convert::Infallible;
+use std::io;
 use std::time::Duration;
 
 use crate::adapter::{
@@ -6,8 +7,11 @@ use crate::adapter::{
     DeadLettered, Fallback, Filter, FilterMap, Inspect, KeepOpen, Lossy, Map, MapOwned, Meter, Metered,
     Timeout, TimeoutError,
 };
-use crate::contract::{AsyncSink, ImmediateSink, SharedAsyncSink, WriteAllError};
+use crate::buffer::{Policy, Unbounded};
+use crate::contract::{AsyncSink, ImmediateSink, Never, SharedAsyncSink, WriteAllError};
+use crate::queue::{Batch, Queue, QueueOptions};
 use crate::retry::{Retry, RetryStrategy};
+use crate::worker::AsyncOnly;
 
 /// The combinators of asynchronous sinks, as methods: the twins of those of [`SinkExt`](crate::SinkExt), which return the
 /// same types. [`docs::async_sinks`](crate::docs::async_sinks) has more.
@@ -405,6 +409,158 @@ pub trait AsyncSinkExt<E>: AsyncSink<E> + Sized {
         CloseGuard::new(self, timeout, Self::close)
     }
 
+    /// Puts a queue without a bound before this sink, which must be reliable. The result is a [`Sink`](crate::Sink): a write
+    /// returns when the event is in the queue. Its worker is a task of [`Workers::global`](crate::Workers::global), or of
+    /// what [`queued_with`](AsyncSinkExt::queued_with) names. See [`Queue`].
+    ///
+    /// # Panics
+    ///
+    /// If the pool has no thread, and none can be started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use outflow::{AsyncSinkExt, Sink, SinkExt, sink};
+    ///
+    /// let delivered = sink::collector();
+    /// let client = delivered.clone();
+    /// let queue = sink::from_async_fn(move |event: u32| {
+    ///     let client = client.clone();
+    ///     async move { client.write(event).map_err(|_| "closed") }
+    /// })
+    /// .lossy()
+    /// .queued();
+    /// queue.write_all(0..3).unwrap();
+    /// queue.close().wait()?;
+    /// assert_eq!(delivered.events(), [0, 1, 2]);
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
+    #[track_caller]
+    fn queued(self) -> Queue<E, Unbounded>
+    where
+        E: Send + 'static,
+        Self: 'static,
+        Self::Error: Never,
+    {
+        started(Queue::of_async_events(QueueOptions::default().into(), self))
+    }
+
+    /// Puts a queue before this sink, which must be reliable, with a [`Buffer`](crate::Buffer) or with [`QueueOptions`]. See
+    /// [`Queue`].
+    ///
+    /// # Panics
+    ///
+    /// If no thread can be started, or if the closure panics that the worker is to run [on](QueueOptions::on).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use outflow::{AsyncSinkExt, Buffer, Sink, queue::QueueOptions, sink};
+    ///
+    /// let options = QueueOptions::new(Buffer::bounded(1024)).dedicated().name("audit");
+    /// let queue = sink::from_async_fn(|_: u32| async { Ok::<_, Infallible>(()) }).queued_with(options);
+    /// assert!(queue.write(1).is_ok());
+    /// ```
+    #[track_caller]
+    fn queued_with<P, O>(self, options: O) -> Queue<E, P>
+    where
+        E: Send + 'static,
+        Self: 'static,
+        Self::Error: Never,
+        P: Policy,
+        O: Into<QueueOptions<E, P, AsyncOnly>>,
+    {
+        started(Queue::of_async_events(options.into(), self))
+    }
+
+    /// As [`queued_with`](AsyncSinkExt::queued_with), and returns an error if no thread can be started.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if no thread can be started. This sink is dropped then, and not closed.
+    fn try_queued_with<P, O>(self, options: O) -> io::Result<Queue<E, P>>
+    where
+        E: Send + 'static,
+        Self: 'static,
+        Self::Error: Never,
+        P: Policy,
+        O: Into<QueueOptions<E, P, AsyncOnly>>,
+    {
+        Queue::of_async_events(options.into(), self)
+    }
+
+    /// Puts a queue of single events before this sink of vectors. Its worker writes up to as many events at once as `batch`
+    /// says. Events of a vector that the sink hands back are spilled one by one. See [`Batch`].
+    ///
+    /// # Panics
+    ///
+    /// As [`queued`](AsyncSinkExt::queued).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use outflow::{AsyncSinkExt, Sink, SinkExt, queue::Batch, sink};
+    ///
+    /// let requests = sink::collector();
+    /// let client = requests.clone();
+    /// let queue = sink::from_async_fn(move |events: Vec<u32>| {
+    ///     let client = client.clone();
+    ///     async move { client.write(events).map_err(|_| "closed") }
+    /// })
+    /// .lossy()
+    /// .batched(Batch::of(2).within(Duration::from_secs(60)));
+    /// queue.write_all(0..5).unwrap();
+    /// queue.close().wait()?;
+    /// assert_eq!(requests.events(), [vec![0, 1], vec![2, 3], vec![4]]);
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
+    #[track_caller]
+    fn batched<T>(self, batch: Batch) -> Queue<T, Unbounded>
+    where
+        T: Send + 'static,
+        Self: AsyncSink<Vec<T>, Error = <Self as AsyncSink<E>>::Error> + 'static,
+        <Self as AsyncSink<E>>::Error: Never,
+    {
+        started(Queue::of_async_batches(QueueOptions::default().into(), batch, self))
+    }
+
+    /// As [`batched`](AsyncSinkExt::batched), with a [`Buffer`](crate::Buffer) or with [`QueueOptions`]. Its capacity and its
+    /// counts are of events, and not of batches.
+    ///
+    /// # Panics
+    ///
+    /// As [`queued_with`](AsyncSinkExt::queued_with).
+    #[track_caller]
+    fn batched_with<T, P, O>(self, batch: Batch, options: O) -> Queue<T, P>
+    where
+        T: Send + 'static,
+        Self: AsyncSink<Vec<T>, Error = <Self as AsyncSink<E>>::Error> + 'static,
+        <Self as AsyncSink<E>>::Error: Never,
+        P: Policy,
+        O: Into<QueueOptions<T, P, AsyncOnly>>,
+    {
+        started(Queue::of_async_batches(options.into(), batch, self))
+    }
+
+    /// As [`batched_with`](AsyncSinkExt::batched_with), and returns an error if no thread can be started.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if no thread can be started. This sink is dropped then, and not closed.
+    fn try_batched_with<T, P, O>(self, batch: Batch, options: O) -> io::Result<Queue<T, P>>
+    where
+        T: Send + 'static,
+        Self: AsyncSink<Vec<T>, Error = <Self as AsyncSink<E>>::Error> + 'static,
+        <Self as AsyncSink<E>>::Error: Never,
+        P: Policy,
+        O: Into<QueueOptions<T, P, AsyncOnly>>,
+    {
+        Queue::of_async_batches(options.into(), batch, self)
+    }
+
     /// Erases the type of this sink, so that sinks of different types fit into one field or vector. Clones share the
     /// sink; each write allocates its future. See [`SharedAsyncSink`].
     fn shared(self) -> SharedAsyncSink<E, Self::Error>
@@ -469,4 +625,9 @@ where
     S: AsyncSink<E, Error = X>,
 {
     sink
+}
+
+#[track_caller]
+fn started<E, P>(queue: io::Result<Queue<E, P>>) -> Queue<E, P> {
+    queue.unwrap_or_else(|error| panic!("no thread for the queue's worker: {error}"))
 }

@@ -123,6 +123,7 @@
 //!   [`docs::observability`].
 //! - `testing`: the test kit, for sinks of your own: sinks that fail, wait and panic on command, a clock that
 //!   a test moves, and a check of the laws. Brings no dependency.
+//! - `tokio`: workers of asynchronous sinks run on a tokio runtime, by its `Handle`. Brings tokio with `rt` alone.
 //! - `tower`: `sink::from_service` makes an asynchronous sink of a `tower::Service`. Brings `tower-service`.
 //! - `tracing`: what goes wrong is logged to `tracing`. See [`docs::observability`].
 
@@ -168,7 +169,7 @@ pub use self::lifecycle::{
 pub use self::log::Log;
 pub use self::queue::Queue;
 pub use self::sync::{SinkId, clock, is_delivering};
-pub use self::worker::{Workers, WorkersBuilder, WorkersStats};
+pub use self::worker::{AsyncOnly, Executor, MayBlock, WorkerFuture, Workers, WorkersBuilder, WorkersStats};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -43,10 +43,13 @@ use crate::lifecycle::{CloseError, Closing, FlushError, Flushing};
 /// A write that may wait for room would block an executor, and does not compile:
 ///
 /// ```compile_fail,E0277
-/// use outflow::{Buffer, SinkExt, sink};
+/// use outflow::{SinkExt, channel};
 ///
-/// sink::for_each(|_: u32| {}).queued_with(Buffer::bounded(8)).into_futures();
+/// channel::bounded::<u32>(8).0.into_futures();
 /// ```
+///
+/// A bounded queue has a method of its own, [`Queue::into_futures`](crate::Queue::into_futures), whose sink is ready when
+/// there is room.
 #[must_use = "sinks do nothing unless written to"]
 pub struct IntoFutures<S, E> {
     sink: S,

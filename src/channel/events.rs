@@ -68,6 +68,10 @@ impl<E> ReadEnd<E> for EventsEnd<E> {
         false
     }
 
+    fn is_reader_here(&self) -> bool {
+        false
+    }
+
     fn keep(&self, _pipe: &Pipe<E, Self>, event: E) -> Result<(), E> {
         Err(event)
     }

@@ -26,6 +26,6 @@ pub use self::recv::{Lagged, RecvError, TryRecvError};
 pub use self::run::WriteAllError;
 pub(crate) use self::run::write_all;
 pub use self::shared::SharedSink;
-pub(crate) use self::shared::erase;
+pub(crate) use self::shared::{Reliable, erase};
 pub use self::shared_async::SharedAsyncSink;
 pub use self::sink::Sink;

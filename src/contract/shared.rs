@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::never::{Never, refused};
-use super::{Sink, WriteError, delegate};
+use super::{AsyncSink, Sink, WriteError, delegate};
 
 /// A sink whose type is erased. Clones are cheap, and share the sink. Made by
 /// [`shared`](crate::SinkExt::shared).
@@ -54,6 +54,21 @@ where
             refused(error);
             WriteError::Closed(())
         })
+    }
+
+    delegate!(0: flush, close, is_closed, wants);
+}
+
+impl<E, S> AsyncSink<E> for Reliable<S>
+where
+    E: Send,
+    S: AsyncSink<E>,
+    S::Error: Never,
+{
+    type Error = Infallible;
+
+    async fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
+        self.0.write(event).await.map_err(|error| WriteError::Closed(refused(error)))
     }
 
     delegate!(0: flush, close, is_closed, wants);

@@ -10,7 +10,8 @@
 //! | [`QueueOptions::on`](crate::queue::QueueOptions::on) | a pool of your own, with settings of its own |
 //! | [`QueueOptions::dedicated`](crate::queue::QueueOptions::dedicated) | a thread for this queue alone |
 //!
-//! [`FollowOptions`](crate::log::FollowOptions) has the same two methods.
+//! [`FollowOptions`](crate::log::FollowOptions) has the same two methods. The worker of an asynchronous sink can also run on
+//! a runtime: see [`docs::async_sinks`](super::async_sinks#which-runtime).
 //!
 //! ```
 //! use std::time::Duration;

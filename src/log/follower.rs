@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::follower_sink::FollowerSink;
 use super::follower_state::FollowerState;
 use super::seq::Seq;
 use super::stats::FollowerStats;
-use crate::contract::SharedSink;
+use crate::contract::{SharedAsyncSink, SharedSink};
 use crate::lifecycle::{Closing, Flushing};
 use crate::sync::SinkId;
 
@@ -82,7 +83,8 @@ impl<E> FollowerHandle<E> {
 
     /// Stops it and hands the sink back, which is not closed; the spill, if there is one, is. Does not wait:
     /// a write that is under way may still reach the sink, and no other begins. [`position`](Self::position)
-    /// is where another would go on. `None` if it has ended or is just ending.
+    /// is where another would go on. `None` if it has ended or is just ending, or if its sink is
+    /// asynchronous: [`detach_async`](FollowerHandle::detach_async) is for that.
     ///
     /// # Examples
     ///
@@ -102,7 +104,19 @@ impl<E> FollowerHandle<E> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn detach(&self) -> Option<SharedSink<E>> {
-        self.state.detach()
+        match self.state.detach(false) {
+            Some(FollowerSink::Sync(sink)) => Some(sink),
+            Some(FollowerSink::Async(_)) | None => None,
+        }
+    }
+
+    /// As [`detach`](FollowerHandle::detach), if its sink is asynchronous; `None` if it is not. A write under way is polled to
+    /// its end.
+    pub fn detach_async(&self) -> Option<SharedAsyncSink<E>> {
+        match self.state.detach(true) {
+            Some(FollowerSink::Async(sink)) => Some(sink),
+            Some(FollowerSink::Sync(_)) | None => None,
+        }
     }
 
     /// Begins to write what is in the log up to now, and to flush the sink. What it returns waits for that.

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use super::bound::Bound;
 use super::claims::Claims;
+use super::follower_sink::FollowerSink;
 use super::reader::{ReadResult, Reader};
 use super::register::Member;
 use super::segment::DropLater;
@@ -31,7 +32,8 @@ use crate::worker::{Cause, Drain, WorkerState};
 pub(super) struct FollowerState<E> {
     pub(super) label: Label,
     pub(super) shared: Arc<Shared<E>>,
-    pub(super) worker: WorkerState<SharedSink<E>>,
+    pub(super) worker: WorkerState<FollowerSink<E>>,
+    pub(super) is_async: bool,
     pub(super) bound: Bound,
     /// The event that it began with.
     pub(super) start: u64,
@@ -52,9 +54,10 @@ impl<E> FollowerState<E> {
         shared: &Arc<Shared<E>>,
         reader: Reader<E>,
         spill: Option<SharedSink<E>>,
-        sink: SharedSink<E>,
+        sink: FollowerSink<E>,
         name: Option<Arc<str>>,
     ) -> Arc<Self> {
+        let is_async = matches!(sink, FollowerSink::Async(_));
         let (worker, shed) = (WorkerState::new(sink, false), Shed::new(spill));
         // The follower's writes to the log, if it has any, wait for a snapshot to end.
         let completion = Completion::within(vec![worker.scope, shed.scope, shared.snapshot]);
@@ -64,6 +67,7 @@ impl<E> FollowerState<E> {
             label,
             shared: Arc::clone(shared),
             worker,
+            is_async,
             bound: reader.bound.clone(),
             start: reader.position,
             claims: Claims::new(reader.position),
@@ -114,9 +118,9 @@ impl<E> FollowerState<E> {
         self.closing()
     }
 
-    /// Stops it and takes the sink out, unless it has ended or is about to.
-    pub(super) fn detach(&self) -> Option<SharedSink<E>> {
-        if !self.claims.detach() {
+    /// Stops it and takes the sink out, if it is of that kind, unless it has ended or is about to.
+    pub(super) fn detach(&self, is_async: bool) -> Option<FollowerSink<E>> {
+        if self.is_async != is_async || !self.claims.detach() {
             return None;
         }
         let position = self.position();
@@ -210,9 +214,9 @@ impl<E> Drain for FollowerState<E>
 where
     E: Clone + Send + Sync + 'static,
 {
-    type Sink = SharedSink<E>;
+    type Sink = FollowerSink<E>;
 
-    fn worker(&self) -> &WorkerState<SharedSink<E>> {
+    fn worker(&self) -> &WorkerState<FollowerSink<E>> {
         &self.worker
     }
 

@@ -52,6 +52,7 @@ mod cursor;
 mod cursor_handle;
 mod error;
 mod follower;
+mod follower_sink;
 mod follower_state;
 mod iter;
 mod options;
@@ -93,8 +94,9 @@ use self::reader::Reader;
 use self::shared::Shared;
 use self::state::State;
 use crate::contract::Never;
-use crate::contract::{Sink, WriteAllError, WriteError, write_all};
+use crate::contract::{AsyncSink, Sink, WriteAllError, WriteError, write_all};
 use crate::lifecycle::{Closing, Ended, Flushing};
+use crate::worker::AsyncOnly;
 
 /// A log in memory, and the sink to write it. See the [module](self).
 ///
@@ -476,10 +478,63 @@ where
         S::Error: Never,
     {
         let options = options.into();
-        let has_nul = options.place.name.as_ref().is_some_and(|name| name.contains('\0'));
         // Before it is registered: nothing would unregister it.
-        assert!(!has_nul, "the name of a thread must not have a NUL byte in it");
+        options.place.check_name();
         worker::start(&self.shared, options, sink).map(|state| FollowerHandle { state })
+    }
+
+    /// As [`follow`](Log::follow), for an asynchronous sink: a task of [`Workers::global`](crate::Workers::global) writes a
+    /// clone of every event from now on to it.
+    ///
+    /// # Panics
+    ///
+    /// If the pool has no thread, and none can be started; [`follow_async_with`](Log::follow_async_with) returns that as an
+    /// error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{AsyncSinkExt, Log, Sink, sink};
+    ///
+    /// # async fn publish(_: u32) -> Result<(), &'static str> { Ok(()) }
+    /// let log = Log::new();
+    /// let follower = log.follow_async(sink::from_async_fn(publish).lossy());
+    /// log.append(1)?;
+    /// log.close().wait()?;
+    /// assert_eq!(follower.stats().delivered, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn follow_async<S>(&self, sink: S) -> FollowerHandle<E>
+    where
+        S: AsyncSink<E> + 'static,
+        S::Error: Never,
+    {
+        match self.follow_async_with(FollowOptions::new(), sink) {
+            Ok(follower) => follower,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// As [`follow_with`](Log::follow_with), for an asynchronous sink.
+    ///
+    /// # Errors
+    ///
+    /// It cannot begin there, or has no thread to begin with. The sink's close is begun then, and the spill's.
+    ///
+    /// # Panics
+    ///
+    /// If the name has a NUL byte in it.
+    #[track_caller]
+    pub fn follow_async_with<O, S>(&self, options: O, sink: S) -> Result<FollowerHandle<E>, FollowError>
+    where
+        O: Into<FollowOptions<E, AsyncOnly>>,
+        S: AsyncSink<E> + 'static,
+        S::Error: Never,
+    {
+        let options = options.into();
+        options.place.check_name();
+        worker::start_async(&self.shared, options, sink).map(|state| FollowerHandle { state })
     }
 }
 

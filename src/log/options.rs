@@ -1,12 +1,13 @@
 //! How a log, a cursor and a follower are to be.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use super::bound::{Bound, LagGate};
 use super::seq::Seq;
 use crate::contract::{Never, erase};
 use crate::contract::{SharedSink, Sink};
-use crate::worker::{Place, Workers};
+use crate::worker::{AsyncOnly, Executor, MayBlock, Place};
 
 /// Where a reader of a log begins.
 ///
@@ -206,19 +207,22 @@ impl From<Start> for SubscribeOptions {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "options do nothing until a follower takes them"]
-pub struct FollowOptions<E> {
+pub struct FollowOptions<E, R = MayBlock> {
     pub(super) start: Start,
     max_lag: Option<(u64, Lag)>,
     pub(super) spill: Option<SharedSink<E>>,
     pub(super) place: Place,
+    sinks: PhantomData<fn() -> R>,
 }
 
 impl<E> FollowOptions<E> {
     /// From now on, any number of events behind, and a thread as [`std::thread::spawn`] makes it.
     pub fn new() -> Self {
-        Self { start: Start::Now, max_lag: None, spill: None, place: Place::new() }
+        Self { start: Start::Now, max_lag: None, spill: None, place: Place::new(), sinks: PhantomData }
     }
+}
 
+impl<E, R> FollowOptions<E, R> {
     /// Where to begin.
     pub fn start(mut self, start: Start) -> Self {
         self.start = start;
@@ -307,13 +311,14 @@ impl<E> FollowOptions<E> {
 
     /// The size of the follower's stack, in bytes: see [`std::thread::Builder::stack_size`].
     /// It asks for a thread of the follower's own, as [`dedicated`](FollowOptions::dedicated) does.
-    pub fn stack_size(mut self, bytes: usize) -> Self {
+    pub fn stack_size(mut self, bytes: usize) -> FollowOptions<E> {
         self.place.set_stack_size(bytes);
-        self
+        self.with_sinks()
     }
 
-    /// Has the follower's worker run on this pool, and not on the [global](Workers::global) one. See
-    /// [`docs::workers`](crate::docs::workers).
+    /// Has the follower's worker run on this pool, and not on the [global](crate::Workers::global) one, or by another
+    /// [`Executor`], which takes asynchronous sinks alone. See [`docs::workers`](crate::docs::workers) and
+    /// [`docs::async_sinks`](crate::docs::async_sinks).
     ///
     /// # Examples
     ///
@@ -332,16 +337,24 @@ impl<E> FollowOptions<E> {
     /// assert_eq!(delivered.len(), 1000);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn on(mut self, workers: &Workers) -> Self {
-        self.place.set_workers(workers);
-        self
+    pub fn on<X>(mut self, executor: X) -> FollowOptions<E, X::Sinks>
+    where
+        X: Executor,
+    {
+        self.place.set(executor.runs());
+        self.with_sinks()
     }
 
     /// Has the follower's worker run on a thread of its own, as
     /// [`QueueOptions::dedicated`](crate::queue::QueueOptions::dedicated).
-    pub fn dedicated(mut self) -> Self {
+    pub fn dedicated(mut self) -> FollowOptions<E> {
         self.place.set_dedicated();
-        self
+        self.with_sinks()
+    }
+
+    fn with_sinks<T>(self) -> FollowOptions<E, T> {
+        let Self { start, max_lag, spill, place, .. } = self;
+        FollowOptions { start, max_lag, spill, place, sinks: PhantomData }
     }
 
     pub(super) fn bound(&self) -> Bound {
@@ -351,13 +364,14 @@ impl<E> FollowOptions<E> {
 
 /// Clones share the spill, which is closed with the first of the followers that is: give each its own, or hand it over
 /// as [`keep_open`](crate::SinkExt::keep_open).
-impl<E> Clone for FollowOptions<E> {
+impl<E, R> Clone for FollowOptions<E, R> {
     fn clone(&self) -> Self {
         Self {
             start: self.start,
             max_lag: self.max_lag,
             spill: self.spill.clone(),
             place: self.place.clone(),
+            sinks: PhantomData,
         }
     }
 }
@@ -374,7 +388,19 @@ impl<E> From<Start> for FollowOptions<E> {
     }
 }
 
-impl<E> fmt::Debug for FollowOptions<E> {
+impl<E> From<Start> for FollowOptions<E, AsyncOnly> {
+    fn from(start: Start) -> Self {
+        FollowOptions::new().start(start).into()
+    }
+}
+
+impl<E> From<FollowOptions<E>> for FollowOptions<E, AsyncOnly> {
+    fn from(options: FollowOptions<E>) -> Self {
+        options.with_sinks()
+    }
+}
+
+impl<E, R> fmt::Debug for FollowOptions<E, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut f = f.debug_struct("FollowOptions");
         f.field("start", &self.start).field("max_lag", &self.max_lag).field("spills", &self.spill.is_some());

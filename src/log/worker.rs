@@ -12,15 +12,16 @@ use std::task::Waker;
 use super::bound::Bound;
 use super::claims::Claim;
 use super::error::{FollowError, StartError};
+use super::follower_sink::FollowerSink;
 use super::follower_state::FollowerState;
 use super::options::FollowOptions;
 use super::reader::{ReadResult, Reader};
 use super::remote::Remote;
 use super::segment::{DropLater, Segment};
 use super::shared::Shared;
-use crate::contract::{Never, SharedSink, Sink, erase};
+use crate::contract::{AsyncSink, Never, Reliable, SharedAsyncSink, Sink, erase};
 use crate::lifecycle::{Flushing, close_caught};
-use crate::worker::{AbortDrain, Cause, Deliver, End, Life, Next, Source, count};
+use crate::worker::{AbortDrain, AsyncOnly, Cause, Closes, Deliver, End, Life, Next, Place, Source, count};
 
 /// Registers a follower and starts its worker.
 pub(super) fn start<E, S>(
@@ -33,21 +34,39 @@ where
     S: Sink<E> + Send + Sync + 'static,
     S::Error: Never,
 {
-    let place = options.place.clone();
     let sink = Arc::new(sink);
-    let (state, life) = register(shared, options, erase(Arc::clone(&sink)), ByRef(sink))?;
+    let closes = FollowerSink::Sync(erase(Arc::clone(&sink)));
+    let (state, life, place) = register(shared, options, closes, ByRef(sink))?;
     place.start(life).map_err(FollowError::Spawn)?;
     Ok(state)
 }
 
-/// A follower, and its worker, which does not run yet.
-type Registered<E, D> = (Arc<FollowerState<E>>, Life<Followed<E>, D>);
+/// As [`start`], for an asynchronous sink.
+pub(super) fn start_async<E, S>(
+    shared: &Arc<Shared<E>>,
+    options: FollowOptions<E, AsyncOnly>,
+    sink: S,
+) -> Result<Arc<FollowerState<E>>, FollowError>
+where
+    E: Clone + Send + Sync + 'static,
+    S: AsyncSink<E> + 'static,
+    S::Error: Never,
+{
+    let sink = Arc::new(sink);
+    let closes = FollowerSink::Async(SharedAsyncSink::new(Reliable(Arc::clone(&sink))));
+    let (state, life, place) = register(shared, options, closes, AwaitedClone(sink))?;
+    place.start(life).map_err(FollowError::Spawn)?;
+    Ok(state)
+}
+
+/// A follower, and its worker, which does not run yet, and where it is to.
+type Registered<E, D> = (Arc<FollowerState<E>>, Life<Followed<E>, D>, Place);
 
 /// Registers a follower. What `sink` delivers to is closed by `closes`.
-fn register<E, D>(
+fn register<E, D, R>(
     shared: &Arc<Shared<E>>,
-    options: FollowOptions<E>,
-    closes: SharedSink<E>,
+    options: FollowOptions<E, R>,
+    closes: FollowerSink<E>,
     sink: D,
 ) -> Result<Registered<E, D>, StartError>
 where
@@ -58,9 +77,8 @@ where
     let (node, position) = match shared.join(options.start, &bound) {
         Ok(begin) => begin,
         Err(error) => {
-            for sink in [Some(closes), options.spill].into_iter().flatten() {
-                drop(close_caught(|| sink.close()));
-            }
+            drop(close_caught(|| closes.close()));
+            options.spill.into_iter().for_each(|spill| drop(close_caught(|| Sink::close(&spill))));
             return Err(error);
         }
     };
@@ -70,7 +88,7 @@ where
     state.completion.set_aborter(Arc::new(AbortDrain(Arc::downgrade(&state))));
     shared.register.add(state.clone());
     let life = Life::of_registered(Followed::new(Arc::clone(&state)), sink);
-    Ok((state, life))
+    Ok((state, life, options.place))
 }
 
 /// The events of a log that a follower delivers.
@@ -275,6 +293,34 @@ where
     }
 }
 
+/// An asynchronous sink, which gets clones: a future owns what it writes.
+struct AwaitedClone<S>(Arc<S>);
+
+impl<E, S> Deliver<Claimed<E>> for AwaitedClone<S>
+where
+    E: Clone + Send + Sync + 'static,
+    S: AsyncSink<E> + 'static,
+    S::Error: Never,
+{
+    type Receipt = Claimed<E>;
+
+    async fn deliver(&self, place: Claimed<E>) -> Result<Claimed<E>, Claimed<E>> {
+        let Some(event) = place.event().cloned() else {
+            return Ok(place);
+        };
+        let written = self.0.write(event).await.is_ok();
+        if written { Ok(place) } else { Err(place) }
+    }
+
+    fn wants(&self, place: &Claimed<E>) -> bool {
+        place.event().is_none_or(|event| self.0.wants(event))
+    }
+
+    fn flush(&self) -> Flushing {
+        self.0.flush()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
@@ -323,7 +369,8 @@ mod tests {
             let shared = &log.shared;
             let options = FollowOptions::new().spill(Arc::clone(&spill));
             let deliver = Awaits(ByRef(Arc::clone(&sink)));
-            let (state, life) = register(shared, options, erase(Arc::clone(&sink)), deliver).unwrap();
+            let closes = FollowerSink::Sync(erase(Arc::clone(&sink)));
+            let (state, life, _) = register(shared, options, closes, deliver).unwrap();
             let life = life.run(false);
             thread::scope(|scope| {
                 scope.spawn(|| (0..20).for_each(|event| _ = log.append(event)));
@@ -334,7 +381,7 @@ mod tests {
                 scope.spawn(|| match round % 4 {
                     0 => drop(state.close()),
                     1 => _ = state.close().abort(),
-                    2 => drop(state.detach()),
+                    2 => drop(state.detach(false)),
                     _ => {}
                 });
                 scope.spawn(|| poll_and_drop(life, round as usize % 41));

@@ -404,6 +404,9 @@ pub(crate) trait ReadEnd<E>: Sized {
     /// Whether a write finds the reader itself on its thread, with events that wait to be written in order.
     fn is_reentrant(&self) -> bool;
 
+    /// Whether this thread is in the reader, whose own write would wait for itself.
+    fn is_reader_here(&self) -> bool;
+
     /// Keeps an event for which the reader's own write found no room, since no other thread makes any; gives it back
     /// on any other thread.
     fn keep(&self, pipe: &Pipe<E, Self>, event: E) -> Result<(), E>;

@@ -165,7 +165,7 @@ where
     /// On the reader's own thread, behind events that it wrote before and found no room for: goes where they are, so that
     /// it comes after them.
     #[cold]
-    fn write_reentrant<Q>(&self, policy: &Q, event: E) -> Result<(), WriteError<E, Q::Error>>
+    pub(super) fn write_reentrant<Q>(&self, policy: &Q, event: E) -> Result<(), WriteError<E, Q::Error>>
     where
         Q: Policy,
     {

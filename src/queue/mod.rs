@@ -5,8 +5,11 @@
 //! [`QueueOptions`] say, and [`batched`](crate::SinkExt::batched) one whose worker writes vectors.
 
 mod batch;
+#[cfg(feature = "futures")]
+mod into_futures;
 mod options;
 mod reentrant;
+mod reserve;
 mod state;
 mod stats;
 #[cfg(test)]
@@ -14,7 +17,10 @@ mod tests;
 mod worker;
 
 pub use self::batch::Batch;
+#[cfg(feature = "futures")]
+pub use self::into_futures::IntoFutures;
 pub use self::options::QueueOptions;
+pub use self::reserve::Permit;
 pub use self::stats::QueueStats;
 
 use std::fmt;
@@ -27,10 +33,10 @@ use std::vec;
 use self::state::{QueuePipe, QueueState};
 use self::worker::{Batches, Single};
 use crate::buffer::{BlockFor, Buffer, Full, Policy, Reject, Unbounded};
-use crate::contract::{Never, Sink, WriteError, erase};
+use crate::contract::{AsyncSink, Never, Sink, WriteError, erase};
 use crate::lifecycle::{Closing, Flushing};
 use crate::pipe::{Handle, Writer, pipe};
-use crate::worker::{AbortDrain, Closes, Deliver, Direct, Life, Source};
+use crate::worker::{AbortDrain, AsyncOnly, Awaited, Closes, ClosesAsync, Deliver, Direct, Life, Source};
 
 /// A queue before a sink, and between them a worker: a task of a [pool](crate::Workers), or a
 /// [thread of its own](crate::queue::QueueOptions::dedicated). Made by
@@ -101,7 +107,7 @@ where
         S::Error: Never,
         W: Source<Item = T, Receipt = ()>,
     {
-        let QueueOptions { buffer, place } = options;
+        let QueueOptions { buffer, place, .. } = options;
         let sink = Arc::new(sink);
         let closes = Arc::new(erase::<T, _>(Arc::clone(&sink)));
         let (queue, life) = Self::with_worker(buffer, place.name.as_deref(), closes, source, Direct(sink));
@@ -125,6 +131,48 @@ where
         S::Error: Never,
     {
         Self::start(options, sink, |pipe| Batches::new(pipe, batch))
+    }
+
+    fn start_async<T, S, W>(
+        options: QueueOptions<E, P, AsyncOnly>,
+        sink: S,
+        source: impl FnOnce(Arc<QueuePipe<E>>) -> W,
+    ) -> io::Result<Self>
+    where
+        E: Send + 'static,
+        T: Send + 'static,
+        S: AsyncSink<T> + 'static,
+        S::Error: Never,
+        W: Source<Item = T, Receipt = ()>,
+    {
+        let QueueOptions { buffer, place, .. } = options;
+        let sink = Arc::new(sink);
+        let closes = Arc::new(ClosesAsync::<T, S>::new(Arc::clone(&sink)));
+        let (queue, life) = Self::with_worker(buffer, place.name.as_deref(), closes, source, Awaited(sink));
+        place.start(life)?;
+        Ok(queue)
+    }
+
+    pub(crate) fn of_async_events<S>(options: QueueOptions<E, P, AsyncOnly>, sink: S) -> io::Result<Self>
+    where
+        E: Send + 'static,
+        S: AsyncSink<E> + 'static,
+        S::Error: Never,
+    {
+        Self::start_async(options, sink, Single::new)
+    }
+
+    pub(crate) fn of_async_batches<S>(
+        options: QueueOptions<E, P, AsyncOnly>,
+        batch: Batch,
+        sink: S,
+    ) -> io::Result<Self>
+    where
+        E: Send + 'static,
+        S: AsyncSink<Vec<E>> + 'static,
+        S::Error: Never,
+    {
+        Self::start_async(options, sink, |pipe| Batches::new(pipe, batch))
     }
 
     /// Writes without waiting and without evicting, whatever the buffer's policy is.

@@ -1,9 +1,11 @@
 use std::fmt;
+use std::marker::PhantomData;
 
 use crate::buffer::{Buffer, Unbounded};
-use crate::worker::{Place, Workers};
+use crate::worker::{AsyncOnly, Executor, MayBlock, Place};
 
-/// A [`Buffer`], and where the worker is to run.
+/// A [`Buffer`], and where the worker is to run. `R` says which kinds of sinks it may be for: both, unless it is
+/// [`AsyncOnly`].
 ///
 /// # Examples
 ///
@@ -23,17 +25,20 @@ use crate::worker::{Place, Workers};
 /// assert_eq!(names.take(), [Some("webhooks".to_string())]);
 /// ```
 #[must_use = "options do nothing until a queue takes them"]
-pub struct QueueOptions<E, P = Unbounded> {
+pub struct QueueOptions<E, P = Unbounded, R = MayBlock> {
     pub(super) buffer: Buffer<E, P>,
     pub(super) place: Place,
+    sinks: PhantomData<fn() -> R>,
 }
 
 impl<E, P> QueueOptions<E, P> {
-    /// A buffer, and a worker on the [global pool](Workers::global).
+    /// A buffer, and a worker on the [global pool](crate::Workers::global).
     pub fn new(buffer: Buffer<E, P>) -> Self {
-        Self { buffer, place: Place::new() }
+        Self { buffer, place: Place::new(), sinks: PhantomData }
     }
+}
 
+impl<E, P, R> QueueOptions<E, P, R> {
     /// Names the queue in logs, and the thread of one that is [`dedicated`](QueueOptions::dedicated).
     ///
     /// # Panics
@@ -61,13 +66,14 @@ impl<E, P> QueueOptions<E, P> {
 
     /// The size of the worker's stack, in bytes: see [`std::thread::Builder::stack_size`]. It asks for a thread of the queue's
     /// own, as [`dedicated`](QueueOptions::dedicated) does.
-    pub fn stack_size(mut self, bytes: usize) -> Self {
+    pub fn stack_size(mut self, bytes: usize) -> QueueOptions<E, P> {
         self.place.set_stack_size(bytes);
-        self
+        self.with_sinks()
     }
 
-    /// Has the queue's worker run on this pool, and not on the [global](Workers::global) one. See
-    /// [`docs::workers`](crate::docs::workers).
+    /// Has the queue's worker run on this pool, and not on the [global](crate::Workers::global) one, or by another
+    /// [`Executor`], which takes asynchronous sinks alone. See [`docs::workers`](crate::docs::workers) and
+    /// [`docs::async_sinks`](crate::docs::async_sinks).
     ///
     /// # Examples
     ///
@@ -85,16 +91,23 @@ impl<E, P> QueueOptions<E, P> {
     /// assert_eq!(delivered.len(), 1000);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn on(mut self, workers: &Workers) -> Self {
-        self.place.set_workers(workers);
-        self
+    pub fn on<X>(mut self, executor: X) -> QueueOptions<E, P, X::Sinks>
+    where
+        X: Executor,
+    {
+        self.place.set(executor.runs());
+        self.with_sinks()
     }
 
     /// Has the queue's worker run on a thread of its own: for a sink that keeps something in thread-local storage, needs a
     /// stack or a priority of its own, or blocks most of the time. See [`docs::workers`](crate::docs::workers).
-    pub fn dedicated(mut self) -> Self {
+    pub fn dedicated(mut self) -> QueueOptions<E, P> {
         self.place.set_dedicated();
-        self
+        self.with_sinks()
+    }
+
+    fn with_sinks<T>(self) -> QueueOptions<E, P, T> {
+        QueueOptions { buffer: self.buffer, place: self.place, sinks: PhantomData }
     }
 }
 
@@ -110,14 +123,26 @@ impl<E, P> From<Buffer<E, P>> for QueueOptions<E, P> {
     }
 }
 
-/// Clones share the spill: see [`Buffer`].
-impl<E, P: Clone> Clone for QueueOptions<E, P> {
-    fn clone(&self) -> Self {
-        Self { buffer: self.buffer.clone(), place: self.place.clone() }
+impl<E, P> From<Buffer<E, P>> for QueueOptions<E, P, AsyncOnly> {
+    fn from(buffer: Buffer<E, P>) -> Self {
+        QueueOptions::new(buffer).into()
     }
 }
 
-impl<E, P: fmt::Debug> fmt::Debug for QueueOptions<E, P> {
+impl<E, P> From<QueueOptions<E, P>> for QueueOptions<E, P, AsyncOnly> {
+    fn from(options: QueueOptions<E, P>) -> Self {
+        options.with_sinks()
+    }
+}
+
+/// Clones share the spill: see [`Buffer`].
+impl<E, P: Clone, R> Clone for QueueOptions<E, P, R> {
+    fn clone(&self) -> Self {
+        Self { buffer: self.buffer.clone(), place: self.place.clone(), sinks: PhantomData }
+    }
+}
+
+impl<E, P: fmt::Debug, R> fmt::Debug for QueueOptions<E, P, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut f = f.debug_struct("QueueOptions");
         f.field("buffer", &self.buffer);

@@ -88,6 +88,10 @@ impl<E> ReadEnd<E> for QueueState<E> {
         !self.reentrant.is_empty() && self.worker.scope.is_current()
     }
 
+    fn is_reader_here(&self) -> bool {
+        self.worker.scope.is_current()
+    }
+
     fn keep(&self, pipe: &QueuePipe<E>, event: E) -> Result<(), E> {
         if !self.worker.scope.is_current() {
             return Err(event);

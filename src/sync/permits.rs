@@ -259,6 +259,12 @@ impl Permits {
         Acquire { permits: self, weight, waiter: None }
     }
 
+    /// Gives a permit back for which nothing was sent.
+    pub(crate) fn give_back_unused(&self, weight: u64) {
+        self.give_back(&mut self.line.lock(), weight);
+        self.serve();
+    }
+
     /// Ends all waits, and lets no other begin. A permit that is free can still be taken.
     pub(crate) fn stop(&self) {
         let mut line = self.line.lock();
@@ -430,8 +436,7 @@ impl Drop for Acquire<'_> {
             return;
         };
         if self.leave(&waiter) == GRANTED {
-            self.permits.give_back(&mut self.permits.line.lock(), self.weight);
-            self.permits.serve();
+            self.permits.give_back_unused(self.weight);
         }
     }
 }

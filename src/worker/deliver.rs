@@ -3,7 +3,7 @@
 use std::future::{Future, ready};
 use std::sync::Arc;
 
-use crate::contract::{Never, Sink, refused};
+use crate::contract::{AsyncSink, Never, Sink, refused};
 use crate::lifecycle::Flushing;
 
 /// The sink of a worker, which accepts a `T` at a time.
@@ -46,6 +46,30 @@ where
     #[inline]
     fn deliver_now(&self, item: T) -> Result<Result<(), T>, T> {
         Ok(self.0.write(item).map_err(refused))
+    }
+
+    fn wants(&self, item: &T) -> bool {
+        self.0.wants(item)
+    }
+
+    fn flush(&self) -> Flushing {
+        self.0.flush()
+    }
+}
+
+/// An asynchronous sink, whose writes are awaited.
+pub(crate) struct Awaited<S>(pub(crate) Arc<S>);
+
+impl<T, S> Deliver<T> for Awaited<S>
+where
+    T: Send,
+    S: AsyncSink<T> + 'static,
+    S::Error: Never,
+{
+    type Receipt = ();
+
+    async fn deliver(&self, item: T) -> Result<(), T> {
+        self.0.write(item).await.map_err(refused)
     }
 
     fn wants(&self, item: &T) -> bool {

@@ -1,9 +1,10 @@
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::thread::{self, ThreadId};
 
 use parking_lot::Mutex;
 
-use crate::contract::{SharedSink, Sink};
+use crate::contract::{AsyncSink, SharedSink, Sink};
 use crate::lifecycle::completion::Completion;
 use crate::lifecycle::{Closing, close_caught};
 use crate::sync::caught::drop_caught;
@@ -22,6 +23,24 @@ impl<E> Closes for SharedSink<E> {
 impl Closes for Arc<dyn Closes> {
     fn close(&self) -> Closing {
         (**self).close()
+    }
+}
+
+/// An asynchronous sink of `T`.
+pub(crate) struct ClosesAsync<T, S>(Arc<S>, PhantomData<fn(T)>);
+
+impl<T, S> ClosesAsync<T, S> {
+    pub(crate) fn new(sink: Arc<S>) -> Self {
+        Self(sink, PhantomData)
+    }
+}
+
+impl<T, S> Closes for ClosesAsync<T, S>
+where
+    S: AsyncSink<T>,
+{
+    fn close(&self) -> Closing {
+        self.0.close()
     }
 }
 

@@ -1,4 +1,7 @@
+use std::fmt;
 use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::thread;
 
 use super::deliver::Deliver;
@@ -7,6 +10,12 @@ use super::pool::Workers;
 use super::source::Source;
 use super::thread::block_on;
 
+/// The worker of a queue or a follower, as an [`Executor`](crate::Executor) gets it: a future that is ready when the worker has ended.
+///
+/// Dropped before that, polled or not, it ends: what was pending is spilled or dropped, what was in flight is lost, and
+/// all of that is counted. A close that waits says so.
+pub type WorkerFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Where a worker is to run.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
@@ -14,10 +23,13 @@ pub(crate) struct Place {
     runs: Runs,
 }
 
-#[derive(Clone, Debug)]
-enum Runs {
+/// Public for a sealed trait.
+#[derive(Clone)]
+pub enum Runs {
     OnTheGlobalPool,
     On(Workers),
+    /// By what this hands it to.
+    Spawned(Arc<dyn Fn(WorkerFuture) + Send + Sync>),
     /// On a thread of its own, with such a stack.
     Dedicated {
         stack_size: Option<usize>,
@@ -35,9 +47,9 @@ impl Place {
         Self { name: None, runs: Runs::OnTheGlobalPool }
     }
 
-    /// On a pool.
-    pub(crate) fn set_workers(&mut self, workers: &Workers) {
-        self.runs = Runs::On(workers.clone());
+    /// Not on a thread of its own.
+    pub(crate) fn set(&mut self, runs: Runs) {
+        self.runs = runs;
     }
 
     /// On a thread of its own.
@@ -50,6 +62,15 @@ impl Place {
     /// On a thread of its own, with such a stack.
     pub(crate) fn set_stack_size(&mut self, bytes: usize) {
         self.runs = Runs::Dedicated { stack_size: Some(bytes) };
+    }
+
+    /// # Panics
+    ///
+    /// If the name is none for a thread.
+    #[track_caller]
+    pub(crate) fn check_name(&self) {
+        let has_nul = self.name.as_ref().is_some_and(|name| name.contains('\0'));
+        assert!(!has_nul, "the name of a thread must not have a NUL byte in it");
     }
 
     /// Starts a worker there.
@@ -66,6 +87,11 @@ impl Place {
         let stack_size = match runs {
             Runs::OnTheGlobalPool => return Workers::global().spawn(async { life.run(false).await }),
             Runs::On(workers) => return workers.spawn(async { life.run(false).await }),
+            Runs::Spawned(spawn) => {
+                // Whatever becomes of the future: the worker ends when it is dropped.
+                spawn(Box::pin(life.run(false)));
+                return Ok(());
+            }
             Runs::Dedicated { stack_size } => stack_size,
         };
         let mut thread = thread::Builder::new();
@@ -80,5 +106,18 @@ impl Place {
 
     pub(crate) fn fields(&self, f: &mut std::fmt::DebugStruct<'_, '_>) {
         f.field("name", &self.name).field("runs", &self.runs);
+    }
+}
+
+impl fmt::Debug for Runs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OnTheGlobalPool => f.write_str("OnTheGlobalPool"),
+            Self::On(workers) => f.debug_tuple("On").field(workers).finish(),
+            Self::Spawned(_) => f.write_str("Spawned(..)"),
+            Self::Dedicated { stack_size } => {
+                f.debug_struct("Dedicated").field("stack_size", stack_size).finish()
+            }
+        }
     }
 }

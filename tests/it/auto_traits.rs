@@ -12,20 +12,21 @@ use outflow::log::{
     Chunk, Cursor, CursorHandle, FollowError, FollowOptions, FollowerHandle, FollowerStats, Held, Lag,
     Lagged, Log, LogOptions, Numbered, RecvError, Start, StartError, SubscribeOptions, TryRecvError, WeakLog,
 };
-use outflow::queue::{Batch, QueueOptions, QueueStats, WeakQueue};
+use outflow::queue::{Batch, Permit, QueueOptions, QueueStats, WeakQueue};
 use outflow::retry::{
     Breaker, BreakerState, Constant, CountRetries, ExponentialBackoff, Failure, GiveUp, GiveUpWhen,
     HonorRetryAfter, MaxAttempts, OnFailure, Retry,
 };
 use outflow::sink::{Collector, Discard, ForEach, FromAsyncFn, FromFn, FromFnMut};
 use outflow::{
-    AddError, Broadcaster, Buffer, CatchPanicError, CloseError, CloseGuard, Closing, Counter, DeadLetter,
-    Ended, EndedSink, FlushError, Flushing, Meter, MeterSnapshot, PendingClose, PendingFlush, Queue,
-    SharedAsyncSink, SharedSink, SinkId, Subscription, SubscriptionIntoIter, WeakBroadcaster, WriteAllError,
-    WriteError, channel,
+    AddError, AsyncOnly, Broadcaster, Buffer, CatchPanicError, CloseError, CloseGuard, Closing, Counter,
+    DeadLetter, Ended, EndedSink, FlushError, Flushing, Meter, MeterSnapshot, PendingClose, PendingFlush,
+    Queue, SharedAsyncSink, SharedSink, SinkId, Subscription, SubscriptionIntoIter, WeakBroadcaster,
+    WriteAllError, WriteError, channel,
 };
 
 fn send_sync<T: Send + Sync>() {}
+fn send<T: Send>() {}
 
 /// `Send` and not `Sync`, as an event may be.
 type Event = std::cell::Cell<u32>;
@@ -75,17 +76,22 @@ fn every_sink_is_send_and_sync_even_if_its_events_are_only_send() {
     send_sync::<CloseGuard<Leaf, Event>>();
     send_sync::<Buffer<Event, DropNewest>>();
     send_sync::<QueueOptions<Event, Unbounded>>();
+    send_sync::<QueueOptions<Event, Unbounded, AsyncOnly>>();
+    send_sync::<Permit<'_, Event>>();
 }
 
 #[cfg(feature = "futures")]
 #[test]
 fn what_async_code_holds_is_send_and_sync_and_need_not_be_pinned() {
     use outflow::adapter::{IntoFutures, IntoFuturesError};
+    use outflow::queue::IntoFutures as BoundedIntoFutures;
 
     fn unpin<T: Unpin>() {}
     struct Pinned(#[allow(dead_code)] std::marker::PhantomPinned);
     send_sync::<IntoFutures<Queue<Event>, Event>>();
     send_sync::<IntoFuturesError<u32>>();
+    send::<BoundedIntoFutures<Event>>();
+    unpin::<BoundedIntoFutures<Pinned>>();
     unpin::<IntoFutures<Queue<Pinned>, Pinned>>();
     unpin::<(Events<Pinned>, Subscription<Pinned>)>();
 }
@@ -193,3 +199,14 @@ fn a_queue_is_unwind_safe() {
 }
 
 struct NotClone;
+
+#[test]
+fn what_waits_for_room_may_move_to_another_thread() {
+    use outflow::{SinkExt, sink};
+
+    fn is_send(_: impl Send) {}
+
+    let queue = sink::discard::<u32>().queued_with(Buffer::bounded(1));
+    is_send(queue.write_async(1));
+    is_send(queue.reserve());
+}

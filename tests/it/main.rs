@@ -7,6 +7,8 @@ mod common;
 mod abort;
 mod accounting;
 #[cfg(feature = "testing")]
+#[cfg(all(feature = "futures", feature = "tokio"))]
+mod async_queues;
 mod async_sinks;
 mod auto_traits;
 #[cfg(feature = "futures")]

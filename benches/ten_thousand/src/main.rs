@@ -14,6 +14,7 @@
 //!
 //! go-events is measured where Go and its package are: `apt-get install golang-go golang-github-docker-go-events-dev`.
 
+mod async_queue;
 mod contest;
 mod fan_out;
 mod go;
@@ -67,10 +68,16 @@ impl Options {
 }
 
 fn contests(quick: bool) -> Vec<Contest> {
-    [many::contests(quick), queue::contests(quick), fan_out::contests(quick), log::contests(quick)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        many::contests(quick),
+        queue::contests(quick),
+        async_queue::contests(quick),
+        fan_out::contests(quick),
+        log::contests(quick),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn main() -> ExitCode {

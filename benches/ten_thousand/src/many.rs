@@ -9,6 +9,7 @@ use std::{env, fs};
 use crossbeam_channel::{Receiver, Sender};
 use outflow::{Broadcaster, Buffer, Closing, Flushing, Sink, WriteError, sink};
 
+use crate::async_queue;
 use crate::contest::{Contest, Peer, Row};
 use crate::go;
 use crate::queue::queue;
@@ -17,15 +18,24 @@ use crate::queue::queue;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How many sinks still wait for events.
-struct Waiting {
+pub struct Waiting {
     sinks: AtomicUsize,
     all_have_theirs: Sender<()>,
 }
 
 impl Waiting {
-    fn new(sinks: usize) -> (Arc<Self>, Receiver<()>) {
+    pub fn new(sinks: usize) -> (Arc<Self>, Receiver<()>) {
         let (all_have_theirs, done) = crossbeam_channel::bounded(1);
         (Arc::new(Self { sinks: AtomicUsize::new(sinks), all_have_theirs }), done)
+    }
+
+    /// A sink has one event less to wait for. Only its queue's worker calls this.
+    pub fn count_down(&self, events: &AtomicU64) {
+        let left = events.load(Ordering::Relaxed) - 1;
+        events.store(left, Ordering::Relaxed);
+        if left == 0 && self.sinks.fetch_sub(1, Ordering::Relaxed) == 1 {
+            let _ = self.all_have_theirs.try_send(());
+        }
     }
 }
 
@@ -39,12 +49,7 @@ impl Sink<u64> for Awaits {
     type Error = Infallible;
 
     fn write(&self, _: u64) -> Result<(), WriteError<u64, Infallible>> {
-        // Only the queue's worker writes to it.
-        let left = self.events.load(Ordering::Relaxed) - 1;
-        self.events.store(left, Ordering::Relaxed);
-        if left == 0 && self.waiting.sinks.fetch_sub(1, Ordering::Relaxed) == 1 {
-            let _ = self.waiting.all_have_theirs.try_send(());
-        }
+        self.waiting.count_down(&self.events);
         Ok(())
     }
 
@@ -57,16 +62,20 @@ impl Sink<u64> for Awaits {
     }
 }
 
-fn millis(since: Instant) -> f64 {
+pub fn millis(since: Instant) -> f64 {
     since.elapsed().as_nanos() as f64 / 1e6
 }
 
 /// The memory that this process holds, in megabytes; not a number where the system does not tell.
-fn resident() -> f64 {
+pub fn resident() -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok());
     kib.map_or(f64::NAN, |kib| kib * 1024.0 / 1e6)
+}
+
+pub fn await_all(done: &Receiver<()>) {
+    done.recv_timeout(PATIENCE).expect("not everything was delivered");
 }
 
 /// Set up, writes until all are delivered, close, in milliseconds; then what the queues hold, in megabytes.
@@ -84,7 +93,7 @@ fn measure(queues: usize, writes: u64) -> Vec<f64> {
 
     let start = Instant::now();
     (0..writes).for_each(|event| broadcaster.write(event).unwrap());
-    done.recv_timeout(PATIENCE).expect("not everything was delivered");
+    await_all(&done);
     let delivered = millis(start);
     let memory = resident() - before;
 
@@ -124,12 +133,15 @@ pub fn of_a_child() -> Option<Vec<f64>> {
     let number = |text: &str| text.parse().expect("a number");
     match arguments[..] {
         ["queues", queues, writes] => Some(measure(number(queues), number(writes) as u64)),
+        ["async", queues, dead, writes] => {
+            Some(async_queue::measure(number(queues), number(dead), number(writes) as u64))
+        }
         ["stuck", queues, stuck] => Some(measure_stuck(number(queues), number(stuck))),
         _ => None,
     }
 }
 
-fn child(arguments: Vec<String>) -> Vec<f64> {
+pub fn child(arguments: Vec<String>) -> Vec<f64> {
     go::figures(&env::current_exe().expect("a program has a path"), &arguments)
 }
 

@@ -1,5 +1,5 @@
-use outflow::{Buffer, SinkExt, sink};
+use outflow::{Buffer, SinkExt, channel};
 
 fn main() {
-    let _ = sink::for_each(|_: u32| {}).queued_with(Buffer::bounded(8).drop_oldest()).into_futures();
+    let _ = channel::with(Buffer::<u32, _>::bounded(8).drop_oldest()).0.into_futures();
 }
