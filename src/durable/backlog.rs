@@ -345,6 +345,7 @@ where
     /// It stays on disk.
     fn refused(&mut self, step: Step<E>, _wanted: bool) {
         self.current = None;
+        self.gauge();
         drop_caught(step);
     }
 
@@ -354,6 +355,7 @@ where
             // If that fails, it is tried once more often.
             let _ = self.state.store.attempt(number);
         }
+        self.gauge();
     }
 
     fn position(&self) -> u64 {

@@ -133,10 +133,10 @@ impl<E> DurableOptions<E> {
 
     /// How many bytes the store may have, but for acknowledgements; a write beyond is
     /// [`MaxBytes`](super::CommitError::MaxBytes). Space is given back by segments of 32 MiB, or an eighth of this if that is
-    /// less. No bound without this.
+    /// less, but at least 16 KiB, of which 4 KiB are overhead. No bound without this.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.store.max_bytes = bytes;
-        self.store.segment_bytes = Options::default().segment_bytes.min((bytes / 8).max(4096));
+        self.store.segment_bytes = Options::default().segment_bytes.min((bytes / 8).max(16 << 10));
         self
     }
 

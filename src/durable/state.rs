@@ -121,9 +121,9 @@ impl DurableState {
         self.closing()
     }
 
-    /// Ends the worker where it is and frees the store, unless it is closed: then it delivers first.
+    /// Ends the worker where it is and frees the store, unless `close` was called: then it delivers first.
     pub(super) fn abandon(&self) {
-        if !self.is_closed() {
+        if !self.by_close.load(Ordering::SeqCst) {
             self.stop_because(None);
             self.ask();
             self.shed_rest();
@@ -235,6 +235,11 @@ impl Drain for DurableState {
         if let Err(error) = self.store.close() {
             self.fail(error);
         }
+    }
+
+    /// The store is free when an abort returns, whatever stopped the worker.
+    fn help_shed(&self) {
+        self.shed_rest();
     }
 
     /// None is lost that is on disk.

@@ -85,11 +85,10 @@ impl Store {
     /// Everything is on disk after this; what is written later is refused, and the store may be opened again.
     pub(crate) fn close(&self) -> Result<(), StoreError> {
         let mut lock = self.lock.lock();
-        if lock.is_none() {
-            return Ok(());
-        }
+        let Some(file) = lock.take() else { return Ok(()) };
         let closed = self.journal.close();
-        *lock = None;
+        // To close the file is not enough: a process that is being started may have it for a moment, too.
+        let _ = file.unlock();
         closed
     }
 }
