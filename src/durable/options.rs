@@ -196,7 +196,7 @@ impl<E> DurableOptions<E> {
         self
     }
 
-    /// Names the worker thread, and the queue in logs.
+    /// Names the queue in logs, and the worker's thread if it is [dedicated](DurableOptions::dedicated).
     ///
     /// # Panics
     ///
@@ -209,9 +209,16 @@ impl<E> DurableOptions<E> {
         self
     }
 
-    /// Runs the worker on a pool. Its reads and acknowledgements keep a thread of it while the disk works.
+    /// Runs the worker on that pool, in place of the [global](Workers::global) one. It keeps a thread of it while the disk
+    /// works.
     pub fn on(mut self, workers: &Workers) -> Self {
-        self.place.set_workers(Some(workers));
+        self.place.set_workers(workers);
+        self
+    }
+
+    /// Runs the worker on a thread of its own. See [`docs::workers`](crate::docs::workers).
+    pub fn dedicated(mut self) -> Self {
+        self.place.set_dedicated();
         self
     }
 }

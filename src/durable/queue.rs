@@ -15,8 +15,8 @@ use crate::contract::{Never, Sink, WriteError, erase};
 use crate::lifecycle::{Closing, Flushing};
 use crate::worker::{AbortDrain, Closes, Drain, Life};
 
-/// A queue on disk before a sink, and between them a worker: a thread of its own, or a task of a
-/// [pool](crate::durable::DurableOptions::on). Made by [`durable`](crate::SinkExt::durable) and
+/// A queue on disk before a sink, and between them a worker: a task of a [pool](crate::docs::workers), or a
+/// [thread of its own](crate::durable::DurableOptions::dedicated). Made by [`durable`](crate::SinkExt::durable) and
 /// [`durable_with`](crate::SinkExt::durable_with). What it promises: [`durable`](crate::durable).
 ///
 /// FIFO: events are delivered in the order of their numbers, which is the order of the commits. Cheap to clone; clones

@@ -12,7 +12,7 @@ fn event(stamp: Stamp) -> String {
     format!("{} {}", stamp.writer, stamp.sequence)
 }
 
-fn stamp(event: &String) -> Stamp {
+fn stamp(event: &str) -> Stamp {
     let (writer, sequence) = event.split_once(' ').unwrap();
     Stamp::new(writer.parse().unwrap(), sequence.parse().unwrap())
 }
@@ -25,17 +25,21 @@ fn keeps_all(
     + std::marker::Sync
     + 'static,
 ) {
-    Conformance::of_events(event, stamp, move |end| {
-        let scratch = Arc::new(Scratch::new());
-        let options = DurableOptions::new(scratch.store()).sync(Sync::Os).unconfirmed(8);
-        let queue = between(options, end);
-        let (stats, kept) = (queue.clone(), Arc::clone(&scratch));
-        Subject::new(queue).counted(move || {
-            let _kept = &kept;
-            let stats = stats.stats();
-            stats.pending.saturating_sub(stats.delivered - stats.acknowledged)
-        })
-    })
+    Conformance::of_events(
+        event,
+        |event: &String| stamp(event),
+        move |end| {
+            let scratch = Arc::new(Scratch::new());
+            let options = DurableOptions::new(scratch.store()).sync(Sync::Os).unconfirmed(8);
+            let queue = between(options, end);
+            let (stats, kept) = (queue.clone(), Arc::clone(&scratch));
+            Subject::new(queue).counted(move || {
+                let _kept = &kept;
+                let stats = stats.stats();
+                stats.pending.saturating_sub(stats.delivered - stats.acknowledged)
+            })
+        },
+    )
     .rounds(100)
     .assert();
 }

@@ -113,7 +113,7 @@ fn what_is_something_else_is_not_touched() {
 fn another_schema_a_newer_format_and_a_foreign_file_are_not_touched() {
     let directory = Directory::new();
     let path = directory.store();
-    open(&path).unwrap().write(b"one").unwrap();
+    open(&path).unwrap().write_all([&b"one"[..]]).unwrap();
     let segment = path.join("0000000000000000.events");
     let before = content(&path);
 
@@ -145,7 +145,7 @@ fn files_are_private_and_no_link_is_followed() {
 
     let directory = Directory::new();
     let path = directory.store();
-    open(&path).unwrap().write(b"one").unwrap();
+    open(&path).unwrap().write_all([&b"one"[..]]).unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&path), 0o700);
     for (file, _) in content(&path) {
