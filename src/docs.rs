@@ -1,9 +1,11 @@
 //! Pages to read: a tutorial, what is guaranteed, how to stop, and what it costs.
 //!
 //! New here? Begin with the [`tutorial`]. Before you run this in earnest, read [`shutdown`] and [`guarantees`]; when
-//! one event goes to many readers, [`fan_out`]. Where the sink behind a queue runs: [`workers`].
+//! one event goes to many readers, [`fan_out`]; when events have to survive the process, [`durable`]. Where the sink behind
+//! a queue runs: [`workers`].
 
 pub mod async_sinks;
+pub mod durable;
 pub mod fan_out;
 pub mod go_events;
 pub mod guarantees;

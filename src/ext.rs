@@ -7,6 +7,8 @@ use crate::adapter::{
 };
 use crate::buffer::{Policy, Unbounded};
 use crate::contract::{Never, SharedSink, Sink, WriteAllError, write_all};
+#[cfg(feature = "durable")]
+use crate::durable::{Durable, DurableOptions, OpenError};
 use crate::queue::{Batch, Queue, QueueOptions};
 use crate::retry::{Retry, RetryStrategy};
 
@@ -343,6 +345,56 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         O: Into<QueueOptions<E, P>>,
     {
         started(Queue::of_events(options.into(), self))
+    }
+
+    /// Puts a queue on disk before this sink, which must be reliable: a write returns when its event is committed to the
+    /// store in the directory `path`, and after a crash what was not delivered is delivered when that is opened again. See
+    /// [`Durable`](crate::durable::Durable). Feature `durable`.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be opened: it is open already, it is something else, or the operating system says no. This sink
+    /// is dropped then, and not closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("outflow-durable-{}", std::process::id()));
+    /// let delivered = sink::collector();
+    /// let queue = delivered.clone().durable(&path)?;
+    /// queue.write("push alpine".to_string()).unwrap(); // On disk from here on.
+    /// queue.close().wait()?;
+    /// assert_eq!(delivered.events(), ["push alpine"]);
+    /// assert_eq!(queue.left_on_disk(), 0);
+    /// # std::fs::remove_dir_all(&path)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "durable")]
+    fn durable<T>(self, path: T) -> Result<Durable<E>, OpenError>
+    where
+        T: AsRef<std::path::Path>,
+        E: serde::Serialize + serde::de::DeserializeOwned + Send + 'static,
+        Self: Send + Sync + 'static,
+        Self::Error: Never,
+    {
+        self.durable_with(DurableOptions::new(path))
+    }
+
+    /// As `durable`, with [`DurableOptions`](crate::durable::DurableOptions). Feature `durable`.
+    ///
+    /// # Errors
+    ///
+    /// As those of `durable`, and if the store has another schema.
+    #[cfg(feature = "durable")]
+    fn durable_with(self, options: DurableOptions<E>) -> Result<Durable<E>, OpenError>
+    where
+        E: Send + 'static,
+        Self: Send + Sync + 'static,
+        Self::Error: Never,
+    {
+        Durable::open(options, self)
     }
 
     /// As [`queued_with`](SinkExt::queued_with), and returns an error where that panics.

@@ -113,8 +113,8 @@
 //!
 //! None is on by default.
 //!
-//! - `durable`: the module `durable`, events on disk. Asks for Rust 1.89, where the crate asks for 1.85. Brings
-//!   `crc32fast` and, on Unix, `libc`.
+//! - `durable`: the module `durable`, a queue whose events survive the process. Asks for Rust 1.89, where the crate asks
+//!   for 1.85. Brings `crc32fast`, `serde`, `rmp-serde` and, on Unix, `libc`. See `docs::durable`.
 //! - `futures`: [`Closing`] and [`Flushing`] can be awaited, [`Events`](channel::Events), [`Subscription`] and
 //!   [`Cursor`](log::Cursor) are `Stream`s, and `into_futures` makes a `futures::Sink` of a sink whose writes
 //!   never wait. Brings `futures-core` and `futures-sink`.
@@ -134,7 +134,6 @@ pub mod channel;
 mod contract;
 pub mod docs;
 #[cfg(feature = "durable")]
-#[cfg_attr(not(test), expect(dead_code, reason = "the durable queue will stand on it"))]
 pub mod durable;
 mod ext;
 mod ext_async;

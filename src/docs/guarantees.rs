@@ -14,7 +14,8 @@
 //! [`Queue::stats`](crate::Queue::stats) has all of them. Those of a follower of a log have one more: *skipped*, for one
 //! that was asked to skip what it cannot keep up with.
 //!
-//! Nothing here is durable: an event in a queue dies with the process.
+//! An event in a queue dies with the process. One in a durable queue is on disk, and there after it: see
+//! [`docs::durable`](super::durable).
 //!
 //! # The laws
 //!

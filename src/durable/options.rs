@@ -1,39 +1,235 @@
-use std::time::Duration;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// When what was written has to survive the machine, and not only the process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::disk_log::{Options, Sync};
+use super::encoding::{Encoding, MessagePack};
+use crate::contract::{Never, SharedSink, Sink, erase};
+use crate::worker::{Place, Workers};
+
+/// An event on disk that cannot be decoded any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Sync {
-    /// Before a write returns. Concurrent writers share one sync.
-    #[default]
-    Always,
-    /// At most this long after it.
-    Every(Duration),
-    /// When the operating system sees fit.
-    Os,
+pub struct Undecodable {
+    /// Its number in the store.
+    pub number: u64,
+    /// What [`Encoding::encode`] made of it.
+    pub bytes: Vec<u8>,
+    /// Why not.
+    pub error: String,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct Options {
-    pub(crate) sync: Sync,
-    /// At most 1,024 bytes.
-    pub(crate) schema: String,
-    /// What the files may have in all, but for acknowledgements.
-    pub(crate) max_bytes: u64,
-    /// A segment that has so many bytes is not written to any more.
-    pub(crate) segment_bytes: u64,
-    /// At most so many acknowledged events are not synced, and come twice after a power failure.
-    pub(crate) unsynced_acks: u64,
+/// Where a [`Durable`](super::Durable) queue keeps its events, and how.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use outflow::durable::{DurableOptions, Sync};
+/// use outflow::{Sink, SinkExt, sink};
+///
+/// # let directory = std::env::temp_dir().join(format!("outflow-options-{}", std::process::id()));
+/// let delivered = sink::collector();
+/// let options = DurableOptions::new(directory.join("pushes"))
+///     .schema("push/1")
+///     .sync(Sync::Every(Duration::from_millis(100)))
+///     .max_bytes(1 << 30);
+/// # std::fs::create_dir_all(&directory)?;
+/// let queue = delivered.clone().durable_with(options)?;
+/// queue.write("push alpine".to_string()).unwrap();
+/// queue.close().wait()?;
+/// assert_eq!(delivered.events(), ["push alpine"]);
+/// # std::fs::remove_dir_all(&directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "options do nothing until a queue takes them"]
+pub struct DurableOptions<E> {
+    pub(super) path: PathBuf,
+    pub(super) store: Options,
+    pub(super) encoding: Arc<dyn Encoding<E>>,
+    pub(super) delivery: Delivery<E>,
+    pub(super) place: Place,
 }
 
-impl Default for Options {
-    fn default() -> Self {
+/// What the worker has to know.
+pub(super) struct Delivery<E> {
+    pub(super) unconfirmed: u64,
+    pub(super) max_attempts: u32,
+    pub(super) dead_letter: Option<SharedSink<E>>,
+    pub(super) undecodable: Option<SharedSink<Undecodable>>,
+}
+
+impl<E> DurableOptions<E> {
+    /// A store in this directory, which is made if it is not there, in one that is. Events as [`MessagePack`]; every write
+    /// synced; everything else as the methods say.
+    pub fn new<P>(path: P) -> Self
+    where
+        P: AsRef<Path>,
+        E: Serialize + DeserializeOwned,
+    {
+        Self::with_encoding(path, MessagePack)
+    }
+
+    /// As [`new`](DurableOptions::new), with an encoding of your own. What is on disk has to be of the same: say so by the
+    /// [`schema`](DurableOptions::schema).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::error::Error;
+    /// use outflow::durable::{DurableOptions, Encoding};
+    ///
+    /// struct Text;
+    ///
+    /// impl Encoding<String> for Text {
+    ///     fn encode(&self, event: &String, bytes: &mut Vec<u8>) -> Result<(), Box<dyn Error + Send + Sync>> {
+    ///         bytes.extend_from_slice(event.as_bytes());
+    ///         Ok(())
+    ///     }
+    ///     fn decode(&self, bytes: &[u8]) -> Result<String, Box<dyn Error + Send + Sync>> {
+    ///         Ok(std::str::from_utf8(bytes)?.to_owned())
+    ///     }
+    /// }
+    ///
+    /// let options = DurableOptions::with_encoding("pushes", Text).schema("text/1");
+    /// ```
+    pub fn with_encoding<P, C>(path: P, encoding: C) -> Self
+    where
+        P: AsRef<Path>,
+        C: Encoding<E>,
+    {
         Self {
-            sync: Sync::Always,
-            schema: String::new(),
-            max_bytes: u64::MAX,
-            segment_bytes: 32 << 20,
-            unsynced_acks: 4096,
+            path: path.as_ref().to_owned(),
+            store: Options::default(),
+            encoding: Arc::new(encoding),
+            delivery: Delivery {
+                unconfirmed: 1024,
+                max_attempts: u32::MAX,
+                dead_letter: None,
+                undecodable: None,
+            },
+            place: Place::new(),
         }
+    }
+
+    /// When what was written has to survive the machine. [`Sync::Always`] without this.
+    pub fn sync(mut self, sync: Sync) -> Self {
+        self.store.sync = sync;
+        self
+    }
+
+    /// What kind of events the store holds, such as `push/1`: at most 1,024 bytes. One that was made with another is not
+    /// opened. Empty without this. A new version that reads the old events keeps the schema.
+    pub fn schema<T>(mut self, schema: T) -> Self
+    where
+        T: Into<String>,
+    {
+        self.store.schema = schema.into();
+        self
+    }
+
+    /// How many bytes the store may have, but for acknowledgements; a write beyond is
+    /// [`MaxBytes`](super::CommitError::MaxBytes). Space is given back by segments of 32 MiB, or an eighth of this if that is
+    /// less, but at least 16 KiB, of which 4 KiB are overhead. No bound without this.
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.store.max_bytes = bytes;
+        self.store.segment_bytes = Options::default().segment_bytes.min((bytes / 8).max(16 << 10));
+        self
+    }
+
+    /// How many events the sink may have accepted without a flush that came through since, at most; that is what comes
+    /// twice after a crash. A flush is begun for each half of it, and when no event has come for 20 ms. While so many
+    /// wait for a flush, no other is delivered. 1,024 without this.
+    ///
+    /// # Panics
+    ///
+    /// If it is 0.
+    #[track_caller]
+    pub fn unconfirmed(mut self, events: u64) -> Self {
+        assert!(
+            events > 0,
+            "with 0 events unconfirmed none could be delivered: give `unconfirmed` at least 1"
+        );
+        self.delivery.unconfirmed = events;
+        self
+    }
+
+    /// After how many attempts an event that panics, or ends the process, is given up: an event that was tried so often is
+    /// written to the [`dead_letter`](DurableOptions::dead_letter) sink in the place of the next attempt. Attempts are
+    /// counted on disk, across restarts: a panic; and from the first restart on each delivery of what may have been with
+    /// the sink before. So one that ends the process without a panic is tried once more than that; and in a process that
+    /// is killed often enough an innocent event beside it may be given up, too. No bound without this.
+    ///
+    /// # Panics
+    ///
+    /// If it is 0.
+    #[track_caller]
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        assert!(attempts > 0, "an event has to be tried once: give `max_attempts` at least 1");
+        self.delivery.max_attempts = attempts;
+        self
+    }
+
+    /// Where events go that were tried as often as [`max_attempts`](DurableOptions::max_attempts) says; flushed before they
+    /// are acknowledged, and closed with the queue. Without it, or if it is closed, they are passed over and stay on disk.
+    pub fn dead_letter<S>(mut self, sink: S) -> Self
+    where
+        E: 'static,
+        S: Sink<E> + Send + std::marker::Sync + 'static,
+        S::Error: Never,
+    {
+        self.delivery.dead_letter = Some(erase(sink));
+        self
+    }
+
+    /// Where what cannot be decoded goes, as bytes; flushed before it is acknowledged, and closed with the queue. Without
+    /// it, or if it is closed, such events are passed over and stay on disk, for a program that can.
+    pub fn undecodable<S>(mut self, sink: S) -> Self
+    where
+        S: Sink<Undecodable> + Send + std::marker::Sync + 'static,
+        S::Error: Never,
+    {
+        self.delivery.undecodable = Some(erase(sink));
+        self
+    }
+
+    /// Names the queue in logs, and the worker's thread if it is [dedicated](DurableOptions::dedicated).
+    ///
+    /// # Panics
+    ///
+    /// Opening the queue panics if the name has a NUL byte in it, as [`std::thread::Builder::name`] says.
+    pub fn name<N>(mut self, name: N) -> Self
+    where
+        N: Into<String>,
+    {
+        self.place.name = Some(name.into());
+        self
+    }
+
+    /// Runs the worker on that pool, in place of the [global](Workers::global) one. It keeps a thread of it while the disk
+    /// works.
+    pub fn on(mut self, workers: &Workers) -> Self {
+        self.place.set_workers(workers);
+        self
+    }
+
+    /// Runs the worker on a thread of its own. See [`docs::workers`](crate::docs::workers).
+    pub fn dedicated(mut self) -> Self {
+        self.place.set_dedicated();
+        self
+    }
+}
+
+impl<E> fmt::Debug for DurableOptions<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DurableOptions")
+            .field("path", &self.path)
+            .field("schema", &self.store.schema)
+            .field("sync", &self.store.sync)
+            .field("max_bytes", &self.store.max_bytes)
+            .finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@
     unreachable_pub,
     reason = "compiled in from the crate, and not all of it is used"
 )]
-#[path = "../../../src/durable/mod.rs"]
+#[path = "../../../src/durable/disk_log/mod.rs"]
 pub mod durable;
 
 use std::path::Path;

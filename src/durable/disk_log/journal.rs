@@ -44,11 +44,12 @@ pub(super) struct Journal {
 
 /// What was found when the store was opened.
 #[derive(Clone, Debug)]
-pub(crate) struct Recovered {
+#[non_exhaustive]
+pub struct Recovered {
     /// Events that are on disk and not acknowledged.
-    pub(crate) pending: u64,
+    pub pending: u64,
     /// What could not be read, and has been kept aside.
-    pub(crate) damage: Vec<Damage>,
+    pub damage: Vec<Damage>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

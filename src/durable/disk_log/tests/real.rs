@@ -54,17 +54,17 @@ fn what_was_written_is_there_when_it_is_opened_again() {
         let directory = Directory::new();
         let options = Options { sync, ..Options::default() };
         let store = Store::open(&directory.store(), options.clone()).unwrap();
-        assert_eq!(store.write(b"one").unwrap(), 0);
+        assert_eq!(store.write_all([&b"one"[..]]).unwrap(), 0);
         assert_eq!(store.write_all([b"two".as_slice(), b"three"]).unwrap(), 1);
         let mut reader = store.reader();
         assert_eq!(events(&mut reader).len(), 3);
         store.acknowledge(0..1).unwrap();
         assert_eq!(store.attempt(1).unwrap(), 1);
-        assert_eq!(store.write(b"four").unwrap(), 3);
+        assert_eq!(store.write_all([&b"four"[..]]).unwrap(), 3);
         assert_eq!(events(&mut reader), [(3, b"four".to_vec())], "a reader goes on");
         assert_eq!(store.stats().pending, 3);
         store.close().unwrap();
-        assert!(store.write(b"five").is_err());
+        assert!(store.write_all([&b"five"[..]]).is_err());
         drop(store);
 
         let store = Store::open(&directory.store(), options).unwrap();
@@ -80,7 +80,7 @@ fn a_second_open_fails_at_once() {
     let store = open(&directory.store()).unwrap();
     let error = open(&directory.store()).err().unwrap();
     assert!(matches!(error, OpenError::Locked { .. }), "{error}");
-    store.write(b"goes on").unwrap();
+    store.write_all([&b"goes on"[..]]).unwrap();
     drop(store);
     assert_eq!(open(&directory.store()).unwrap().recovered().pending, 1);
 }
@@ -113,7 +113,7 @@ fn what_is_something_else_is_not_touched() {
 fn another_schema_a_newer_format_and_a_foreign_file_are_not_touched() {
     let directory = Directory::new();
     let path = directory.store();
-    open(&path).unwrap().write(b"one").unwrap();
+    open(&path).unwrap().write_all([&b"one"[..]]).unwrap();
     let segment = path.join("0000000000000000.events");
     let before = content(&path);
 
@@ -145,7 +145,7 @@ fn files_are_private_and_no_link_is_followed() {
 
     let directory = Directory::new();
     let path = directory.store();
-    open(&path).unwrap().write(b"one").unwrap();
+    open(&path).unwrap().write_all([&b"one"[..]]).unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&path), 0o700);
     for (file, _) in content(&path) {
@@ -180,7 +180,7 @@ fn many_writers_keep_their_order() {
                 let store = &store;
                 scope.spawn(move || {
                     for n in 0..50_u8 {
-                        store.write(&[writer, n]).unwrap();
+                        store.write_all([&[writer, n][..]]).unwrap();
                     }
                 });
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender};
+use parking_lot::Mutex;
 
 use super::disk::{Directory, Disk};
 use super::error::{OpenError, StoreError};
@@ -20,7 +21,7 @@ pub(crate) struct Store {
     journal: Arc<Journal>,
     /// Its end ends the thread of [`Sync::Every`].
     _syncing: Option<Sender<()>>,
-    _lock: File,
+    lock: Mutex<Option<File>>,
 }
 
 impl Store {
@@ -45,7 +46,7 @@ impl Store {
             }
             Sync::Always | Sync::Os => None,
         };
-        Ok(Self { journal, _syncing: syncing, _lock: lock })
+        Ok(Self { journal, _syncing: syncing, lock: Mutex::new(Some(lock)) })
     }
 
     /// What was found when it was opened.
@@ -58,13 +59,8 @@ impl Store {
         Reader::new(Arc::clone(&self.journal))
     }
 
-    /// Commits one record as the policy says, and answers its number. On an error it does not count as written, though it
-    /// may be found after a crash.
-    pub(crate) fn write(&self, record: &[u8]) -> Result<u64, StoreError> {
-        self.journal.write([record])
-    }
-
-    /// The same for a run of them, with one commit. Answers the number of the first.
+    /// Commits records as the policy says, all at once, and answers the number of the first. On an error none of them
+    /// counts as written, though they may be found after a crash.
     pub(crate) fn write_all<'a, I>(&self, records: I) -> Result<u64, StoreError>
     where
         I: IntoIterator<Item = &'a [u8]>,
@@ -86,9 +82,14 @@ impl Store {
         self.journal.stats()
     }
 
-    /// Everything is on disk after this; what is written later is refused. The lock is freed when it is dropped.
+    /// Everything is on disk after this; what is written later is refused, and the store may be opened again.
     pub(crate) fn close(&self) -> Result<(), StoreError> {
-        self.journal.close()
+        let mut lock = self.lock.lock();
+        let Some(file) = lock.take() else { return Ok(()) };
+        let closed = self.journal.close();
+        // To close the file is not enough: a process that is being started may have it for a moment, too.
+        let _ = file.unlock();
+        closed
     }
 }
 
@@ -109,6 +110,6 @@ pub(super) fn sync_every(journal: Arc<Journal>, interval: Duration) -> io::Resul
 impl Drop for Store {
     fn drop(&mut self) {
         // An error was there for `close` to see.
-        let _ = self.journal.close();
+        let _ = self.close();
     }
 }

@@ -11,6 +11,6 @@ pub(super) fn unix_millis() -> u64 {
 }
 
 /// How long ago that was; zero if it is to come.
-pub(super) fn age(millis: u64) -> Duration {
+pub(crate) fn age(millis: u64) -> Duration {
     Duration::from_millis(unix_millis().saturating_sub(millis))
 }

@@ -29,7 +29,7 @@ pub(super) const MAX_SCHEMA: usize = 1024;
 pub(super) const RECORD: usize = 32;
 const MARK: [u8; 4] = *b"\xf0rec";
 /// The largest payload. A larger one could not be told from a damaged length.
-pub(super) const MAX_PAYLOAD: usize = 1 << 30;
+pub(crate) const MAX_PAYLOAD: usize = 1 << 30;
 
 /// Everything before this record in its segment has been synced.
 const SYNCED: u8 = 1;

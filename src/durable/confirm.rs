@@ -1,0 +1,90 @@
+//! How a durable queue delivers: an event to the sink, or a pause until there is something to do.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use super::state::DurableState;
+use crate::contract::{Never, Sink, refused};
+use crate::lifecycle::{Flushing, MaybeDone};
+use crate::sync::timer::sleep_until;
+use crate::worker::Deliver;
+
+/// What the worker has to do next.
+pub(super) enum Step<E> {
+    Event(E),
+    /// There may be events, and none is to be delivered before this. The worker's flushes are not due meanwhile.
+    Pause {
+        until: Option<Instant>,
+        /// Ends the pause when it is done.
+        flushing: Option<MaybeDone>,
+    },
+}
+
+pub(super) struct Confirming<S> {
+    pub(super) sink: Arc<S>,
+    pub(super) state: Arc<DurableState>,
+}
+
+impl<S> Confirming<S> {
+    async fn pause(&self, until: Option<Instant>, flushing: Option<MaybeDone>) {
+        let mut timer = until.map(sleep_until);
+        poll_fn(|context| {
+            self.state.waker.register(context.waker());
+            if self.state.is_asked() || flushing.as_ref().is_some_and(MaybeDone::is_done) {
+                return Poll::Ready(());
+            }
+            match &mut timer {
+                Some(timer) => Pin::new(timer).poll(context),
+                None => Poll::Pending,
+            }
+        })
+        .await;
+    }
+}
+
+impl<E, S> Deliver<Step<E>> for Confirming<S>
+where
+    E: Send,
+    S: Sink<E> + Send + Sync + 'static,
+    S::Error: Never,
+{
+    /// Whether it was an event.
+    type Receipt = bool;
+
+    async fn deliver(&self, step: Step<E>) -> Result<bool, Step<E>> {
+        match step {
+            Step::Event(event) => match self.sink.write(event) {
+                Ok(()) => Ok(true),
+                Err(error) => Err(Step::Event(refused(error))),
+            },
+            Step::Pause { until, flushing } => {
+                self.pause(until, flushing).await;
+                Ok(false)
+            }
+        }
+    }
+
+    fn deliver_now(&self, step: Step<E>) -> Result<Result<bool, Step<E>>, Step<E>> {
+        match step {
+            Step::Event(event) => {
+                let written = self.sink.write(event);
+                Ok(written.map(|()| true).map_err(|error| Step::Event(refused(error))))
+            }
+            Step::Pause { .. } => Err(step),
+        }
+    }
+
+    fn wants(&self, step: &Step<E>) -> bool {
+        match step {
+            Step::Event(event) => self.sink.wants(event),
+            Step::Pause { .. } => false,
+        }
+    }
+
+    fn flush(&self) -> Flushing {
+        self.sink.flush()
+    }
+}

@@ -1,0 +1,285 @@
+//! What the worker of a durable queue, its handles and an abort know of each other.
+//!
+//! # Why every event that was committed is delivered by a close
+//!
+//! A writer counts itself before it looks whether the queue is closed, and counts itself out after its commit. The worker
+//! looks whether it is closed first, then for writers, then for events. All are sequentially consistent: if it finds no
+//! writer, each one that counts itself afterwards sees the close; those before have committed what it looks for then.
+//!
+//! # Why no wake-up is lost
+//!
+//! What there is to find (an event, the end of a flush, `asked`, the last writer's leaving) is there before
+//! [`ReaderWaker::wake`] is called, and the worker looks once more after it has registered.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use super::disk_log::{Store, StoreError, age};
+use super::error::CommitError;
+use super::stats::DurableStats;
+use crate::lifecycle::completion::{Completion, Outcome};
+use crate::lifecycle::{CloseError, Closing, Flushing, MaybeDone, Remaining, close_caught, join};
+use crate::sync::waker::ReaderWaker;
+use crate::trace;
+use crate::worker::{Cause, Closes, Drain, WorkerState};
+
+pub(super) struct DurableState {
+    pub(super) worker: WorkerState<Arc<dyn Closes>>,
+    pub(super) store: Store,
+    pub(super) waker: ReaderWaker,
+    pub(super) counts: Counts,
+    log: trace::ShedLog,
+    asked: AtomicBool,
+    stopped: AtomicBool,
+    /// Writes are refused.
+    closed: AtomicBool,
+    /// Since `close` was called.
+    by_close: AtomicBool,
+    /// Those that may be committing something.
+    writers: AtomicUsize,
+    /// Why the worker cannot go on.
+    failure: Mutex<Option<CommitError>>,
+    /// The dead-letter sinks, until they are closed.
+    letters: Mutex<Vec<Arc<dyn Closes>>>,
+    parties: AtomicUsize,
+    completion: Arc<Completion>,
+}
+
+/// The worker alone writes.
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) unconfirmed: AtomicU64,
+    pub(super) passed_over: AtomicU64,
+    /// When the oldest event was written that is unconfirmed or next; 0 if there is none.
+    pub(super) oldest_millis: AtomicU64,
+    pub(super) delivered: AtomicU64,
+    pub(super) acknowledged: AtomicU64,
+    pub(super) dead_lettered: AtomicU64,
+    pub(super) damaged: AtomicU64,
+    pub(super) failed_flushes: AtomicU64,
+    pub(super) failed_reads: AtomicU64,
+}
+
+/// A writer that is counted.
+pub(super) struct Writing<'a>(&'a DurableState);
+
+impl DurableState {
+    pub(super) fn new(
+        store: Store,
+        sink: Arc<dyn Closes>,
+        letters: Vec<Arc<dyn Closes>>,
+        name: Option<&str>,
+    ) -> Arc<Self> {
+        let worker = WorkerState::new(sink, false);
+        let completion = Completion::within(vec![worker.scope]);
+        let log = trace::ShedLog::default();
+        log.of_queue(name);
+        Arc::new(Self {
+            worker,
+            store,
+            waker: ReaderWaker::new(),
+            counts: Counts::default(),
+            log,
+            asked: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            by_close: AtomicBool::new(false),
+            writers: AtomicUsize::new(0),
+            failure: Mutex::new(None),
+            letters: Mutex::new(letters),
+            parties: AtomicUsize::new(1),
+            completion,
+        })
+    }
+
+    /// `None` if it is closed.
+    pub(super) fn begin_write(&self) -> Option<Writing<'_>> {
+        self.writers.fetch_add(1, Ordering::SeqCst);
+        let writing = Writing(self);
+        (!self.is_closed()).then_some(writing)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Whether no event will be committed any more. The worker looks for events after this.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.is_closed() && self.writers.load(Ordering::SeqCst) == 0
+    }
+
+    pub(super) fn closing(&self) -> Closing {
+        Closing::pending_on(&self.completion)
+    }
+
+    pub(super) fn close(&self) -> Closing {
+        self.by_close.store(true, Ordering::SeqCst);
+        self.closed.store(true, Ordering::SeqCst);
+        self.ask();
+        self.closing()
+    }
+
+    /// Ends the worker where it is and frees the store, unless `close` was called: then it delivers first.
+    pub(super) fn abandon(&self) {
+        if !self.by_close.load(Ordering::SeqCst) {
+            self.stop_because(None);
+            self.ask();
+            self.shed_rest();
+        }
+    }
+
+    pub(super) fn request_flush(&self) -> Flushing {
+        let scope = self.worker.scope;
+        let completion = || Completion::within(vec![scope]);
+        self.worker.request_flush(|| None, completion, || self.ask(), &self.closing())
+    }
+
+    /// Has the worker look at its flushes, at the close and at `stopped`.
+    fn ask(&self) {
+        // Release: pairs with the worker's swap, so that it finds what it is asked for.
+        self.asked.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
+    }
+
+    pub(super) fn take_asked(&self) -> bool {
+        self.is_asked() && self.asked.swap(false, Ordering::AcqRel)
+    }
+
+    /// Why the store cannot be used any more; `false` if that is for it being closed.
+    pub(super) fn fail(&self, error: StoreError) -> bool {
+        let Some(failure) = CommitError::of(error) else { return false };
+        self.failure.lock().get_or_insert(failure);
+        true
+    }
+
+    /// Why a write is refused; `None` because it is closed.
+    pub(super) fn refusal(&self) -> Option<CommitError> {
+        if self.by_close.load(Ordering::SeqCst) { None } else { self.failure() }
+    }
+
+    fn failure(&self) -> Option<CommitError> {
+        self.failure.lock().clone()
+    }
+
+    pub(super) fn stats(&self) -> DurableStats {
+        let get = |count: &AtomicU64| count.load(Ordering::Acquire);
+        let (store, counts) = (self.store.stats(), &self.counts);
+        let oldest = Some(get(&counts.oldest_millis)).filter(|millis| *millis > 0);
+        DurableStats {
+            pending: store.pending,
+            unconfirmed: get(&counts.unconfirmed).min(store.pending),
+            passed_over: get(&counts.passed_over).min(store.pending),
+            oldest: oldest.map(age),
+            next: store.next,
+            bytes: store.bytes,
+            delivered: get(&counts.delivered),
+            acknowledged: get(&counts.acknowledged),
+            dead_lettered: get(&counts.dead_lettered),
+            damaged: get(&counts.damaged),
+            failed_flushes: get(&counts.failed_flushes),
+            failed_reads: get(&counts.failed_reads),
+        }
+    }
+
+    fn close_letters(&self) -> Closing {
+        let letters = std::mem::take(&mut *self.letters.lock());
+        let _inside = self.worker.scope.enter();
+        Closing::all(letters.iter().map(|sink| close_caught(|| sink.close())))
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.0.writers.fetch_sub(1, Ordering::SeqCst);
+        // It finds what was committed, or that this was the last after the close.
+        self.0.waker.wake();
+    }
+}
+
+impl Drain for DurableState {
+    type Sink = Arc<dyn Closes>;
+
+    fn worker(&self) -> &WorkerState<Arc<dyn Closes>> {
+        &self.worker
+    }
+
+    fn completion(&self) -> &Arc<Completion> {
+        &self.completion
+    }
+
+    fn log(&self) -> &trace::ShedLog {
+        &self.log
+    }
+
+    fn stop(&self) -> bool {
+        self.closed.store(true, Ordering::SeqCst);
+        !self.stopped.swap(true, Ordering::AcqRel)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    fn fix_end(&self) {
+        self.ask();
+    }
+
+    /// Frees the store. What is on disk stays there.
+    fn shed_rest(&self) {
+        if let Err(error) = self.store.close() {
+            self.fail(error);
+        }
+    }
+
+    /// The store is free when an abort returns, whatever stopped the worker.
+    fn help_shed(&self) {
+        self.shed_rest();
+    }
+
+    /// None is lost that is on disk.
+    fn held(&self) -> u64 {
+        0
+    }
+
+    fn log_end(&self, cause: &Cause, _lost: u64) {
+        let left = self.store.stats().pending;
+        match cause {
+            Cause::Panicked(_) => trace::panicked(self.log.queue(), 0, left),
+            _ => trace::downstream_closed(self.log.queue(), left),
+        }
+    }
+
+    fn count_remaining(&self, remaining: &mut Remaining) {
+        let stats = self.stats();
+        remaining.add(self.log.queue(), stats.pending - stats.unconfirmed, stats.unconfirmed);
+    }
+
+    fn join(&self) -> bool {
+        self.parties
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |parties| (parties > 0).then(|| parties + 1))
+            .is_ok()
+    }
+
+    fn leave(&self) {
+        if self.parties.fetch_sub(1, Ordering::SeqCst) != 1 {
+            return;
+        }
+        self.shed_rest();
+        let (sink, letters) = (self.close_downstream(), self.close_letters());
+        let own = self.own_outcome();
+        MaybeDone::gather(&self.completion, [(sink.0, true), (letters.0, false)], move |outcomes| {
+            join([own].into_iter().chain(outcomes))
+        });
+    }
+
+    fn own_outcome(&self) -> Outcome {
+        let store = self.failure().map_or(Ok(()), |failure| Err(CloseError::other(failure)));
+        join([self.worker.outcome(0, 0), store])
+    }
+}

@@ -1,0 +1,174 @@
+//! A process that writes numbered events is killed at a random moment, again and again.
+//!
+//! It prints a number once its write has returned, and its sink appends what it gets to a file, with a line for each start.
+//! `OUTFLOW_TEST_KILLS` says how often it is killed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use outflow::durable::{CommitError, DurableOptions, Sync};
+use outflow::{Sink, SinkExt, sink};
+use serde::{Deserialize, Serialize};
+
+use crate::scratch::Scratch;
+
+const WRITERS: u64 = 3;
+const UNCONFIRMED: u64 = 16;
+
+#[derive(Serialize, Deserialize)]
+struct Event {
+    writer: u64,
+    sequence: u64,
+    /// So that records differ in length, and segments fill.
+    padding: String,
+}
+
+fn options(directory: &Path, sync: Sync) -> DurableOptions<Event> {
+    // Segments of 16 KiB, so that many are begun and removed.
+    let options = DurableOptions::new(directory.join("store")).schema("event/1").sync(sync);
+    options.max_bytes(128 << 10).unconfirmed(UNCONFIRMED)
+}
+
+/// What the child does: `DIRECTORY ROUND FIRST`, where `FIRST` is the first sequence of each writer.
+fn child(arguments: &str) {
+    let arguments: Vec<&str> = arguments.split(' ').collect();
+    let (directory, round) = (Path::new(arguments[0]), arguments[1].parse::<u64>().unwrap());
+    let first: u64 = arguments[2].parse().unwrap();
+    let sync = if round % 2 == 0 { Sync::Always } else { Sync::Os };
+    let is_up = round % 3 > 0;
+
+    let mut delivered =
+        OpenOptions::new().create(true).append(true).open(directory.join("delivered")).unwrap();
+    delivered.write_all(b"start\n").unwrap();
+    let sink = sink::from_fn_mut(move |event: &Event| {
+        if !is_up {
+            thread::sleep(Duration::from_secs(3600));
+        }
+        let line = format!("{} {}\n", event.writer, event.sequence);
+        delivered.write_all(line.as_bytes())
+    })
+    .lossy();
+    println!("opening");
+    let queue = match round % 4 < 2 {
+        true => sink.durable_with(options(directory, sync)),
+        false => sink.queued().durable_with(options(directory, sync)),
+    }
+    .unwrap();
+    println!("open");
+    thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let queue = &queue;
+            scope.spawn(move || {
+                for sequence in first.. {
+                    let padding = "x".repeat((sequence % 7 * 40) as usize);
+                    match queue.write(Event { writer, sequence, padding }) {
+                        Ok(()) => println!("wrote {writer} {sequence}"),
+                        Err(full) => {
+                            assert!(matches!(full.error(), Some(CommitError::MaxBytes { .. })), "{full:?}");
+                            thread::sleep(Duration::from_millis(1));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    loop {
+        thread::park();
+    }
+}
+
+/// Starts the child and kills it. Returns what it had written by then.
+fn kill_one(directory: &Path, round: u64, first: u64) -> Vec<(u64, u64)> {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "crash::what_is_written_survives_kills", "--nocapture", "--test-threads=1"])
+        .env("OUTFLOW_DURABLE_CHILD", format!("{} {round} {first}", directory.display()))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let (mut line, mut text) = (String::new(), String::new());
+    // Every fifth is killed while it opens.
+    let until = if round % 5 == 4 { "opening\n" } else { "open\n" };
+    while !line.ends_with(until) {
+        line.clear();
+        assert!(output.read_line(&mut line).unwrap() > 0, "the child of round {round} ended: {text}");
+        text.push_str(&line);
+    }
+    let micros = if round % 5 == 4 { 2_000 } else { 40_000 };
+    thread::sleep(Duration::from_micros(fastrand::u64(0..micros)));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    output.read_to_string(&mut text).unwrap();
+    let mut written = Vec::new();
+    for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
+        if let Some((writer, sequence)) = line.strip_prefix("wrote ").and_then(|line| line.split_once(' ')) {
+            written.push((writer.parse().unwrap(), sequence.parse().unwrap()));
+        }
+    }
+    written
+}
+
+#[test]
+fn what_is_written_survives_kills() {
+    if let Ok(arguments) = std::env::var("OUTFLOW_DURABLE_CHILD") {
+        return child(&arguments);
+    }
+    let kills = std::env::var("OUTFLOW_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(300);
+    let scratch = Scratch::new();
+    let mut written = BTreeSet::new();
+    let mut first = 0;
+    for round in 0..kills {
+        written.extend(kill_one(scratch.path(), round, first));
+        // What was not answered may have been committed: no number is used twice.
+        first += 1_000_000;
+    }
+
+    // What is left is delivered by this process.
+    let file = scratch.path().join("delivered");
+    let mut delivered = OpenOptions::new().append(true).open(&file).unwrap();
+    delivered.write_all(b"start\n").unwrap();
+    let sink = sink::from_fn_mut(move |event: &Event| {
+        delivered.write_all(format!("{} {}\n", event.writer, event.sequence).as_bytes())
+    });
+    let queue = sink.lossy().durable_with(options(scratch.path(), Sync::Always)).unwrap();
+    assert!(queue.recovered().damage.is_empty(), "{:?}", queue.recovered());
+    queue.close().wait().unwrap();
+    assert_eq!(
+        queue.left_on_disk(),
+        0,
+        "{queue:?} {:?} {:?}",
+        queue.recovered(),
+        outflow::durable::inspect(scratch.store())
+    );
+
+    let mut seen = BTreeSet::new();
+    let (mut again, mut in_all) = (0, 0);
+    let (mut newest, mut in_run) = (BTreeMap::new(), BTreeMap::new());
+    for line in fs::read_to_string(&file).unwrap().lines() {
+        let Some((writer, sequence)) = line.split_once(' ') else {
+            assert!(again <= UNCONFIRMED, "{again} events came again after one start");
+            in_all += again;
+            again = 0;
+            in_run = BTreeMap::new();
+            continue;
+        };
+        let event: (u64, u64) = (writer.parse().unwrap(), sequence.parse().unwrap());
+        let before = in_run.insert(event.0, event.1);
+        assert!(before.is_none_or(|before| before < event.1), "{event:?} came after {before:?}");
+        if !seen.insert(event) {
+            again += 1;
+            continue;
+        }
+        let before = newest.insert(event.0, event.1);
+        assert!(before.is_none_or(|before| before < event.1), "{event:?} came first after {before:?}");
+    }
+    let lost: Vec<_> = written.difference(&seen).collect();
+    assert!(lost.is_empty(), "written and not delivered: {lost:?}");
+    assert!(written.len() > kills as usize, "only {} events in {kills} runs", written.len());
+    println!("{} written, {} delivered, {in_all} again, in {kills} runs", written.len(), seen.len());
+}

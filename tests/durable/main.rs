@@ -1,0 +1,6 @@
+//! The durable queue: what it promises, and what a process that is killed leaves.
+
+mod crash;
+mod laws;
+mod promises;
+mod scratch;
