@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::disk_log::{Options, Sync};
 use super::encoding::{Encoding, MessagePack};
 use crate::contract::{Never, SharedSink, Sink, erase};
-use crate::worker::{Place, Workers};
+use crate::worker::{Place, Runs, Workers};
 
 /// An event on disk that cannot be decoded any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -212,7 +212,7 @@ impl<E> DurableOptions<E> {
     /// Runs the worker on that pool, in place of the [global](Workers::global) one. It keeps a thread of it while the disk
     /// works.
     pub fn on(mut self, workers: &Workers) -> Self {
-        self.place.set_workers(workers);
+        self.place.set(Runs::On(workers.clone()));
         self
     }
 

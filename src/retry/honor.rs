@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Failure, RetryStrategy};
-use crate::adapter::{CatchPanicError, TimeoutError};
+use crate::adapter::{CatchPanicError, ExpireError, TimeoutError};
 use crate::sync::clock::{Clock, ClockSlot, nanos};
 
 /// The longest wait that an endpoint is granted by default.
@@ -36,6 +36,19 @@ where
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TimedOut(_) => None,
+            Self::Sink(error) => error.retry_after(),
+        }
+    }
+}
+
+/// An event that has expired was not sent.
+impl<X> RetryAfter for ExpireError<X>
+where
+    X: RetryAfter,
+{
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Expired { .. } => None,
             Self::Sink(error) => error.retry_after(),
         }
     }
@@ -123,6 +136,10 @@ where
         let verdict = self.strategy.failure(failure);
         self.note(failure.error.retry_after());
         verdict
+    }
+
+    fn own_backoff(&self, failure: Failure<'_, E, X>) -> Duration {
+        self.strategy.own_backoff(failure)
     }
 
     fn final_failure(&self, failure: Failure<'_, E, X>) {
