@@ -25,7 +25,9 @@ pub(crate) use self::downstream::{Closes, ClosesAsync};
 pub use self::executor::{AsyncOnly, Executor, MayBlock};
 pub(crate) use self::life::Life;
 pub use self::place::WorkerFuture;
-pub(crate) use self::place::{Place, Runs};
+pub(crate) use self::place::Place;
+#[cfg(feature = "durable")]
+pub(crate) use self::place::Runs;
 pub use self::pool::{Workers, WorkersBuilder, WorkersStats};
 pub(crate) use self::source::{Drain, End, Next, Source};
 pub(crate) use self::state::{Cause, WorkerState, count};

@@ -1062,7 +1062,9 @@ fn race(round: u32, how: How, spills: bool, lag: Option<Lag>) {
             assert_eq!((stats.accepted, stats.delivered + stats.skipped), (head, head), "{context}");
         }
         How::Detach if stats.skipped == 0 && lag.is_none() => {
-            assert_eq!(stats.delivered, stats.accepted, "{context}");
+            // The write under way may have come after the new owner's close.
+            let refused = stats.accepted - stats.delivered;
+            assert!(refused <= 1 && refused == stats.dropped + stats.spilled, "{context}");
         }
         _ => {}
     }
