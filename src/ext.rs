@@ -3,12 +3,14 @@ use std::time::Duration;
 
 use crate::adapter::{
     CatchPanic, CatchPanicError, CloseGuard, CloseOnFailure, CloseWithLast, Closeable, Counter, DeadLetter,
-    DeadLettered, Fallback, Filter, FilterMap, Inspect, KeepOpen, Lossy, Map, MapOwned, Meter, Metered, Tee,
+    DeadLettered, ExpireAfter, ExpireError, Fallback, Filter, FilterMap, Inspect, KeepOpen, Lossy, Map,
+    MapOwned, Meter, Metered, RateLimit, SplitOn, Tee,
 };
 use crate::buffer::{Policy, Unbounded};
 use crate::contract::{Never, SharedSink, Sink, WriteAllError, write_all};
 use crate::queue::{Batch, Queue, QueueOptions};
 use crate::retry::{Retry, RetryStrategy};
+use crate::sync::Rate;
 
 /// The combinators, as methods of every sink. The [front page](crate#all-combinators) has a table of them all, and the
 /// type that each method returns has the details.
@@ -285,6 +287,68 @@ pub trait SinkExt<E>: Sink<E> + Sized {
         R: RetryStrategy<E, Self::Error>,
     {
         Retry::new(self, strategy)
+    }
+
+    /// Makes writes wait, so that no more events than `rate` allows reach this sink. See [`RateLimit`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Rate, Sink, SinkExt, sink};
+    ///
+    /// // Writers do not wait, and the endpoint gets 50 events a second.
+    /// let http = sink::discard().rate_limit(Rate::per_second(50).burst(10)).queued();
+    /// assert!(http.write("push").is_ok());
+    /// ```
+    fn rate_limit(self, rate: Rate) -> RateLimit<Self> {
+        assert_sink::<E, Self::Error, _>(RateLimit::new(self, rate))
+    }
+
+    /// Fails an event that is older than `limit` when it is written, with [`ExpireError`](crate::ExpireError). `age`
+    /// returns how old an event is. See [`ExpireAfter`], also for its place beside a retry.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use outflow::{Counter, Sink, SinkExt, sink};
+    ///
+    /// // What has waited for more than a minute is of no use any more: it is dropped, and counted.
+    /// let expired = Counter::new();
+    /// let quotes = sink::discard()
+    ///     .expire_after(Duration::from_secs(60), |made: &Instant| made.elapsed())
+    ///     .lossy_counted(&expired)
+    ///     .queued();
+    /// quotes.write(Instant::now()).unwrap();
+    /// quotes.close().wait()?;
+    /// assert_eq!(expired.get(), 0);
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
+    fn expire_after<F>(self, limit: Duration, age: F) -> ExpireAfter<Self, F>
+    where
+        F: Fn(&E) -> Duration,
+    {
+        assert_sink::<E, ExpireError<Self::Error>, _>(ExpireAfter::new(self, limit, age))
+    }
+
+    /// Writes a vector in halves when this sink fails it with an error for which `predicate` returns `true`, until the
+    /// events that the sink refuses are alone. The error hands back those. See [`SplitOn`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::{Sink, SinkExt, sink};
+    ///
+    /// let http = sink::from_fn(|batch: &Vec<u32>| if batch.contains(&7) { Err(422) } else { Ok(()) })
+    ///     .split_on(|status| matches!(status, 400 | 413 | 422));
+    /// assert_eq!(http.write((0..100).collect()).unwrap_err().into_event(), [7]);
+    /// ```
+    fn split_on<T, P>(self, predicate: P) -> SplitOn<Self, P>
+    where
+        Self: Sink<Vec<T>, Error = <Self as Sink<E>>::Error>,
+        P: Fn(&<Self as Sink<E>>::Error) -> bool,
+    {
+        assert_sink::<Vec<T>, <Self as Sink<E>>::Error, _>(SplitOn::new(self, predicate))
     }
 
     /// Puts a queue without a bound before this sink, which must be reliable. A write returns when the event is in the

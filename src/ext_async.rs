@@ -3,11 +3,12 @@ use std::time::Duration;
 
 use crate::adapter::{
     CatchPanic, CatchPanicError, CloseGuard, CloseOnFailure, CloseWithLast, Closeable, Counter, DeadLetter,
-    DeadLettered, Fallback, Filter, FilterMap, Inspect, KeepOpen, Lossy, Map, MapOwned, Meter, Metered,
-    Timeout, TimeoutError,
+    DeadLettered, ExpireAfter, ExpireError, Fallback, Filter, FilterMap, Inspect, KeepOpen, Lossy, Map,
+    MapOwned, Meter, Metered, RateLimit, SplitOn, Timeout, TimeoutError,
 };
 use crate::contract::{AsyncSink, ImmediateSink, SharedAsyncSink, WriteAllError};
 use crate::retry::{Retry, RetryStrategy};
+use crate::sync::Rate;
 
 /// The combinators of asynchronous sinks, as methods: the twins of those of [`SinkExt`](crate::SinkExt), which return the
 /// same types. [`docs::async_sinks`](crate::docs::async_sinks) has more.
@@ -119,6 +120,37 @@ pub trait AsyncSinkExt<E>: AsyncSink<E> + Sized {
         R: RetryStrategy<E, Self::Error>,
     {
         Retry::new(self, strategy)
+    }
+
+    /// Makes writes wait, so that no more events than `rate` allows reach this sink. The wait is a timer of this crate,
+    /// which needs no runtime; `close` ends it. See [`RateLimit`].
+    fn rate_limit(self, rate: Rate) -> RateLimit<Self>
+    where
+        E: Send,
+    {
+        assert_async_sink::<E, Self::Error, _>(RateLimit::new(self, rate))
+    }
+
+    /// Fails an event that is older than `limit` when it is written, with [`ExpireError`](crate::ExpireError). `age`
+    /// returns how old an event is. See [`ExpireAfter`], also for its place beside a retry.
+    fn expire_after<F>(self, limit: Duration, age: F) -> ExpireAfter<Self, F>
+    where
+        E: Send,
+        F: Fn(&E) -> Duration + Send + Sync,
+    {
+        assert_async_sink::<E, ExpireError<Self::Error>, _>(ExpireAfter::new(self, limit, age))
+    }
+
+    /// Writes a vector in halves when this sink fails it with an error for which `predicate` returns `true`, until the
+    /// events that the sink refuses are alone. The error hands back those. See [`SplitOn`].
+    fn split_on<T, P>(self, predicate: P) -> SplitOn<Self, P>
+    where
+        T: Send,
+        Self: AsyncSink<Vec<T>, Error = <Self as AsyncSink<E>>::Error>,
+        <Self as AsyncSink<E>>::Error: Send,
+        P: Fn(&<Self as AsyncSink<E>>::Error) -> bool + Send + Sync,
+    {
+        assert_async_sink::<Vec<T>, <Self as AsyncSink<E>>::Error, _>(SplitOn::new(self, predicate))
     }
 
     /// Fails a write that takes longer than `time`, and gives it up: it may have been done, so that a retry above writes

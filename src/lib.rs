@@ -155,7 +155,7 @@ mod trace;
 mod worker;
 
 pub use self::adapter::{
-    CatchPanicError, CloseGuard, Counter, DeadLetter, Meter, MeterSnapshot, TimeoutError,
+    CatchPanicError, CloseGuard, Counter, DeadLetter, ExpireError, Meter, MeterSnapshot, TimeoutError,
 };
 pub use self::broadcast::{AddError, Broadcaster, Subscription, SubscriptionIntoIter, WeakBroadcaster};
 pub use self::buffer::Buffer;
@@ -167,7 +167,7 @@ pub use self::lifecycle::{
 };
 pub use self::log::Log;
 pub use self::queue::Queue;
-pub use self::sync::{SinkId, clock, is_delivering};
+pub use self::sync::{Rate, SinkId, clock, is_delivering};
 pub use self::worker::{Workers, WorkersBuilder, WorkersStats};
 
 #[cfg(doctest)]

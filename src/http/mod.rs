@@ -128,6 +128,34 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! An endpoint that refuses a batch refuses all of its events, though one of them is bad, or the whole is too large.
+//! [`split_on`](crate::SinkExt::split_on) writes such a batch in halves, until the bad one is alone: of 500 events one is
+//! refused, after 19 requests.
+//!
+//! ```
+//! use std::time::Duration;
+//! use outflow::http::HttpSink;
+//! use outflow::queue::Batch;
+//! use outflow::retry::Breaker;
+//! use outflow::{Sink, SinkExt, sink};
+//! # let answering = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/http/answering.rs"));
+//! # let url = answering(&["422 Unprocessable Content", "200 OK", "422 Unprocessable Content"]);
+//!
+//! let dead = sink::collector();
+//! let hooks = HttpSink::post(url)
+//!     .build()?
+//!     .retry(Breaker::new(5, Duration::from_secs(1)))
+//!     .give_up_when(|failure| !failure.error.is_transient())
+//!     .split_on(|error| matches!(error.status(), Some(400 | 413 | 422)))
+//!     .dead_letter(dead.clone())
+//!     .batched(Batch::of(2).within(Duration::from_secs(60)));
+//!
+//! hooks.write_all(["push library/alpine", "malformed"]).unwrap();
+//! hooks.close().wait()?;
+//! assert_eq!(dead.events()[0].event, ["malformed"]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Signatures
 //!
 //! [`sign_with`](HttpSinkBuilder::sign_with) signs requests as the Standard Webhooks specification defines, so that an

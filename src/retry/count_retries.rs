@@ -33,6 +33,10 @@ where
         Ok(())
     }
 
+    fn own_backoff(&self, failure: Failure<'_, E, X>) -> Duration {
+        self.strategy.own_backoff(failure)
+    }
+
     fn final_failure(&self, failure: Failure<'_, E, X>) {
         self.strategy.final_failure(failure);
     }

@@ -122,6 +122,44 @@ impl ExponentialBackoff {
         self
     }
 
+    /// Backs off by the failures of each write, and not by those of all: a write that fails waits longer each time, and
+    /// delays no other. For an endpoint that is many, of which one is down: a shard for each tenant, a container for each
+    /// id. There is no wait for the endpoint as a whole, so several writers that share it all go on making attempts.
+    ///
+    /// # Examples
+    ///
+    /// As in containerd's CRI plugin, an event that cannot be handled is retried with a backoff of its container's own:
+    ///
+    /// ```
+    /// use std::thread;
+    /// use std::time::Duration;
+    /// use outflow::{Sink, SinkExt, retry::ExponentialBackoff, sink};
+    ///
+    /// let handled = sink::collector();
+    /// let (log, ready) = (handled.clone(), handled.clone());
+    /// let handle = sink::from_fn(move |container: &&str| {
+    ///     if *container == "web" && ready.len() < 2 {
+    ///         return Err("its task does not answer");
+    ///     }
+    ///     log.write(*container).unwrap();
+    ///     Ok(())
+    /// });
+    /// let backoff = ExponentialBackoff::default()
+    ///     .base(Duration::ZERO)
+    ///     .factor(Duration::from_millis(1))
+    ///     .max(Duration::from_secs(300));
+    /// let handle = handle.retry(backoff.per_write());
+    ///
+    /// thread::scope(|scope| {
+    ///     scope.spawn(|| handle.write("web").unwrap()); // Retried until the others are handled.
+    ///     scope.spawn(|| handle.write_all(["db", "cache"]).unwrap());
+    /// });
+    /// assert_eq!(handled.events(), ["db", "cache", "web"]);
+    /// ```
+    pub fn per_write(self) -> PerWrite {
+        PerWrite { backoff: self }
+    }
+
     /// The bound of the wait after `failures` failures in a row: by default 0, 2, 3, 5, 9, 17, 20 and 20 s after 0 to 7
     /// of them. Saturates.
     pub fn bound(&self, failures: u32) -> Duration {
@@ -138,6 +176,11 @@ impl ExponentialBackoff {
             if more == 0 { doubled } else { double(self.factor.saturating_mul(1 << 31), more) }
         };
         self.base.saturating_add(doubled).min(self.max)
+    }
+
+    /// A random wait after `failures` failures in a row.
+    fn wait_after(&self, failures: u32) -> Duration {
+        Duration::from_nanos(self.draw(self.bound(failures)))
     }
 
     fn draw(&self, bound: Duration) -> u64 {
@@ -185,6 +228,31 @@ impl<E, X> RetryStrategy<E, X> for ExponentialBackoff {
             self.failures.store(0, Ordering::SeqCst);
         }
     }
+}
+
+/// An exponential backoff by the failures of one write. Made by [`per_write`](ExponentialBackoff::per_write). A clone has
+/// the same settings.
+#[derive(Clone, Debug)]
+pub struct PerWrite {
+    backoff: ExponentialBackoff,
+}
+
+impl<E, X> RetryStrategy<E, X> for PerWrite {
+    type Stop = Infallible;
+
+    fn backoff(&self, _event: &E) -> Duration {
+        Duration::ZERO
+    }
+
+    fn failure(&self, _failure: Failure<'_, E, X>) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn own_backoff(&self, failure: Failure<'_, E, X>) -> Duration {
+        self.backoff.wait_after(failure.attempt)
+    }
+
+    fn success(&self) {}
 }
 
 #[cfg(test)]

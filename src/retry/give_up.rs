@@ -78,6 +78,10 @@ where
         self.strategy.failure(failure).map_err(|_| GiveUp)
     }
 
+    fn own_backoff(&self, failure: Failure<'_, E, X>) -> Duration {
+        self.strategy.own_backoff(failure)
+    }
+
     fn final_failure(&self, failure: Failure<'_, E, X>) {
         self.strategy.final_failure(failure);
     }
@@ -102,6 +106,10 @@ where
     fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), GiveUp> {
         self.strategy.failure(failure).map_err(|_| GiveUp)?;
         if failure.attempt >= self.attempts { Err(GiveUp) } else { Ok(()) }
+    }
+
+    fn own_backoff(&self, failure: Failure<'_, E, X>) -> Duration {
+        self.strategy.own_backoff(failure)
     }
 
     fn final_failure(&self, failure: Failure<'_, E, X>) {
@@ -131,6 +139,10 @@ where
         let verdict = self.strategy.failure(failure);
         (self.f)(&failure);
         verdict
+    }
+
+    fn own_backoff(&self, failure: Failure<'_, E, X>) -> Duration {
+        self.strategy.own_backoff(failure)
     }
 
     fn final_failure(&self, failure: Failure<'_, E, X>) {

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Failure, RetryStrategy};
-use crate::adapter::CatchPanicError;
+use crate::adapter::{CatchPanicError, ExpireError};
 use crate::sync::clock::{Clock, ClockSlot, nanos};
 
 /// The longest wait that an endpoint is granted by default.
@@ -23,6 +23,18 @@ where
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Panicked(_) => None,
+            Self::Sink(error) => error.retry_after(),
+        }
+    }
+}
+
+impl<X> RetryAfter for ExpireError<X>
+where
+    X: RetryAfter,
+{
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Expired { .. } => None,
             Self::Sink(error) => error.retry_after(),
         }
     }
@@ -110,6 +122,10 @@ where
         let verdict = self.strategy.failure(failure);
         self.note(failure.error.retry_after());
         verdict
+    }
+
+    fn own_backoff(&self, failure: Failure<'_, E, X>) -> Duration {
+        self.strategy.own_backoff(failure)
     }
 
     fn final_failure(&self, failure: Failure<'_, E, X>) {

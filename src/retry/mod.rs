@@ -11,7 +11,8 @@
 //! - [`Constant`], the same wait after every failure.
 //!
 //! A failed attempt counts whichever writer made it: eight writers that fail at the same time are eight failures in a
-//! row, for the threshold of a breaker and for the bound of an exponential backoff. Choose these numbers with the number
+//! row, for the threshold of a breaker and for the bound of an exponential backoff. (One that is
+//! [`per_write`](ExponentialBackoff::per_write) counts those of each write.) Choose these numbers with the number
 //! of writers in mind; behind a queue there is one. Put a strategy in an `Arc` to share it between sinks. A clone of it
 //! has the same settings, and starts without failures.
 //!
@@ -60,7 +61,7 @@ mod strategy;
 pub use self::breaker::{Breaker, BreakerState};
 pub use self::constant::Constant;
 pub use self::count_retries::CountRetries;
-pub use self::exponential::ExponentialBackoff;
+pub use self::exponential::{ExponentialBackoff, PerWrite};
 pub use self::give_up::{GiveUpWhen, MaxAttempts, OnFailure};
 pub use self::honor::{HonorRetryAfter, RetryAfter};
 pub use self::retry::Retry;

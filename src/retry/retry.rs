@@ -242,6 +242,8 @@ struct Attempts {
     failed: u32,
     /// When the first of them failed, by the clock.
     first: Duration,
+    /// The end of this write's own wait, by the clock.
+    until: Duration,
 }
 
 /// The error of a retry over a sink that fails with `X`, with `T` handed back.
@@ -300,7 +302,7 @@ impl<S, R> Retry<S, R> {
                     return Err(WriteError::failed(event, error));
                 }
             }
-            if !self.wait_out(|| self.strategy.backoff(as_event(&event))) {
+            if !self.wait_out(attempts.until, || self.strategy.backoff(as_event(&event))) {
                 return Err(WriteError::Closed(event));
             }
             match write(event) {
@@ -335,7 +337,10 @@ impl<S, R> Retry<S, R> {
         let (attempt, elapsed) = (attempts.failed, now.saturating_sub(attempts.first));
         trace::attempt_failed(attempt, elapsed, std::any::type_name::<X>());
         let failure = Failure { event, error: &error, attempt, elapsed };
-        let Err(stop) = self.strategy.failure(failure) else { return Ok(()) };
+        let Err(stop) = self.strategy.failure(failure) else {
+            attempts.until = now.saturating_add(self.strategy.own_backoff(failure));
+            return Ok(());
+        };
         self.given_up.one(std::any::type_name::<X>());
         // It may have been a breaker's probe, for whose end other writers wait.
         self.alarm.notify();
@@ -351,20 +356,29 @@ impl<S, R> Retry<S, R> {
         self.alarm.notify();
     }
 
-    /// Waits until the backoff is over; `false` if the retry is closed before.
-    fn wait_out(&self, backoff: impl Fn() -> Duration) -> bool {
+    /// Waits until `until` and until the backoff is over; `false` if the retry is closed before.
+    fn wait_out(&self, until: Duration, backoff: impl Fn() -> Duration) -> bool {
         loop {
             // Taken before the strategy is asked, so that a success after that ends the wait.
             let ticket = self.alarm.ticket();
             if self.alarm.is_raised() {
                 return false;
             }
-            let remaining = backoff();
+            // The strategy comes second, since a zero from a breaker makes this writer the probe.
+            let remaining = match self.own_wait(until) {
+                Duration::ZERO => backoff(),
+                own => own,
+            };
             if remaining.is_zero() {
                 return true;
             }
             self.clock.wait(&ticket.waiter, remaining.min(LONGEST_WAIT));
         }
+    }
+
+    /// What remains of a write's own wait. Most have none, and need not read the clock.
+    fn own_wait(&self, until: Duration) -> Duration {
+        if until.is_zero() { until } else { until.saturating_sub(self.clock.now()) }
     }
 }
 
@@ -428,7 +442,10 @@ where
                 if self.alarm.is_raised() {
                     return Err(WriteError::Closed(event));
                 }
-                let remaining = self.strategy.backoff(&event);
+                let remaining = match self.own_wait(attempts.until) {
+                    Duration::ZERO => self.strategy.backoff(&event),
+                    own => own,
+                };
                 waits = !remaining.is_zero();
                 if waits {
                     self.clock.wait_async(&ticket.waiter, remaining.min(LONGEST_WAIT)).await;

@@ -49,6 +49,17 @@ pub trait RetryStrategy<E, X> {
     /// An error gives the event up: the write fails, and hands it back with the error of the attempt.
     fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), Self::Stop>;
 
+    /// The time that this one write waits before its next attempt, whatever other writers do meanwhile. Called after
+    /// [`failure`](RetryStrategy::failure), unless the event was given up. A wait that [`backoff`](RetryStrategy::backoff)
+    /// asks for when that time is over comes after it.
+    ///
+    /// The provided method returns zero: waits are those of the endpoint, for all writers. A strategy that wraps another
+    /// one passes the call on, or else [`per_write`](super::ExponentialBackoff::per_write) under it does not wait.
+    fn own_backoff(&self, failure: Failure<'_, E, X>) -> Duration {
+        let _ = failure;
+        Duration::ZERO
+    }
+
     /// Called instead of [`failure`](RetryStrategy::failure) when a strategy around this one,
     /// [`give_up_when`](super::Retry::give_up_when), has given the event up: the failure is due to the event and not to
     /// the endpoint. Then other writers that wait in the same retry call `backoff` again.
@@ -82,6 +93,10 @@ macro_rules! forward {
 
             fn failure(&self, failure: Failure<'_, E, X>) -> Result<(), R::Stop> {
                 (**self).failure(failure)
+            }
+
+            fn own_backoff(&self, failure: Failure<'_, E, X>) -> Duration {
+                (**self).own_backoff(failure)
             }
 
             fn final_failure(&self, failure: Failure<'_, E, X>) {

@@ -423,3 +423,41 @@ fn one_request_carries_many_events_in_the_registrys_own_envelope() {
     assert!(requests.len() < 20, "{} requests", requests.len());
     wait_until("all is delivered", || queue.stats().delivered == 251);
 }
+
+#[test]
+fn of_a_batch_of_which_the_endpoint_refuses_an_event_the_others_are_delivered_in_few_requests() {
+    let server = Server::answering(|number, request| {
+        let events: Vec<u32> = serde_json::from_slice(&request.body).unwrap();
+        match () {
+            () if events.len() > 300 => empty("413 Content Too Large"),
+            () if number == 3 => empty("503 Service Unavailable"),
+            () if events.contains(&377) => empty("422 Unprocessable Content"),
+            () => empty("200 OK"),
+        }
+    });
+    let dead = sink::collector();
+    let queue = HttpSink::post(server.url())
+        .build()
+        .unwrap()
+        .retry(Constant::new(Duration::ZERO))
+        .give_up_when(|failure| !failure.error.is_transient())
+        .split_on(|error| matches!(error.status(), Some(400 | 413 | 422)))
+        .dead_letter(dead.clone())
+        .batched(Batch::of(500).within(SOON));
+    queue.write_all(0..500).unwrap();
+    queue.close().wait().unwrap();
+
+    let letters = dead.take();
+    assert_eq!(letters.len(), 1);
+    assert_eq!((&letters[0].event, letters[0].error.status()), (&vec![377], Some(422)));
+    let bodies: Vec<Vec<u32>> =
+        server.requests().iter().map(|request| serde_json::from_slice(&request.body).unwrap()).collect();
+    assert!(bodies.len() <= 20, "{} requests, one of them again after a 503", bodies.len());
+    let delivered: Vec<u32> = bodies
+        .iter()
+        .enumerate()
+        .filter(|(number, events)| *number != 3 && events.len() <= 300 && !events.contains(&377))
+        .flat_map(|(_, events)| events.iter().copied())
+        .collect();
+    assert_eq!(delivered, (0..500).filter(|event| *event != 377).collect::<Vec<_>>());
+}

@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 
 use outflow::adapter::{
-    CatchPanic, CloseOnFailure, CloseWithLast, Closeable, DeadLettered, Fallback, Filter, FilterMap, Inspect,
-    KeepOpen, Lossy, Map, MapOwned, Metered, Tee, Timeout,
+    CatchPanic, CloseOnFailure, CloseWithLast, Closeable, DeadLettered, ExpireAfter, Fallback, Filter,
+    FilterMap, Inspect, KeepOpen, Lossy, Map, MapOwned, Metered, RateLimit, SplitOn, Tee, Timeout,
 };
 use outflow::buffer::{Block, BlockFor, DropNewest, DropOldest, Full, Reject, Unbounded};
 use outflow::channel::{ChannelSink, Events};
@@ -15,14 +15,14 @@ use outflow::log::{
 use outflow::queue::{Batch, QueueOptions, QueueStats, WeakQueue};
 use outflow::retry::{
     Breaker, BreakerState, Constant, CountRetries, ExponentialBackoff, Failure, GiveUp, GiveUpWhen,
-    HonorRetryAfter, MaxAttempts, OnFailure, Retry,
+    HonorRetryAfter, MaxAttempts, OnFailure, PerWrite, Retry,
 };
 use outflow::sink::{Collector, Discard, ForEach, FromAsyncFn, FromFn, FromFnMut};
 use outflow::{
     AddError, Broadcaster, Buffer, CatchPanicError, CloseError, CloseGuard, Closing, Counter, DeadLetter,
-    Ended, EndedSink, FlushError, Flushing, Meter, MeterSnapshot, PendingClose, PendingFlush, Queue,
-    SharedAsyncSink, SharedSink, SinkId, Subscription, SubscriptionIntoIter, WeakBroadcaster, WriteAllError,
-    WriteError, channel,
+    Ended, EndedSink, ExpireError, FlushError, Flushing, Meter, MeterSnapshot, PendingClose, PendingFlush,
+    Queue, Rate, SharedAsyncSink, SharedSink, SinkId, Subscription, SubscriptionIntoIter, WeakBroadcaster,
+    WriteAllError, WriteError, channel,
 };
 
 fn send_sync<T: Send + Sync>() {}
@@ -54,6 +54,10 @@ fn every_sink_is_send_and_sync_even_if_its_events_are_only_send() {
     send_sync::<Closeable<Leaf>>();
     send_sync::<CloseOnFailure<Leaf>>();
     send_sync::<CloseWithLast<Leaf, Event>>();
+    send_sync::<RateLimit<Leaf>>();
+    send_sync::<ExpireAfter<Leaf, F>>();
+    send_sync::<SplitOn<Discard<Vec<Event>>, F>>();
+    send_sync::<Retry<Leaf, PerWrite>>();
     send_sync::<Retry<Leaf, Breaker>>();
     send_sync::<Retry<Leaf, GiveUpWhen<MaxAttempts<OnFailure<Breaker, F>>, F>>>();
     send_sync::<Retry<Leaf, CountRetries<Breaker>>>();
@@ -102,7 +106,17 @@ fn a_log_and_its_readers_are_send_and_sync_if_its_events_are() {
 fn every_other_type_is_send_and_sync() {
     send_sync::<(Closing, Flushing, PendingClose, PendingFlush)>();
     send_sync::<(CloseError, FlushError, WriteError<u32, Infallible>, WriteAllError<u32, Infallible, ()>)>();
-    send_sync::<(AddError, Ended, EndedSink, SinkId, Full, CatchPanicError<u32>, DeadLetter<u32, u32>)>();
+    send_sync::<(
+        AddError,
+        Ended,
+        EndedSink,
+        SinkId,
+        Full,
+        CatchPanicError<u32>,
+        ExpireError<u32>,
+        DeadLetter<u32, u32>,
+        Rate,
+    )>();
     send_sync::<(Counter, Meter, MeterSnapshot, Batch, QueueStats)>();
     send_sync::<(Unbounded, Block, BlockFor, Reject, DropOldest, DropNewest)>();
     send_sync::<(Breaker, BreakerState, Constant, ExponentialBackoff, GiveUp, Failure<'static, u32, u32>)>();

@@ -11,7 +11,7 @@ use crate::common::{in_time, rounds, spin_below};
 use outflow::clock::{Clock, Monotonic};
 use outflow::retry::{
     Breaker, BreakerState, Constant, CountRetries, ExponentialBackoff, Failure, GiveUp, GiveUpWhen,
-    HonorRetryAfter, MaxAttempts, OnFailure, Retry, RetryAfter, RetryStrategy,
+    HonorRetryAfter, MaxAttempts, OnFailure, PerWrite, Retry, RetryAfter, RetryStrategy,
 };
 use outflow::testing::{Flaky, Latch, Outcome::Fail, VirtualClock};
 use outflow::{Counter, Sink, SinkExt, sink};
@@ -668,4 +668,142 @@ fn a_clone_of_a_strategy_has_its_settings_and_no_failures() {
     assert_eq!(drawn(&one), drawn(&other.clone()));
     drawn(&other);
     assert_eq!(drawn(&other.clone()), backoff(&one), "from the start");
+}
+
+/// Fails the containers that are down: their number is the event.
+fn containers(down: u64) -> (Arc<AtomicU32>, impl Sink<u64, Error = HookError> + Send + Sync) {
+    let attempts = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&attempts);
+    let sink = sink::from_fn(move |container: &u64| {
+        if *container < down {
+            count.fetch_add(1, Ordering::SeqCst);
+            return Err(HookError::Busy);
+        }
+        Ok(())
+    });
+    (attempts, sink)
+}
+
+/// A wait after `n` failures of up to 2^(n-1) seconds, at most 300 s.
+fn doubling() -> ExponentialBackoff {
+    ExponentialBackoff::default().base(Duration::ZERO).factor(SECOND).max(300 * SECOND).seed(7)
+}
+
+#[test]
+fn a_backoff_per_write_delays_no_other_write_and_no_success_ends_it() {
+    in_time("the writers", || {
+        let clock = VirtualClock::new();
+        let (attempts, sink) = containers(3);
+        let retry = sink.retry(doubling().per_write()).clock(clock.clone());
+        thread::scope(|scope| {
+            for container in 0..3 {
+                let retry = &retry;
+                scope.spawn(move || assert!(retry.write(container).unwrap_err().is_closed()));
+            }
+            clock.until_sleeping(3);
+            for healthy in 3..1000 {
+                retry.write(healthy).unwrap();
+            }
+            // The successes woke them, and they sleep again.
+            clock.until_sleeping(3);
+            assert_eq!(attempts.load(Ordering::SeqCst), 3, "no success shortened their waits");
+            assert_eq!(clock.elapsed(), Duration::ZERO, "no healthy one waited");
+            drop(retry.close());
+        });
+    });
+}
+
+#[test]
+fn a_backoff_per_write_grows_with_the_failures_of_its_write_and_begins_anew_with_the_next() {
+    in_time("the writer", || {
+        let (clock, waits) = (VirtualClock::new(), Arc::new(std::sync::Mutex::new(Vec::new())));
+        let (now, seen) = (clock.clone(), Arc::clone(&waits));
+        let attempts = AtomicU32::new(0);
+        let sink = sink::from_fn(move |_: &u64| {
+            seen.lock().unwrap().push(now.elapsed());
+            if attempts.fetch_add(1, Ordering::SeqCst) % 12 < 11 { Err(HookError::Busy) } else { Ok(()) }
+        });
+        let backoff = doubling();
+        let bounds: Vec<_> = (1..12).map(|failures| backoff.bound(failures)).collect();
+        let retry = sink.retry(backoff.per_write()).clock(clock.clone());
+        crate::common::without_waiting(&clock, || {
+            for event in 0..40 {
+                retry.write(event).unwrap();
+            }
+        });
+        let times = waits.lock().unwrap();
+        let mut most = vec![Duration::ZERO; 11];
+        for of_a_write in times.chunks(12) {
+            for (n, pair) in of_a_write.windows(2).enumerate() {
+                let wait = pair[1] - pair[0];
+                assert!(wait <= bounds[n], "{wait:?} after {} failures", n + 1);
+                most[n] = most[n].max(wait);
+            }
+        }
+        // Of 40 waits that are uniform up to the bound, one is above half of it.
+        assert!(most.iter().zip(&bounds).all(|(most, bound)| *most > *bound / 2), "{most:?} of {bounds:?}");
+    });
+}
+
+#[test]
+fn every_strategy_around_a_backoff_per_write_passes_it_on() {
+    fn waits<R: RetryStrategy<u64, HookError>>(strategy: &R) -> bool {
+        // Each is drawn from up to an hour.
+        (0..8).all(|_| strategy.own_backoff(failed(&HookError::Busy)) > Duration::ZERO)
+    }
+    let per_write = || -> PerWrite { ExponentialBackoff::default().base(HOUR).max(HOUR).per_write() };
+    assert!(waits(&per_write()) && waits(&per_write().clone()));
+    assert!(waits(&&per_write()) && waits(&Arc::new(per_write())));
+    assert!(waits(&GiveUpWhen::new(per_write(), is_final)));
+    assert!(waits(&MaxAttempts::new(per_write(), 9)));
+    assert!(waits(&OnFailure::new(per_write(), |_: &Failure<'_, u64, HookError>| {})));
+    assert!(waits(&CountRetries::new(per_write(), &Counter::new())));
+    assert!(waits(&HonorRetryAfter::new(per_write())));
+    let any: AnyStrategy = Arc::new(MaxAttempts::new(per_write(), 9));
+    assert!(waits(&any));
+    // The others have none of their own.
+    assert_eq!(Constant::new(HOUR).own_backoff(failed(&HookError::Busy)), Duration::ZERO);
+}
+
+#[test]
+fn a_breaker_makes_no_writer_its_probe_that_has_a_wait_of_its_own_left() {
+    /// A breaker, and waits of a minute of each write besides.
+    struct Both(Breaker);
+
+    impl RetryStrategy<u64, HookError> for Both {
+        type Stop = Infallible;
+
+        fn backoff(&self, event: &u64) -> Duration {
+            RetryStrategy::<u64, HookError>::backoff(&self.0, event)
+        }
+
+        fn failure(&self, failure: Failure<'_, u64, HookError>) -> Result<(), Infallible> {
+            self.0.failure(failure)
+        }
+
+        fn own_backoff(&self, _: Failure<'_, u64, HookError>) -> Duration {
+            60 * SECOND
+        }
+
+        fn success(&self) {
+            RetryStrategy::<u64, HookError>::success(&self.0);
+        }
+    }
+
+    in_time("the writers", || {
+        let clock = VirtualClock::new();
+        let (attempts, sink) = containers(1);
+        let both = Both(Breaker::new(1, SECOND).clock(clock.clone()));
+        let retry = sink.retry(both).clock(clock.clone());
+        thread::scope(|scope| {
+            scope.spawn(|| assert!(retry.write(0).unwrap_err().is_closed()));
+            clock.until_sleeping(1);
+            clock.advance(SECOND);
+            // The breaker is due for a probe: it is the writer that may write, and not the one that waits for a minute.
+            retry.write(7).unwrap();
+            assert_eq!(retry.strategy().0.state(), BreakerState::Closed);
+            assert_eq!(attempts.load(Ordering::SeqCst), 1);
+            drop(retry.close());
+        });
+    });
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::common::{PLANNED, SOON, in_time, panic_message, planned_panic};
 use outflow::queue::{Batch, QueueOptions};
 use outflow::retry::{Breaker, BreakerState, Constant, ExponentialBackoff, Failure, RetryStrategy};
-use outflow::{Broadcaster, Buffer, CloseError, Sink, SinkExt, channel, sink};
+use outflow::{Broadcaster, Buffer, CloseError, Rate, Sink, SinkExt, channel, sink};
 
 const CENTURIES: Duration = Duration::from_secs(300 * 365 * 24 * 3600);
 
@@ -292,6 +292,25 @@ fn a_panic_of_a_users_code_reaches_the_writer_or_ends_the_queue_and_loses_its_ow
             })
         });
         panics("inspector", |trap| sink::discard().inspect(move |_: &u32| trap()));
+        panics("age", |trap| {
+            let age = move |_: &u32| {
+                trap();
+                Duration::ZERO
+            };
+            sink::discard().expire_after(Duration::ZERO, age).lossy()
+        });
+        panics("predicate of a split", |trap| {
+            let single =
+                sink::from_fn(|batch: &Vec<u32>| if batch.len() > 1 { Err("too large") } else { Ok(()) });
+            let split = single.split_on(move |_| {
+                trap();
+                true
+            });
+            split.lossy().map(|event: &u32| vec![*event, *event])
+        });
+        panics("sink under a rate limit", |trap| {
+            sink::for_each(move |_: u32| trap()).rate_limit(Rate::per_second(1_000_000))
+        });
         panics("strategy's backoff", |trap| sink::discard().retry(Traps { backoff: trap, ..Traps::none() }));
         panics("strategy's failure", |trap| every_other().retry(Traps { failure: trap, ..Traps::none() }));
         panics("strategy's success", |trap| sink::discard().retry(Traps { success: trap, ..Traps::none() }));

@@ -19,8 +19,8 @@ use outflow::testing::{
     Stamp, Stuck, Subject,
 };
 use outflow::{
-    AsyncSink, AsyncSinkExt, Broadcaster, Buffer, Closing, Counter, DeadLetter, Flushing, Meter, Queue, Sink,
-    SinkExt, WriteError, channel, sink,
+    AsyncSink, AsyncSinkExt, Broadcaster, Buffer, Closing, Counter, DeadLetter, Flushing, Meter, Queue, Rate,
+    Sink, SinkExt, WriteError, channel, sink,
 };
 
 const SHORT: Duration = Duration::from_micros(20);
@@ -265,6 +265,8 @@ fn retry_under_each_strategy() {
     keeps_all(|end| flaky(end).retry(Breaker::new(3, SHORT)));
     keeps_all(|end| flaky(end).retry(ExponentialBackoff::default().base(SHORT).factor(SHORT).max(SHORT * 4)));
     keeps_all(|end| flaky(end).retry(Arc::new(Breaker::new(3, SHORT))));
+    let short = ExponentialBackoff::default().base(SHORT).factor(SHORT).max(SHORT * 4);
+    keeps_all(move |end| flaky(end).retry(short.clone().per_write()));
 }
 
 #[test]
@@ -330,12 +332,12 @@ fn queue_of_which_only_the_close_reports() {
 }
 
 /// Writes the events of a batch one by one. When one is refused, it hands back that one and those after it.
-struct OneByOne(Downstream);
+struct OneByOne<S>(S);
 
-impl Sink<Vec<Probe>> for OneByOne {
-    type Error = Infallible;
+impl<S: Sink<Probe>> Sink<Vec<Probe>> for OneByOne<S> {
+    type Error = S::Error;
 
-    fn write(&self, batch: Vec<Probe>) -> Result<(), WriteError<Vec<Probe>, Infallible>> {
+    fn write(&self, batch: Vec<Probe>) -> Result<(), WriteError<Vec<Probe>, S::Error>> {
         let mut probes = batch.into_iter();
         while let Some(probe) = probes.next() {
             if let Err(refused) = self.0.write(probe) {
@@ -368,6 +370,53 @@ fn batched() {
             .assert();
     }
     Conformance::of_subjects(move |end| counted(OneByOne(end).batched(Batch::of(1)))).assert();
+}
+
+#[test]
+fn rate_limit() {
+    keeps_all(|end| end.rate_limit(Rate::per_second(1_000_000).burst(100)));
+    keeps_all(|end| flaky(end).rate_limit(Rate::every(SHORT).burst(2)));
+}
+
+#[test]
+fn expire_after() {
+    keeps_all(|end| end.expire_after(Duration::ZERO, |_: &Probe| Duration::ZERO));
+    keeps_all(|end| flaky(end).expire_after(SHORT, |probe: &Probe| age(probe.stamp())));
+    Conformance::of_subjects(|end| {
+        let expired = Counter::new();
+        let sink = end.expire_after(SHORT, |probe: &Probe| age(probe.stamp())).lossy_counted(&expired);
+        Subject::new(sink).counted(move || expired.get())
+    })
+    .assert();
+}
+
+/// Half of the events are too old.
+fn age(stamp: Stamp) -> Duration {
+    if is_even(stamp) { SHORT } else { SHORT * 2 }
+}
+
+#[test]
+fn split_on() {
+    // Of single events, in batches of one.
+    keeps_all(|end| {
+        OneByOne(flaky(end)).split_on(|_| true).map_owned(
+            |probe: Probe| vec![probe],
+            |mut batch: Vec<Probe>| batch.pop().expect("it is the refused one"),
+        )
+    });
+    // Of batches. As in `batched`, one on which a sink panics counts as lost as a whole.
+    Conformance::of_subjects(|end| {
+        let dead = sink::collector::<DeadLetter<Vec<Probe>, _>>();
+        let (kept, closed) = (dead.clone(), dead.clone());
+        let queue = OneByOne(flaky(end)).split_on(|_| true).dead_letter(dead).batched(Batch::of(7));
+        counted(queue)
+            .spilled(move || {
+                kept.events().iter().flat_map(|letter| letter.event.iter().map(Probe::stamp)).collect()
+            })
+            .closes(move || closed.is_closed())
+    })
+    .without([Law::SurvivesPanic])
+    .assert();
 }
 
 fn channel<P>(buffer: impl Fn() -> Buffer<Probe, P> + Send + Sync + 'static)
@@ -690,6 +739,24 @@ fn async_retry_and_timeout() {
     });
     async_keeps_all(|end| async_flaky(end).retry(Constant::new(Duration::ZERO)).max_attempts(2));
     async_keeps_all(|end| end.timeout(Duration::from_secs(3600)));
+}
+
+#[test]
+fn async_rate_limit_and_expire_after_and_split_on() {
+    async_keeps_all(|end| end.rate_limit(Rate::per_second(1_000_000).burst(100)));
+    async_keeps_all(|end| async_flaky(end).rate_limit(Rate::every(SHORT).burst(2)));
+    async_keeps_all(|end| async_flaky(end).expire_after(SHORT, |probe: &Probe| age(probe.stamp())));
+    async_keeps_all(|end| {
+        async_flaky(end)
+            .map_owned(|mut batch: Vec<Probe>| batch.pop().expect("it has one"), |probe| vec![probe])
+            .split_on(|_| true)
+            .map_owned(
+                |probe: Probe| vec![probe],
+                |mut batch: Vec<Probe>| batch.pop().expect("it is the refused one"),
+            )
+    });
+    let short = ExponentialBackoff::default().base(SHORT).factor(SHORT).max(SHORT * 4);
+    async_keeps_all(move |end| async_flaky(end).retry(short.clone().per_write()));
 }
 
 #[test]

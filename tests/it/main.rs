@@ -29,10 +29,14 @@ mod conformance_catches;
 #[cfg(feature = "testing")]
 mod depth;
 #[cfg(feature = "testing")]
+mod expire;
+#[cfg(feature = "testing")]
 mod flush;
 mod getters;
 #[cfg(feature = "testing")]
 mod go_events;
+#[cfg(feature = "testing")]
+mod limits;
 mod lives;
 #[cfg(feature = "testing")]
 mod log;
@@ -58,6 +62,7 @@ mod retry_after;
 #[cfg(feature = "testing")]
 mod rings;
 mod rounds;
+mod split;
 #[cfg(feature = "futures")]
 mod streams;
 #[cfg(feature = "testing")]

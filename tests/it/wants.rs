@@ -9,7 +9,7 @@ use crate::common::planned_panic;
 use outflow::retry::Constant;
 use outflow::sink::Collector;
 use outflow::{
-    Broadcaster, CloseError, Closing, Counter, DeadLetter, Flushing, Meter, Sink, SinkExt, WriteError,
+    Broadcaster, CloseError, Closing, Counter, DeadLetter, Flushing, Meter, Rate, Sink, SinkExt, WriteError,
     channel, sink,
 };
 
@@ -67,7 +67,18 @@ fn of_every_combinator() {
     wants("close_on_failure", |kept| small(kept).close_on_failure(), below_ten);
     wants("closeable", |kept| small(kept).closeable(), below_ten);
     wants("retry", |kept| small(kept).retry(Constant::new(Duration::ZERO)), below_ten);
+    let rate = Rate::every(Duration::from_secs(3600));
+    wants("rate_limit", |kept| small(kept).rate_limit(rate), below_ten);
+    wants("expire_after", |kept| small(kept).expire_after(Duration::ZERO, |_| Duration::MAX), below_ten);
     wants("dead_letter", |kept| small(kept).dead_letter(sink::discard::<DeadLetter<_, _>>()), below_ten);
+}
+
+#[test]
+fn of_a_sink_of_batches() {
+    let split = sink::discard()
+        .filter(|batch: &Vec<u32>| batch.len() < 3)
+        .split_on(|error: &Infallible| match *error {});
+    assert!(split.wants(&vec![1, 2]) && !split.wants(&vec![1, 2, 3]));
 }
 
 #[test]

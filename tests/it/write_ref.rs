@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::common::planned_panic;
-use outflow::retry::{Breaker, Constant};
+use outflow::retry::{Breaker, Constant, ExponentialBackoff};
 use outflow::{
-    Broadcaster, Buffer, Closing, DeadLetter, Flushing, Meter, Sink, SinkExt, WriteError, channel, sink,
+    Broadcaster, Buffer, Closing, DeadLetter, Flushing, Meter, Rate, Sink, SinkExt, WriteError, channel, sink,
 };
 
 /// Has `write_ref` provided, whatever the sink's own would do.
@@ -195,6 +195,19 @@ fn of_every_transparent_combinator() {
     same("retry", |log| fallible("a", log).retry(Constant::new(Duration::ZERO)).max_attempts(3));
     same("retry with a breaker", |log| {
         fallible("a", log).retry(Breaker::new(2, Duration::from_micros(10))).give_up_when(|f| f.attempt == 2)
+    });
+    same("retry with a backoff per write", |log| {
+        let backoff = ExponentialBackoff::default().base(Duration::ZERO).factor(Duration::from_micros(1));
+        fallible("a", log).retry(backoff.per_write()).max_attempts(3)
+    });
+    same("rate_limit", |log| fallible("a", log).rate_limit(Rate::per_second(1_000_000).burst(3)));
+    same("expire_after", |log| {
+        let age = |event: &u32| Duration::from_secs(u64::from(event % 3));
+        fallible("a", log).expire_after(Duration::from_secs(1), age)
+    });
+    same("split_on", |log| {
+        let batches = fallible("a", log).map(|batch: &Vec<u32>| batch.iter().sum::<u32>());
+        batches.split_on(|_| true).map(|event: &u32| vec![*event, 1])
     });
     same("shared", |log| fallible("a", log).shared());
     same("boxed", |log| Box::new(fallible("a", log)));
