@@ -13,7 +13,9 @@ use outflow::channel::{self, ChannelSink, Events};
 use outflow::log::{FollowOptions, Lag, LogOptions};
 use outflow::queue::Batch;
 use outflow::retry::{Breaker, Constant, ExponentialBackoff};
-use outflow::{Broadcaster, Counter, DeadLetter, Log, Meter, Queue, SharedSink, Sink, SinkExt};
+use outflow::{
+    Broadcaster, Counter, DeadLetter, ExpireError, Log, Meter, Queue, Rate, SharedSink, Sink, SinkExt, sink,
+};
 
 use crate::event::{Event, PLANNED};
 use crate::graph::{AsksStats, Entry, Graph, Handle, Node, PATIENCE, SUBSCRIPTIONS, Sorted, Stats, Timed};
@@ -76,7 +78,8 @@ fn refuses(plan: &Plan) -> bool {
         // What panics before it looks whether it is closed has failed, and may be accepted above.
         Make::KeepOpen | Make::Back { .. } | Make::CatchPanic => false,
         Make::Tee | Make::Fallback => below.all(refuses),
-        Make::Filter { .. } | Make::FilterMap { .. } | Make::Map | Make::MapOwned => refuses(&plan.below[0]),
+        Make::Filter { .. } | Make::FilterMap { .. } | Make::Expire { .. } => refuses(&plan.below[0]),
+        Make::Map | Make::MapOwned => refuses(&plan.below[0]),
         Make::Inspect { .. } | Make::Metered | Make::DeadLetter | Make::Lossy => refuses(&plan.below[0]),
         _ => true,
     }
@@ -509,7 +512,7 @@ where
 
 fn transparent<X>(make: &Make, sink: SharedSink<Event, X>, edge: &Arc<Edge>, parts: &mut Parts) -> Probed
 where
-    X: Unify,
+    X: Unify + Clone,
 {
     let rejected = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&rejected);
@@ -532,6 +535,22 @@ where
             };
             probed(sink.filter_map(map), edge)
         }
+        Make::Expire { every } => {
+            parts.counted = Box::new(move || Some(counted.load(Ordering::SeqCst)));
+            let age = move |event: &Event| {
+                let expired = event.seq % every == 0;
+                rejected.fetch_add(u64::from(expired), Ordering::SeqCst);
+                Duration::from_secs(expired.into())
+            };
+            // What is expired is dropped, and a failure stays one.
+            let letters =
+                sink::from_fn(|letter: &DeadLetter<Event, ExpireError<X>>| match letter.error.clone() {
+                    ExpireError::Expired { .. } => Ok(()),
+                    ExpireError::Sink(error) => Err(error),
+                });
+            probed(sink.expire_after(Duration::ZERO, age).dead_letter(letters.keep_open()), edge)
+        }
+        Make::RateLimit => probed(sink.rate_limit(Rate::every(Duration::from_micros(5)).burst(4)), edge),
         Make::Map => probed(sink.map(|event: &Event| event.clone()), edge),
         Make::MapOwned => probed(sink.map_owned(|event: Event| event, |event| event), edge),
         Make::Inspect { panics } => {

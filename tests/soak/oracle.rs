@@ -308,11 +308,11 @@ impl Books<'_> {
                 vec![(own == first, "what goes in comes out")]
             }
             // They refuse without asking when they see that it is closed below.
-            Make::Closeable | Make::MapOwned => vec![
+            Make::Closeable | Make::RateLimit | Make::MapOwned => vec![
                 (own.ok == first.ok && own.failed == first.failed, "what is accepted was accepted below"),
                 (own.calls >= first.calls, "no write is made up"),
             ],
-            Make::Filter { .. } | Make::FilterMap { .. } => {
+            Make::Filter { .. } | Make::FilterMap { .. } | Make::Expire { .. } => {
                 let rejected = counted.unwrap_or_else(|| own.calls.saturating_sub(first.calls));
                 vec![
                     (own.calls == first.calls + rejected, "an event is written or rejected"),

@@ -15,7 +15,7 @@ use crate::operations::Op;
 pub enum Trait {
     Rings, Reentry, SinkPanics, ClosurePanics, ClonePanics, DropPanics, ClosePanics, Aborts, InnerCloses, SelfCloses,
     Stuck, Idle, Drops, Changes, Waits, Deep,
-    Flushes,
+    Flushes, Limits,
 }
 
 use Trait::*;
@@ -41,17 +41,26 @@ pub const TRAITS: [(Trait, &str, u8); 17] = [
     (Flushes, "flushes", 75),
 ];
 
+/// Makes of some filters an expiry, and of some closeables a rate limit.
+const LIMITS: (Trait, &str, u8) = (Limits, "limits", 25);
+
+/// `LIMITS` is drawn from the seed and this, apart from the others: a seed from before there was it stands for the same
+/// program as then. None of those in `seeds.txt` draws it with this number.
+const APART: u64 = 14;
+
 #[derive(Clone, Copy, Debug)]
 pub struct Traits(u32);
 
 impl Traits {
-    fn of(rng: &mut Rng, without: &[String]) -> Self {
+    fn of(seed: u64, rng: &mut Rng, without: &[String]) -> Self {
         let mut set = 0;
-        for (one, name, percent) in TRAITS {
+        let mut draw = |rng: &mut Rng, (one, name, percent): (Trait, &str, u8)| {
             if rng.u8(0..100) < percent && !without.iter().any(|left_out| left_out == name) {
                 set |= 1 << one as u32;
             }
-        }
+        };
+        TRAITS.into_iter().for_each(|one| draw(rng, one));
+        draw(&mut Rng::with_seed(seed ^ APART), LIMITS);
         Self(set)
     }
 
@@ -68,7 +77,7 @@ impl Traits {
     }
 
     fn names(self) -> Vec<&'static str> {
-        TRAITS.iter().filter(|(one, ..)| self.has(*one)).map(|(_, name, _)| *name).collect()
+        TRAITS.iter().chain([&LIMITS]).filter(|(one, ..)| self.has(*one)).map(|(_, name, _)| *name).collect()
     }
 }
 
@@ -118,6 +127,12 @@ pub enum Make {
     FilterMap {
         every: u64,
     },
+    /// Instead of a filter: the others are too old.
+    Expire {
+        every: u64,
+    },
+    /// Instead of a closeable.
+    RateLimit,
     Map,
     MapOwned,
     Inspect {
@@ -197,7 +212,7 @@ pub struct Program {
 impl Program {
     pub fn of(seed: u64, without: &[String]) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let traits = Traits::of(&mut rng, without);
+        let traits = Traits::of(seed, &mut rng, without);
         let mut planner = Planner::new(&mut rng, traits);
         let plan = planner.reliable(1);
         let bomb = match () {
@@ -425,6 +440,11 @@ impl<'a> Planner<'a> {
             6 => Make::Metered,
             7 => Make::Closeable,
             _ => Make::KeepOpen,
+        };
+        let make = match make {
+            Make::Filter { every } if self.traits.has(Limits) => Make::Expire { every },
+            Make::Closeable if self.traits.has(Limits) => Make::RateLimit,
+            make => make,
         };
         self.plan(make, |p| vec![below(p, next)])
     }
