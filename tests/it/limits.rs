@@ -445,6 +445,22 @@ fn a_task_that_is_dropped_while_it_waits_leaves_its_place_to_the_next() {
 }
 
 #[test]
+fn a_newcomer_does_not_overtake_those_that_wait() {
+    let clock = VirtualClock::new();
+    let (written, sink) = limited(&clock);
+    assert!(poll(&mut Box::pin(sink.write(0)), Waker::noop()).is_ready());
+    let (mut first, mut newcomer) = (Box::pin(sink.write(1)), Box::pin(sink.write(2)));
+    assert!(poll(&mut first, Waker::noop()).is_pending());
+    // The first may pass, and has not run since.
+    clock.advance(SECOND);
+    assert!(poll(&mut newcomer, Waker::noop()).is_pending());
+    assert!(poll(&mut first, Waker::noop()).is_ready());
+    clock.advance(SECOND);
+    assert!(poll(&mut newcomer, Waker::noop()).is_ready());
+    assert_eq!(written.events(), [0, 1, 2]);
+}
+
+#[test]
 fn a_close_wakes_every_task_that_waits() {
     let clock = VirtualClock::new();
     let (_, sink) = limited(&clock);

@@ -108,6 +108,13 @@ fn the_number_of_requests_has_the_bound_that_is_documented() {
 }
 
 #[test]
+fn of_several_that_are_refused_the_error_is_that_of_the_first() {
+    let endpoint = Endpoint::new(&[3, 9, 30]);
+    let refused = (&endpoint).split_on(is_of_the_batch).write((0..40).collect()).unwrap_err();
+    assert_eq!(refused, WriteError::failed(vec![3, 9, 30], Refused::Malformed(3)));
+}
+
+#[test]
 fn a_batch_that_is_too_large_arrives_in_parts_in_order() {
     let endpoint = Endpoint { largest: 64, ..Endpoint::new(&[]) };
     (&endpoint).split_on(is_of_the_batch).write((0..500).collect()).unwrap();
