@@ -72,7 +72,7 @@ pub trait Reliable: Policy<Error = Infallible> {}
 /// A [`Policy`] by which a write never waits for room: all but [`Block`] and [`BlockFor`]. Sealed. With the
 /// feature `futures`.
 ///
-/// [`SinkExt::into_futures`](crate::SinkExt::into_futures) asks for it. A [`spill`](super::Buffer::spill) is the one thing
+/// `into_futures` of every sink asks for it. A [`spill`](super::Buffer::spill) is the one thing
 /// that a write by such a policy can still wait in.
 ///
 /// # Examples

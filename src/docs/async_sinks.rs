@@ -96,7 +96,7 @@
 //! - [`queue.reserve().await`](crate::Queue::reserve) gives a [`Permit`](crate::queue::Permit), and
 //!   [`send`](crate::queue::Permit::send) writes without waiting. The event need not exist before that, so that nothing is lost in a
 //!   `select!`.
-//! - [`queue.into_futures()`](crate::Queue::into_futures) (feature `futures`) is a `futures::Sink` that is ready when there
+//! - `queue.into_futures()` (feature `futures`) is a `futures::Sink` that is ready when there
 //!   is room.
 //!
 //! Tasks and threads that wait get room in one order, that in which they came. A close ends their waits with `Closed`.

@@ -26,7 +26,6 @@ use outflow::{
 };
 
 fn send_sync<T: Send + Sync>() {}
-fn send<T: Send>() {}
 
 /// `Send` and not `Sync`, as an event may be.
 type Event = std::cell::Cell<u32>;
@@ -90,6 +89,7 @@ fn what_async_code_holds_is_send_and_sync_and_need_not_be_pinned() {
     use outflow::adapter::{IntoFutures, IntoFuturesError};
     use outflow::queue::IntoFutures as BoundedIntoFutures;
 
+    fn send<T: Send>() {}
     fn unpin<T: Unpin>() {}
     struct Pinned(#[allow(dead_code)] std::marker::PhantomPinned);
     send_sync::<IntoFutures<Queue<Event>, Event>>();

@@ -6,9 +6,9 @@ mod common;
 #[cfg(feature = "testing")]
 mod abort;
 mod accounting;
-#[cfg(feature = "testing")]
 #[cfg(all(feature = "futures", feature = "tokio"))]
 mod async_queues;
+#[cfg(feature = "testing")]
 mod async_sinks;
 mod auto_traits;
 #[cfg(feature = "futures")]
