@@ -42,7 +42,7 @@ use crate::worker::{AbortDrain, Closes, Drain, Life};
 /// queue.write("push alpine".to_string()).unwrap();
 /// drop(queue);
 ///
-/// let delivered = sink::collector();
+/// let delivered = sink::collector::<String>();
 /// let queue = delivered.clone().durable(&path)?;
 /// assert_eq!(queue.recovered().pending, 1);
 /// queue.close().wait()?;

@@ -50,7 +50,6 @@ fn durable() {
 }
 
 #[test]
-fn on_a_pool() {
-    let workers = outflow::Workers::builder().threads(2).build();
-    keeps_all(move |options, end| end.durable_with(options.on(&workers)).unwrap());
+fn on_a_thread_of_its_own() {
+    keeps_all(|options, end| end.durable_with(options.dedicated()).unwrap());
 }
