@@ -24,10 +24,10 @@ pub(crate) use self::deliver::{Awaited, Deliver, Direct};
 pub(crate) use self::downstream::{Closes, ClosesAsync};
 pub use self::executor::{AsyncOnly, Executor, MayBlock};
 pub(crate) use self::life::Life;
-pub use self::place::WorkerFuture;
 pub(crate) use self::place::Place;
 #[cfg(feature = "durable")]
 pub(crate) use self::place::Runs;
+pub use self::place::WorkerFuture;
 pub use self::pool::{Workers, WorkersBuilder, WorkersStats};
 pub(crate) use self::source::{Drain, End, Next, Source};
 pub(crate) use self::state::{Cause, WorkerState, count};
