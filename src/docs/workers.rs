@@ -60,9 +60,9 @@
 //!
 //! # Why the pool is the default
 //!
-//! Measured in one run with the peers that stand in [`docs::speed`](super::speed#ten-thousand-queues): one queue on the pool takes as
-//! long for an event as one with a thread, and wakes as soon; ten thousand are set up thirty times as fast, and deliver some
-//! hundred times as fast, in a quarter of the memory.
+//! One queue on the pool takes as long for an event as one with a thread, and wakes as soon. Ten thousand are set up thirty
+//! times as fast, deliver hundreds of times as fast, and take a quarter of the memory: the figures are in
+//! [`docs::speed`](super::speed#ten-thousand-queues).
 //!
 //! # Limits
 //!
