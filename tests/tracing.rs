@@ -664,14 +664,16 @@ fn a_filter_that_panics_harms_no_worker() {
         filter_that_panics();
         planned_panic()
     });
-    let queue = panics.queued();
+    // On a thread of its own: the filter is that of a thread, and those of the pool are everybody's.
+    let queue = panics.queued_with(QueueOptions::default().dedicated());
     queue.write(1).unwrap();
     let outcome = in_time("the close over a sink that panicked", move || queue.close().wait());
     assert!(matches!(outcome, Err(CloseError::Panicked { events: 1, .. })), "{outcome:?}");
 
     let below = sink::collector();
     below.close().wait().unwrap();
-    let queue = below.inspect(|_: &u64| filter_that_panics()).queued();
+    let below = below.inspect(|_: &u64| filter_that_panics());
+    let queue = below.queued_with(QueueOptions::default().dedicated());
     queue.write(1).unwrap();
     let outcome = in_time("the close over a sink that had closed", move || queue.close().wait());
     assert!(matches!(outcome, Err(CloseError::DownstreamClosed { events: 1 })), "{outcome:?}");
