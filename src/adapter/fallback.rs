@@ -1,7 +1,8 @@
 use std::fmt;
 
+use super::both::{close_both, flush_both};
 use crate::contract::{AsyncSink, ImmediateSink, Sink, WriteError};
-use crate::lifecycle::{Closing, Flushing, close_caught, flush_caught};
+use crate::lifecycle::{Closing, Flushing};
 
 /// Writes to another sink, the fallback, what one fails or refuses. Made by
 /// [`fallback`](crate::SinkExt::fallback).
@@ -64,13 +65,11 @@ where
     }
 
     fn flush(&self) -> Flushing {
-        Flushing::all([flush_caught(|| self.sink.flush()), flush_caught(|| self.other.flush())])
+        flush_both(|| self.sink.flush(), || self.other.flush())
     }
 
     fn close(&self) -> Closing {
-        // A panic of one leaves the other to be closed all the same.
-        let other = close_caught(|| self.other.close());
-        Closing::all([close_caught(|| self.sink.close()), other])
+        close_both(|| self.sink.close(), || self.other.close())
     }
 
     fn is_closed(&self) -> bool {
@@ -98,13 +97,11 @@ where
     }
 
     fn flush(&self) -> Flushing {
-        Flushing::all([flush_caught(|| self.sink.flush()), flush_caught(|| self.other.flush())])
+        flush_both(|| self.sink.flush(), || self.other.flush())
     }
 
     fn close(&self) -> Closing {
-        // A panic of one leaves the other to be closed all the same.
-        let other = close_caught(|| self.other.close());
-        Closing::all([close_caught(|| self.sink.close()), other])
+        close_both(|| self.sink.close(), || self.other.close())
     }
 
     fn is_closed(&self) -> bool {

@@ -7,6 +7,7 @@
 //!
 #![doc = include_str!("../docs/combinators.md")]
 
+mod both;
 mod catch_panic;
 mod close_guard;
 mod close_on_failure;

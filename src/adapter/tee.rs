@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
+use super::both::flush_both;
 use crate::contract::{Never, Sink, WriteError, refused};
 use crate::lifecycle::completion::Completion;
-use crate::lifecycle::{CloseError, Closing, Flushing, close_caught, flush_caught, join};
+use crate::lifecycle::{CloseError, Closing, Flushing, close_caught, join};
 use crate::sync::caught::drop_caught;
 use crate::sync::gate::Gate;
 use crate::sync::scope::Scope;
@@ -212,7 +213,7 @@ where
     }
 
     fn flush(&self) -> Flushing {
-        Flushing::all([flush_caught(|| self.first.flush()), flush_caught(|| self.second.flush())])
+        flush_both(|| self.first.flush(), || self.second.flush())
     }
 
     fn close(&self) -> Closing {

@@ -56,14 +56,11 @@ where
 
     async fn deliver(&self, step: Step<E>) -> Result<bool, Step<E>> {
         match step {
-            Step::Event(event) => match self.sink.write(event) {
-                Ok(()) => Ok(true),
-                Err(error) => Err(Step::Event(refused(error))),
-            },
             Step::Pause { until, flushing } => {
                 self.pause(until, flushing).await;
                 Ok(false)
             }
+            event => self.deliver_now(event).unwrap_or_else(Err),
         }
     }
 

@@ -21,6 +21,7 @@ use super::error::CommitError;
 use super::stats::DurableStats;
 use crate::lifecycle::completion::{Completion, Outcome};
 use crate::lifecycle::{CloseError, Closing, Flushing, MaybeDone, Remaining, close_caught, join};
+use crate::sync::Parties;
 use crate::sync::waker::ReaderWaker;
 use crate::trace;
 use crate::worker::{Cause, Closes, Drain, WorkerState};
@@ -43,7 +44,7 @@ pub(super) struct DurableState {
     failure: Mutex<Option<CommitError>>,
     /// The dead-letter sinks, until they are closed.
     letters: Mutex<Vec<Arc<dyn Closes>>>,
-    parties: AtomicUsize,
+    parties: Parties,
     completion: Arc<Completion>,
 }
 
@@ -89,7 +90,7 @@ impl DurableState {
             writers: AtomicUsize::new(0),
             failure: Mutex::new(None),
             letters: Mutex::new(letters),
-            parties: AtomicUsize::new(1),
+            parties: Parties::new(1),
             completion,
         })
     }
@@ -261,13 +262,11 @@ impl Drain for DurableState {
     }
 
     fn join(&self) -> bool {
-        self.parties
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |parties| (parties > 0).then(|| parties + 1))
-            .is_ok()
+        self.parties.join()
     }
 
     fn leave(&self) {
-        if self.parties.fetch_sub(1, Ordering::SeqCst) != 1 {
+        if !self.parties.leave() {
             return;
         }
         self.shed_rest();

@@ -8,7 +8,7 @@
 //! completes the follower's close.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -25,7 +25,7 @@ use crate::contract::SharedSink;
 use crate::lifecycle::completion::{Completion, Outcome};
 use crate::lifecycle::ended::EndedEntry;
 use crate::lifecycle::{Closing, Flushing, MaybeDone, Remaining, join};
-use crate::sync::Label;
+use crate::sync::{Label, Parties};
 use crate::trace;
 use crate::worker::{Cause, Drain, WorkerState};
 
@@ -45,7 +45,7 @@ pub(super) struct FollowerState<E> {
     pub(super) shed: Shed<E>,
     /// `None` once it has stopped and what is left is seen to.
     pub(super) reader: Mutex<Option<Reader<E>>>,
-    parties: AtomicUsize,
+    parties: Parties,
     pub(super) completion: Arc<Completion>,
 }
 
@@ -75,7 +75,7 @@ impl<E> FollowerState<E> {
             unclaimed: AtomicU64::new(0),
             shed,
             reader: Mutex::new(Some(reader)),
-            parties: AtomicUsize::new(1),
+            parties: Parties::new(1),
             completion,
         })
     }
@@ -289,13 +289,11 @@ where
     }
 
     fn join(&self) -> bool {
-        self.parties
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |parties| (parties > 0).then(|| parties + 1))
-            .is_ok()
+        self.parties.join()
     }
 
     fn leave(&self) {
-        if self.parties.fetch_sub(1, Ordering::SeqCst) != 1 {
+        if !self.parties.leave() {
             return;
         }
         let own = self.own_outcome();

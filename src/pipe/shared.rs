@@ -28,7 +28,7 @@
 //! write to it, drops it, and completes the close.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, Select, SendError, Sender, TryRecvError};
@@ -38,6 +38,7 @@ use crate::buffer::Weighing;
 use crate::buffer::shed::Shed;
 use crate::lifecycle::Closing;
 use crate::lifecycle::completion::Completion;
+use crate::sync::Parties;
 use crate::sync::gate::{Gate, Guard};
 use crate::sync::permits::{Permits, Waited};
 use crate::sync::scope::Scope;
@@ -56,7 +57,7 @@ pub(crate) struct Pipe<E, R: ReadEnd<E>> {
     /// How many events were shed because the reader had gone, not for want of room. Locked while one is taken out, so
     /// that it is either counted here or still waiting.
     left_over: Mutex<u64>,
-    parties: AtomicUsize,
+    parties: Parties,
     pub(crate) completion: Arc<Completion>,
     pub(crate) end: R,
 }
@@ -110,7 +111,7 @@ where
             reader_gone: AtomicBool::new(false),
             left_over: Mutex::new(0),
             // The writers and the reader.
-            parties: AtomicUsize::new(2),
+            parties: Parties::new(2),
             completion: Completion::within(scopes),
             end,
         })
@@ -260,14 +261,12 @@ where
 
     /// Joins the parties, unless all of them have left.
     pub(crate) fn join(&self) -> bool {
-        self.parties
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |parties| (parties > 0).then(|| parties + 1))
-            .is_ok()
+        self.parties.join()
     }
 
     /// The last party to leave closes the spill and completes the close. Whether this was the last.
     pub(crate) fn leave(&self) -> bool {
-        let last = self.parties.fetch_sub(1, Ordering::SeqCst) == 1;
+        let last = self.parties.leave();
         if last {
             let spill = self.shed.close();
             self.end.conclude(self, spill);
@@ -278,7 +277,7 @@ where
     /// Whether all parties have left, so that nothing here is counted any more.
     #[cfg(feature = "metrics")]
     pub(crate) fn is_left(&self) -> bool {
-        self.parties.load(Ordering::SeqCst) == 0
+        self.parties.are_gone()
     }
 
     fn writers_finished(&self) {

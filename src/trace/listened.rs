@@ -74,7 +74,10 @@ fn current_queue() -> Option<Arc<str>> {
 
 /// Notes that this thread is the worker of the queue that owns the buffer of `shed`, from now on.
 pub(crate) fn on_worker_of(shed: &ShedLog) {
-    let name = shed.queue().map(Arc::from);
+    let name = match shed.owner.get() {
+        Some(Owner::Queue(name)) => Some(Arc::clone(name)),
+        _ => None,
+    };
     let _ = QUEUE.try_with(|queue| *queue.borrow_mut() = name);
 }
 
