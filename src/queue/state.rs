@@ -15,13 +15,15 @@ use crate::worker::{Cause, Closes, Drain, WorkerState};
 
 pub(super) type QueuePipe<E> = Pipe<E, QueueState<E>>;
 
+/// In this order: see [`Pipe`].
+#[repr(C)]
 pub(crate) struct QueueState<E> {
-    pub(super) worker: WorkerState<Arc<dyn Closes>>,
-    pub(super) reentrant: Reentrant<E>,
+    pub(super) waker: ReaderWaker,
     /// Whether the worker has to look up: at its flushes, at `stopped`, or because the queue is closed.
     pub(super) asked: AtomicBool,
     stopped: AtomicBool,
-    pub(super) waker: ReaderWaker,
+    pub(super) reentrant: Reentrant<E>,
+    pub(super) worker: WorkerState<Arc<dyn Closes>>,
 }
 
 /// What a queue looks like at one moment.

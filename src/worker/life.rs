@@ -42,59 +42,62 @@ use crate::trace;
 const STEPS: usize = 256;
 
 /// Takes events from `source` and hands them to `sink`, until there are no more or something stops it.
-async fn live<S, D>(source: &mut S, sink: &D, own_thread: bool) -> End
+#[expect(clippy::manual_async_fn, reason = "an async fn keeps its arguments twice")]
+fn live<S, D>(source: &mut S, sink: &D, own_thread: bool) -> impl Future<Output = End>
 where
     S: Source,
     D: Deliver<S::Item, Receipt = S::Receipt>,
 {
-    let drain = Arc::clone(source.drain());
-    let flushes = &drain.worker().flushes;
-    // The position at which the first flush that waits is to be passed on.
-    let mut flush_at = u64::MAX;
-    // Whether a waker is registered, and nothing was found since.
-    let mut registered = false;
-    let mut steps = 0;
-    loop {
-        let next = match deliver_ready(source, sink, flush_at, &mut steps, &mut registered) {
-            Ok(next) => next,
-            Err(event) => return refuse(source, sink, event),
-        };
-        match next {
-            None => {}
-            Some(Next::Event(event)) => match sink.deliver(event).await {
-                Ok(receipt) => source.delivered(receipt),
+    async move {
+        let drain = Arc::clone(source.drain());
+        let flushes = &drain.worker().flushes;
+        // The position at which the first flush that waits is to be passed on.
+        let mut flush_at = u64::MAX;
+        // Whether a waker is registered, and nothing was found since.
+        let mut registered = false;
+        let mut steps = 0;
+        loop {
+            let next = match deliver_ready(source, sink, flush_at, &mut steps, &mut registered) {
+                Ok(next) => next,
                 Err(event) => return refuse(source, sink, event),
-            },
-            Some(Next::Asked) => {
+            };
+            match next {
+                None => {}
+                Some(Next::Event(event)) => match sink.deliver(event).await {
+                    Ok(receipt) => source.delivered(receipt),
+                    Err(event) => return refuse(source, sink, event),
+                },
+                Some(Next::Asked) => {
+                    registered = false;
+                    flush_at = flushes.look_up(|| source.mark());
+                }
+                // An abort that has emptied the source has stopped it before.
+                Some(Next::Empty(_)) if flush_at < u64::MAX && !drain.is_stopped() => {
+                    pass_on::<S::Item, _>(flushes.take_due(u64::MAX).0, sink);
+                    flush_at = u64::MAX;
+                }
+                Some(Next::Empty(_)) if !registered => {
+                    let moves = own_thread && source.spin();
+                    registered = !moves && poll_fn(|context| Poll::Ready(source.register(context.waker()))).await;
+                }
+                Some(Next::Empty(until)) => {
+                    registered = false;
+                    woken(until, own_thread).await;
+                }
+                Some(Next::End(end)) => return end,
+            }
+            if flush_at <= source.position() {
+                let due;
+                (due, flush_at) = flushes.take_due(source.position());
+                pass_on::<S::Item, _>(due, sink);
+            }
+            steps += 1;
+            if steps >= STEPS {
+                steps = 0;
+                // A waker that was registered may be used up by the next poll, and what woke was no event that is still there.
                 registered = false;
-                flush_at = flushes.look_up(|| source.mark());
+                give_way().await;
             }
-            // An abort that has emptied the source has stopped it before.
-            Some(Next::Empty(_)) if flush_at < u64::MAX && !drain.is_stopped() => {
-                pass_on::<S::Item, _>(flushes.take_due(u64::MAX).0, sink);
-                flush_at = u64::MAX;
-            }
-            Some(Next::Empty(_)) if !registered => {
-                let moves = own_thread && source.spin();
-                registered = !moves && poll_fn(|context| Poll::Ready(source.register(context.waker()))).await;
-            }
-            Some(Next::Empty(until)) => {
-                registered = false;
-                woken(until, own_thread).await;
-            }
-            Some(Next::End(end)) => return end,
-        }
-        if flush_at <= source.position() {
-            let due;
-            (due, flush_at) = flushes.take_due(source.position());
-            pass_on::<S::Item, _>(due, sink);
-        }
-        steps += 1;
-        if steps >= STEPS {
-            steps = 0;
-            // A waker that was registered may be used up by the next poll, and what woke was no event that is still there.
-            registered = false;
-            give_way().await;
         }
     }
 }
@@ -149,10 +152,10 @@ where
 }
 
 /// Waits for a wake-up, or until that time.
-async fn woken(until: Option<Instant>, own_thread: bool) {
+fn woken(until: Option<Instant>, own_thread: bool) -> impl Future<Output = ()> {
     let mut timer = until.filter(|_| !own_thread).map(sleep_until);
     let mut waits = false;
-    poll_fn(|context| {
+    poll_fn(move |context| {
         if std::mem::replace(&mut waits, true) {
             return Poll::Ready(());
         }
@@ -164,7 +167,6 @@ async fn woken(until: Option<Instant>, own_thread: bool) {
             None => Poll::Pending,
         }
     })
-    .await;
 }
 
 /// A worker that has not ended.
@@ -198,20 +200,25 @@ where
     /// [`block_on`](thread::block_on) and nothing else.
     pub(crate) fn run(mut self, own_thread: bool) -> impl Future<Output = ()> + Send {
         self.ends = true;
-        self.run_to_end(own_thread)
+        self.run_once_polled(own_thread)
     }
 
-    async fn run_to_end(mut self, own_thread: bool) {
-        let Some((source, sink)) = &mut self.parts else {
-            return;
-        };
-        let drain = Arc::clone(source.drain());
-        let end = {
-            let life = pin!(Some(live(source, sink, own_thread)));
-            let mut polled = Polled { life, drain: &*drain };
-            poll_fn(|context| polled.poll(context)).await
-        };
-        self.end(end);
+    /// As [`run`](Self::run), but a future that is dropped before its first poll is a worker that never ran.
+    #[expect(clippy::manual_async_fn, reason = "an async fn keeps its arguments twice")]
+    pub(super) fn run_once_polled(mut self, own_thread: bool) -> impl Future<Output = ()> + Send {
+        async move {
+            self.ends = true;
+            let Some((source, sink)) = &mut self.parts else {
+                return;
+            };
+            let drain = Arc::clone(source.drain());
+            let end = {
+                let life = pin!(Some(live(source, sink, own_thread)));
+                let mut polled = Polled { life, drain: &*drain };
+                poll_fn(|context| polled.poll(context)).await
+            };
+            self.end(end);
+        }
     }
 
     fn end(&mut self, end: Result<End, Payload>) {

@@ -85,8 +85,8 @@ impl Place {
     {
         let Self { name, runs } = self;
         let stack_size = match runs {
-            Runs::OnTheGlobalPool => return Workers::global().spawn(async { life.run(false).await }),
-            Runs::On(workers) => return workers.spawn(async { life.run(false).await }),
+            Runs::OnTheGlobalPool => return Workers::global().spawn(life.run_once_polled(false)),
+            Runs::On(workers) => return workers.spawn(life.run_once_polled(false)),
             Runs::Spawned(spawn) => {
                 // Whatever becomes of the future: the worker ends when it is dropped.
                 spawn(Box::pin(life.run(false)));
