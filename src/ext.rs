@@ -498,7 +498,7 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     /// # Ok::<(), outflow::CloseError>(())
     /// ```
     #[track_caller]
-    fn batched<T>(self, batch: Batch) -> Queue<T, Unbounded>
+    fn batched<T>(self, batch: Batch<T>) -> Queue<T, Unbounded>
     where
         T: Send + 'static,
         Self: Sink<Vec<T>, Error = <Self as Sink<E>>::Error> + Send + Sync + 'static,
@@ -514,7 +514,7 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     ///
     /// If no thread can be started.
     #[track_caller]
-    fn batched_with<T, P, O>(self, batch: Batch, options: O) -> Queue<T, P>
+    fn batched_with<T, P, O>(self, batch: Batch<T>, options: O) -> Queue<T, P>
     where
         T: Send + 'static,
         Self: Sink<Vec<T>, Error = <Self as Sink<E>>::Error> + Send + Sync + 'static,
@@ -530,7 +530,7 @@ pub trait SinkExt<E>: Sink<E> + Sized {
     /// # Errors
     ///
     /// The system's, if no thread can be started. This sink is dropped then, and not closed.
-    fn try_batched_with<T, P, O>(self, batch: Batch, options: O) -> io::Result<Queue<T, P>>
+    fn try_batched_with<T, P, O>(self, batch: Batch<T>, options: O) -> io::Result<Queue<T, P>>
     where
         T: Send + 'static,
         Self: Sink<Vec<T>, Error = <Self as Sink<E>>::Error> + Send + Sync + 'static,

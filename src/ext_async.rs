@@ -550,7 +550,7 @@ pub trait AsyncSinkExt<E>: AsyncSink<E> + Sized {
     /// # Ok::<(), outflow::CloseError>(())
     /// ```
     #[track_caller]
-    fn batched<T>(self, batch: Batch) -> Queue<T, Unbounded>
+    fn batched<T>(self, batch: Batch<T>) -> Queue<T, Unbounded>
     where
         T: Send + 'static,
         Self: AsyncSink<Vec<T>, Error = <Self as AsyncSink<E>>::Error> + 'static,
@@ -566,7 +566,7 @@ pub trait AsyncSinkExt<E>: AsyncSink<E> + Sized {
     ///
     /// As [`queued_with`](AsyncSinkExt::queued_with).
     #[track_caller]
-    fn batched_with<T, P, O>(self, batch: Batch, options: O) -> Queue<T, P>
+    fn batched_with<T, P, O>(self, batch: Batch<T>, options: O) -> Queue<T, P>
     where
         T: Send + 'static,
         Self: AsyncSink<Vec<T>, Error = <Self as AsyncSink<E>>::Error> + 'static,
@@ -582,7 +582,7 @@ pub trait AsyncSinkExt<E>: AsyncSink<E> + Sized {
     /// # Errors
     ///
     /// The system's, if no thread can be started. This sink is dropped then, and not closed.
-    fn try_batched_with<T, P, O>(self, batch: Batch, options: O) -> io::Result<Queue<T, P>>
+    fn try_batched_with<T, P, O>(self, batch: Batch<T>, options: O) -> io::Result<Queue<T, P>>
     where
         T: Send + 'static,
         Self: AsyncSink<Vec<T>, Error = <Self as AsyncSink<E>>::Error> + 'static,

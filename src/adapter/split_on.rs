@@ -8,7 +8,8 @@ use crate::contract::{AsyncSink, Sink, WriteError, delegate};
 /// `predicate` is called with the error of a batch and returns whether it is due to the batch: it is too large, or an
 /// event in it is malformed. Then its two halves are written, in order, and each is split in the same way. A batch of
 /// `n` events of which `k` are refused takes at most `1 + 2k * ⌈log₂ n⌉` writes, and never more than `2n - 1`: with one
-/// bad event among 500, 19.
+/// bad event among 500, 19. A batch that would be too large is better not written at all: see
+/// [`Batch::weighing`](crate::queue::Batch::weighing).
 ///
 /// # Errors
 ///

@@ -59,7 +59,7 @@ pub struct Buffer<E, P = Unbounded> {
     pub(crate) spill: Option<SharedSink<E>>,
 }
 
-/// A bound by what events weigh.
+/// A bound by what events weigh: of a buffer, or of a batch.
 pub(crate) struct Weighing<E> {
     pub(crate) max: u64,
     pub(crate) weigh: Arc<dyn Fn(&E) -> u64 + Send + Sync>,

@@ -124,7 +124,7 @@ where
         Self::start(options, sink, Single::new)
     }
 
-    pub(crate) fn of_batches<S>(options: QueueOptions<E, P>, batch: Batch, sink: S) -> io::Result<Self>
+    pub(crate) fn of_batches<S>(options: QueueOptions<E, P>, batch: Batch<E>, sink: S) -> io::Result<Self>
     where
         E: Send + 'static,
         S: Sink<Vec<E>> + Send + Sync + 'static,
@@ -164,7 +164,7 @@ where
 
     pub(crate) fn of_async_batches<S>(
         options: QueueOptions<E, P, AsyncOnly>,
-        batch: Batch,
+        batch: Batch<E>,
         sink: S,
     ) -> io::Result<Self>
     where

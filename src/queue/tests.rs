@@ -121,7 +121,10 @@ fn a_worker_whose_future_is_dropped_at_any_moment_ends_with_everything_accounted
 #[test]
 fn so_does_one_that_assembles_batches() {
     let batch = Batch::of(7).within(Duration::from_millis(1));
-    drop_while_it_runs::<Vec<u32>, _>(|pipe| Batches::new(pipe, batch), 7);
+    drop_while_it_runs::<Vec<u32>, _>(|pipe| Batches::new(pipe, batch.clone()), 7);
+    // Every other event is too heavy for the batch before it, and waits for the next one.
+    let weighed = batch.weighing(3, |event| 1 + u64::from(event % 3));
+    drop_while_it_runs::<Vec<u32>, _>(|pipe| Batches::new(pipe, weighed.clone()), 3);
 }
 
 #[test]

@@ -9,12 +9,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::TryRecvError;
 
 use super::batch::Batch;
 use super::state::{QueuePipe, QueueState};
+use crate::buffer::Weighing;
 use crate::sync::caught::drop_caught;
 use crate::sync::spin::spin_then_yield;
 use crate::worker::{Drain, End, Next, Source, count};
@@ -26,7 +27,10 @@ pub(super) struct Single<E> {
     taken: u64,
 }
 
-impl<E> Single<E> {
+impl<E> Single<E>
+where
+    E: Send + 'static,
+{
     pub(super) fn new(pipe: Arc<QueuePipe<E>>) -> Self {
         Self { pipe, taken: 0 }
     }
@@ -40,6 +44,19 @@ impl<E> Single<E> {
         self.taken += 1;
         self.state().worker.counts.taken.store(self.taken, Ordering::Release);
         Next::Event(event)
+    }
+
+    /// What the worker is asked to look up for, if it is.
+    #[inline]
+    fn asked<T>(&self) -> Option<Next<T>> {
+        let state = self.state();
+        // Acquire: pairs with the release of the thread that asks.
+        if !state.asked.load(Ordering::Acquire) {
+            return None;
+        }
+        // A swap, so that it acquires what the one that it overtakes has released.
+        state.asked.swap(false, Ordering::AcqRel);
+        Some(if Drain::is_stopped(&*self.pipe) { Next::End(End::Stopped) } else { Next::Asked })
     }
 
     /// What has no turn of its own in the pipe.
@@ -77,14 +94,10 @@ where
 
     #[inline]
     fn next(&mut self, _flush_at: u64) -> Next<E> {
-        let state = self.state();
-        // Acquire: pairs with the release of the thread that asks.
-        if state.asked.load(Ordering::Acquire) {
-            // A swap, so that it acquires what the one that it overtakes has released.
-            state.asked.swap(false, Ordering::AcqRel);
-            return if Drain::is_stopped(&*self.pipe) { Next::End(End::Stopped) } else { Next::Asked };
+        if let Some(asked) = self.asked() {
+            return asked;
         }
-        if !state.reentrant.is_empty() {
+        if !self.state().reentrant.is_empty() {
             if let Some(next) = self.next_of_both() {
                 return next;
             }
@@ -149,22 +162,78 @@ const ROOM: usize = 1024;
 /// A queue's events in batches.
 pub(super) struct Batches<E> {
     queue: Single<E>,
-    batch: Batch,
+    batch: Batch<E>,
     /// The batch under assembly.
     events: Vec<E>,
-    /// Until when it may wait.
+    /// What it weighs, if it is weighed.
+    weight: u64,
+    /// An event that is being weighed, or that would have made the batch too heavy; and its weight.
+    aside: Option<(E, u64)>,
+    /// Until when the batch may wait.
     deadline: Option<Instant>,
     /// How many events there are in the one that is with the sink.
     written: usize,
 }
 
-impl<E> Batches<E> {
-    pub(super) fn new(pipe: Arc<QueuePipe<E>>, batch: Batch) -> Self {
-        Self { queue: Single::new(pipe), batch, events: Vec::new(), deadline: None, written: 0 }
+impl<E> Batches<E>
+where
+    E: Send + 'static,
+{
+    pub(super) fn new(pipe: Arc<QueuePipe<E>>, batch: Batch<E>) -> Self {
+        let queue = Single::new(pipe);
+        Self { queue, batch, events: Vec::new(), weight: 0, aside: None, deadline: None, written: 0 }
+    }
+
+    /// Puts an event into the batch; or aside, if that makes it too heavy. Whether it is in the batch.
+    fn add(&mut self, event: E) -> bool {
+        if self.events.is_empty() {
+            self.start_timer();
+        }
+        let Some(Weighing { max, weigh }) = &self.batch.weighing else {
+            self.events.push(event);
+            return true;
+        };
+        // If `weigh` panics, it is shed from there.
+        let (event, weight) = self.aside.insert((event, 0));
+        *weight = weigh(event);
+        if !self.events.is_empty() && *weight > max.saturating_sub(self.weight) {
+            return false;
+        }
+        self.add_aside();
+        true
+    }
+
+    fn add_aside(&mut self) {
+        if let Some((event, weight)) = self.aside.take() {
+            self.events.push(event);
+            self.weight += weight;
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        let heavy = || self.batch.weighing.as_ref().is_some_and(|weighing| self.weight >= weighing.max);
+        self.events.len() >= self.batch.size || (!self.events.is_empty() && heavy())
+    }
+
+    fn start_timer(&mut self) {
+        if !self.batch.time.is_zero() {
+            self.deadline = Instant::now().checked_add(self.batch.time);
+        }
     }
 
     fn is_late(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    fn hand_over(&mut self) -> Next<Vec<E>> {
+        self.weight = 0;
+        if self.aside.is_some() {
+            self.start_timer();
+        }
+        self.written = self.events.len();
+        // As long as the last one, but a burst is not remembered.
+        let next = Vec::with_capacity(self.written.min(ROOM));
+        Next::Event(std::mem::replace(&mut self.events, next))
     }
 }
 
@@ -182,24 +251,25 @@ where
 
     /// Takes events until the batch is full, its time is up, a flush or a close has asked for it, or there are no more.
     fn next(&mut self, flush_at: u64) -> Next<Vec<E>> {
-        let time = self.batch.time();
-        while self.events.len() < self.batch.size() {
+        if self.aside.is_some() {
+            if let Some(asked) = self.queue.asked() {
+                return asked;
+            }
+            self.add_aside();
+        }
+        while !self.is_full() && (self.events.is_empty() || self.queue.taken < flush_at) {
             match self.queue.next(flush_at) {
                 Next::Event(event) => {
-                    if self.events.is_empty() && time > Duration::ZERO {
-                        self.deadline = Instant::now().checked_add(time);
-                    }
-                    self.events.push(event);
-                    // When many wait the channel is never found empty: so this is looked at on the way, too.
-                    let flush = flush_at <= self.queue.taken;
-                    if flush || (self.events.len() % LOOK == 0 && self.is_late()) {
+                    // When many wait the channel is never found empty: so the clock is looked at on the way, too.
+                    if !self.add(event) || (self.events.len() % LOOK == 0 && self.is_late()) {
                         break;
                     }
                 }
                 Next::Asked => return Next::Asked,
                 Next::Empty(_) if self.events.is_empty() => return Next::Empty(None),
                 Next::Empty(_) => {
-                    let waits = !time.is_zero() && flush_at == u64::MAX && !self.queue.pipe.is_shut();
+                    let waits =
+                        !self.batch.time.is_zero() && flush_at == u64::MAX && !self.queue.pipe.is_shut();
                     if !waits || self.is_late() {
                         break;
                     }
@@ -210,10 +280,7 @@ where
                 Next::End(end) => return Next::End(end),
             }
         }
-        self.written = self.events.len();
-        // As long as the last one, but a burst is not remembered.
-        let next = Vec::with_capacity(self.written.min(ROOM));
-        Next::Event(std::mem::replace(&mut self.events, next))
+        self.hand_over()
     }
 
     fn delivered(&mut self, (): ()) {
@@ -226,11 +293,12 @@ where
     }
 
     fn shed_held(&mut self) {
-        self.events.drain(..).for_each(|event| self.queue.shed(event));
+        let aside = self.aside.take().map(|(event, _)| event);
+        self.events.drain(..).chain(aside).for_each(|event| self.queue.shed(event));
     }
 
     fn position(&self) -> u64 {
-        self.queue.taken - self.events.len() as u64
+        self.queue.taken - self.events.len() as u64 - u64::from(self.aside.is_some())
     }
 
     fn mark(&self) -> u64 {

@@ -123,7 +123,7 @@ fn every_other_type_is_send_and_sync() {
         DeadLetter<u32, u32>,
         Rate,
     )>();
-    send_sync::<(Counter, Meter, MeterSnapshot, Batch, QueueStats)>();
+    send_sync::<(Counter, Meter, MeterSnapshot, Batch<Event>, QueueStats)>();
     send_sync::<(Unbounded, Block, BlockFor, Reject, DropOldest, DropNewest)>();
     send_sync::<(Breaker, BreakerState, Constant, ExponentialBackoff, GiveUp, Failure<'static, u32, u32>)>();
 }

@@ -30,7 +30,7 @@ fn what_would_hold_nothing_is_refused_with_a_message_that_says_what_to_do() {
     assert!(message.contains("channel::rendezvous()"), "{message}");
     let message = panic_message(|| sink::discard::<u32>().queued_with(Buffer::bounded(0)));
     assert!(message.contains("a buffer of 0 events"), "{message}");
-    let message = panic_message(|| Batch::of(0));
+    let message = panic_message(|| Batch::<u32>::of(0));
     assert!(message.contains("a size of at least 1"), "{message}");
     let message =
         panic_message(|| sink::discard::<u32>().retry(Constant::new(Duration::ZERO)).max_attempts(0));

@@ -365,7 +365,7 @@ fn batched() {
     // A batch on which a sink panics counts as lost as a whole, even if the sink had taken some of its events. With
     // batches of one event the count is exact.
     for batch in [Batch::of(7), Batch::of(5).within(Duration::from_millis(1))] {
-        Conformance::of_subjects(move |end| counted(OneByOne(end).batched(batch)))
+        Conformance::of_subjects(move |end| counted(OneByOne(end).batched(batch.clone())))
             .without([Law::SurvivesPanic])
             .assert();
     }

@@ -16,6 +16,8 @@ mod awaiting;
 #[cfg(feature = "testing")]
 mod backoff;
 mod bad_input;
+#[cfg(all(feature = "testing", feature = "tokio"))]
+mod batch_weight;
 #[cfg(feature = "testing")]
 mod bounds;
 #[cfg(feature = "testing")]

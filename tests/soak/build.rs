@@ -493,7 +493,7 @@ where
 
 fn batched<P: BufferPolicy>(
     sink: SharedSink<Event>,
-    batch: Batch,
+    batch: Batch<Event>,
     buffer: Buffer<Event, P>,
 ) -> Queue<Event, P> {
     SinkExt::<Vec<Event>>::batched_with(Unbatched(sink), batch, buffer)

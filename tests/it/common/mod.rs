@@ -23,6 +23,8 @@ pub use self::races::{factor, parse, rounds, spin, spin_below, spin_for};
 pub use self::tasks::Count;
 #[cfg(feature = "futures")]
 pub use self::tasks::poll;
+#[cfg(feature = "tokio")]
+pub use self::tasks::runtime;
 #[cfg(feature = "testing")]
 pub use self::waits::queue_behind;
 pub use self::waits::{SOON, in_time, wait_until};

@@ -32,3 +32,11 @@ impl Count {
 pub fn poll<S: futures::Stream + Unpin>(stream: &mut S, waker: &Waker) -> Poll<Option<S::Item>> {
     std::pin::Pin::new(stream).poll_next(&mut Context::from_waker(waker))
 }
+
+/// A runtime of two threads, for as long as the process.
+#[cfg(feature = "tokio")]
+pub fn runtime() -> &'static tokio::runtime::Handle {
+    static RUNTIME: std::sync::OnceLock<tokio::runtime::Runtime> = std::sync::OnceLock::new();
+    let build = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("threads");
+    RUNTIME.get_or_init(build).handle()
+}
