@@ -23,7 +23,7 @@ use outflow::{
     Sink, SinkExt, WriteError, channel, sink,
 };
 
-const SHORT: Duration = Duration::from_micros(20);
+pub(crate) const SHORT: Duration = Duration::from_micros(20);
 
 /// A leaf has no downstream: what its closure writes to is not the leaf's to close.
 const OF_A_LEAF: [Law; 2] = [Law::ClosesDownstream, Law::ClosedBelow];
@@ -44,7 +44,7 @@ fn flaky(end: Downstream) -> Flaky<Downstream> {
     Flaky::at_random(end, 0.3, 7)
 }
 
-fn is_even(stamp: Stamp) -> bool {
+pub(crate) fn is_even(stamp: Stamp) -> bool {
     stamp.sequence % 4 < 2
 }
 
@@ -53,7 +53,7 @@ fn stamps(kept: &Collector<Probe>) -> Vec<Stamp> {
 }
 
 /// The subject spills into a collector, and closes it.
-fn spilling(subject: Subject, kept: Collector<Probe>) -> Subject {
+pub(crate) fn spilling(subject: Subject, kept: Collector<Probe>) -> Subject {
     let closed = kept.clone();
     subject.spilled(move || stamps(&kept)).closes(move || closed.is_closed())
 }
@@ -305,7 +305,7 @@ fn queue_over<P, S>(
     .assert();
 }
 
-fn counted<P>(queue: Queue<Probe, P>) -> Subject
+pub(crate) fn counted<P>(queue: Queue<Probe, P>) -> Subject
 where
     P: Policy,
 {
@@ -332,7 +332,7 @@ fn queue_of_which_only_the_close_reports() {
 }
 
 /// Writes the events of a batch one by one. When one is refused, it hands back that one and those after it.
-struct OneByOne<S>(S);
+pub(crate) struct OneByOne<S>(pub(crate) S);
 
 impl<S: Sink<Probe>> Sink<Vec<Probe>> for OneByOne<S> {
     type Error = S::Error;
@@ -370,6 +370,17 @@ fn batched() {
             .assert();
     }
     Conformance::of_subjects(move |end| counted(OneByOne(end).batched(Batch::of(1)))).assert();
+    Conformance::of_subjects(move |end| {
+        let alone = Batch::of(9).within(SHORT).weighing(0, |probe: &Probe| probe.stamp().sequence % 3);
+        counted(OneByOne(end).batched(alone))
+    })
+    .assert();
+    for buffer in [Buffer::bounded(1), Buffer::bounded(30)] {
+        let weighed = Batch::of(9).within(SHORT).weighing(5, |probe: &Probe| probe.stamp().sequence % 7);
+        let make =
+            move |end: Downstream| counted(OneByOne(end).batched_with(weighed.clone(), buffer.clone()));
+        Conformance::of_subjects(make).without([Law::SurvivesPanic]).assert();
+    }
 }
 
 #[test]
@@ -391,7 +402,7 @@ fn expire_after() {
 }
 
 /// Half of the events are too old.
-fn age(stamp: Stamp) -> Duration {
+pub(crate) fn age(stamp: Stamp) -> Duration {
     if is_even(stamp) { SHORT } else { SHORT * 2 }
 }
 
@@ -629,7 +640,7 @@ where
     Conformance::of_async(make).assert();
 }
 
-fn async_flaky(end: AsyncDownstream) -> Flaky<AsyncDownstream> {
+pub(crate) fn async_flaky(end: AsyncDownstream) -> Flaky<AsyncDownstream> {
     Flaky::at_random(end, 0.3, 7)
 }
 

@@ -6,6 +6,8 @@ mod common;
 #[cfg(feature = "testing")]
 mod abort;
 mod accounting;
+#[cfg(all(feature = "testing", feature = "tokio"))]
+mod async_conformance;
 #[cfg(all(feature = "futures", feature = "tokio"))]
 mod async_queues;
 #[cfg(feature = "testing")]

@@ -119,15 +119,17 @@ impl<E> Downstream<E> {
         state.panic_in = state.panic_in.map(|_| 0);
     }
 
-    /// Takes an event; `false` if it is closed.
+    /// Takes an event, once it need not wait; `false` if it is closed.
     fn take(&self, event: &E) -> bool {
-        let (hold, call) = {
-            let state = self.shared.state.lock();
-            (state.hold.clone(), state.call.clone())
-        };
+        let hold = self.shared.state.lock().hold.clone();
         if let Some(hold) = hold {
             hold.pass();
         }
+        self.take_now(event)
+    }
+
+    fn take_now(&self, event: &E) -> bool {
+        let call = self.shared.state.lock().call.clone();
         if let Some(call) = call {
             call(event);
         }
@@ -186,7 +188,7 @@ impl<E> Sink<E> for Downstream<E> {
 
 /// A [`Downstream`] as an asynchronous sink. Made by [`into_async`](Downstream::into_async).
 ///
-/// Each write is pending once, so that what is above it is suspended in every write.
+/// Each write is pending once, so that what is above it is suspended in every write; and it never blocks a thread.
 pub struct AsyncDownstream<E = Probe> {
     end: Downstream<E>,
 }
@@ -206,7 +208,11 @@ where
 
     async fn write(&self, event: E) -> Result<(), WriteError<E, Infallible>> {
         give_way().await;
-        self.end.write(event)
+        let hold = self.end.shared.state.lock().hold.clone();
+        if let Some(hold) = hold {
+            hold.passed().await;
+        }
+        if self.end.take_now(&event) { Ok(()) } else { Err(WriteError::Closed(event)) }
     }
 
     delegate!(end: flush, close, is_closed, wants);
