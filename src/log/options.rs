@@ -7,7 +7,7 @@ use super::bound::{Bound, LagGate};
 use super::seq::Seq;
 use crate::contract::{Never, erase};
 use crate::contract::{SharedSink, Sink};
-use crate::worker::{AsyncOnly, Executor, MayBlock, Place};
+use crate::worker::{AsyncOnly, BlocksFor, Executor, MayBlock, Place};
 
 /// Where a reader of a log begins.
 ///
@@ -396,6 +396,17 @@ impl<E> From<Start> for FollowOptions<E, AsyncOnly> {
 
 impl<E> From<FollowOptions<E>> for FollowOptions<E, AsyncOnly> {
     fn from(options: FollowOptions<E>) -> Self {
+        options.with_sinks()
+    }
+}
+
+/// Never applies: see [`BlocksFor`].
+#[doc(hidden)]
+impl<E> From<FollowOptions<E, AsyncOnly>> for FollowOptions<E>
+where
+    AsyncOnly: BlocksFor<E>,
+{
+    fn from(options: FollowOptions<E, AsyncOnly>) -> Self {
         options.with_sinks()
     }
 }

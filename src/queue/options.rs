@@ -2,7 +2,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use crate::buffer::{Buffer, Unbounded};
-use crate::worker::{AsyncOnly, Executor, MayBlock, Place};
+use crate::worker::{AsyncOnly, BlocksFor, Executor, MayBlock, Place};
 
 /// A [`Buffer`], and where the worker is to run. `R` says which kinds of sinks it may be for: both, unless it is
 /// [`AsyncOnly`].
@@ -131,6 +131,17 @@ impl<E, P> From<Buffer<E, P>> for QueueOptions<E, P, AsyncOnly> {
 
 impl<E, P> From<QueueOptions<E, P>> for QueueOptions<E, P, AsyncOnly> {
     fn from(options: QueueOptions<E, P>) -> Self {
+        options.with_sinks()
+    }
+}
+
+/// Never applies: see [`BlocksFor`].
+#[doc(hidden)]
+impl<E, P> From<QueueOptions<E, P, AsyncOnly>> for QueueOptions<E, P>
+where
+    AsyncOnly: BlocksFor<E>,
+{
+    fn from(options: QueueOptions<E, P, AsyncOnly>) -> Self {
         options.with_sinks()
     }
 }

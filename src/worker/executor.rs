@@ -52,6 +52,17 @@ pub struct MayBlock;
 #[non_exhaustive]
 pub struct AsyncOnly;
 
+/// Bound on the conversion of options for asynchronous sinks into options for any. Nothing implements it; the compiler's
+/// message is what it is for. Public for that bound.
+#[diagnostic::on_unimplemented(
+    message = "this sink may block, and the options run its worker on an async runtime",
+    label = "`.on(..)` with a runtime's handle or a closure is for asynchronous sinks",
+    note = "leave `.on(..)` out, or give it `&Workers`: a sink may block there",
+    note = "or await the client instead of blocking on it: `sink::from_async_fn(|event| async move {{ .. }})`, with \
+            `use outflow::AsyncSinkExt`"
+)]
+pub trait BlocksFor<E> {}
+
 impl Executor for &Workers {
     type Sinks = MayBlock;
 }
@@ -62,6 +73,7 @@ impl sealed::Executor for &Workers {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<F> Executor for F
 where
     F: Fn(WorkerFuture) + Send + Sync + 'static,
@@ -69,6 +81,7 @@ where
     type Sinks = AsyncOnly;
 }
 
+#[diagnostic::do_not_recommend]
 impl<F> sealed::Executor for F
 where
     F: Fn(WorkerFuture) + Send + Sync + 'static,

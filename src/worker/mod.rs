@@ -22,6 +22,7 @@ mod thread;
 pub(crate) use self::abort::AbortDrain;
 pub(crate) use self::deliver::{Awaited, Deliver, Direct};
 pub(crate) use self::downstream::{Closes, ClosesAsync};
+pub(crate) use self::executor::BlocksFor;
 pub use self::executor::{AsyncOnly, Executor, MayBlock};
 pub(crate) use self::life::Life;
 pub(crate) use self::place::Place;

@@ -1,0 +1,7 @@
+use outflow::queue::Batch;
+use outflow::{AsyncSinkExt, sink};
+
+fn main() {
+    //~ E0277: this sink can fail with `&str`, and nothing says what happens to an event that does
+    sink::from_async_fn(|_: Vec<u32>| async { Err("no route to host") }).batched(Batch::of(8));
+}

@@ -1,0 +1,7 @@
+use outflow::log::Log;
+use outflow::sink;
+
+fn main() {
+    //~ E0277: this sink can fail with `&str`, and nothing says what happens to an event that does
+    Log::new().follow_async(sink::from_async_fn(|_: u32| async { Err("no route to host") }));
+}

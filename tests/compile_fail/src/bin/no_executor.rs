@@ -1,0 +1,8 @@
+use outflow::queue::QueueOptions;
+use tokio::runtime::{Builder, Runtime};
+
+fn main() {
+    let runtime: Runtime = Builder::new_current_thread().build().unwrap();
+    //~ E0277: `Runtime` runs no workers
+    let _ = QueueOptions::<u32>::default().on(runtime);
+}
