@@ -373,7 +373,7 @@ impl ByHand {
             while let Some(event) = waiting.recv().await {
                 let _ = end.write(event).await;
             }
-            let _ = end.close();
+            drop(end.close());
             pending.into_iter().for_each(|pending| pending.finish(Ok(())));
         });
         Self { events: Mutex::new(Some(events)), closing }
