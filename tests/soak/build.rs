@@ -1,5 +1,6 @@
 //! Builds what is planned: every sink with a probe on top.
 
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -9,18 +10,24 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::executor::block_on;
 use outflow::buffer::{Buffer, Policy as BufferPolicy};
-use outflow::channel::{self, ChannelSink, Events};
+use outflow::channel::{ChannelSink, Events};
 use outflow::log::{FollowOptions, Lag, LogOptions};
-use outflow::queue::Batch;
+use outflow::queue::{Batch, QueueOptions};
 use outflow::retry::{Breaker, Constant, ExponentialBackoff};
+use outflow::sink::ImmediateSink;
 use outflow::{
-    Broadcaster, Counter, DeadLetter, ExpireError, Log, Meter, Queue, Rate, SharedSink, Sink, SinkExt, sink,
+    AsyncOnly, AsyncSinkExt, Broadcaster, Closing, Counter, DeadLetter, ExpireError, Flushing, Log, Meter,
+    Queue, Rate, SharedAsyncSink, SharedSink, Sink, SinkExt, WorkerFuture, WriteError, channel,
 };
+use tokio::runtime::Handle;
 
+use crate::asynchronous::{Awaited, ByTask, ProbedAsync, Quick, Runtime, probed_async};
 use crate::event::{Event, PLANNED};
-use crate::graph::{AsksStats, Entry, Graph, Handle, Node, PATIENCE, SUBSCRIPTIONS, Sorted, Stats, Timed};
-use crate::leaf::{Back, Failing, Leaf, Reliable, Unbatched};
-use crate::plan::{Lagging, Make, Pace, Plan, Policy, Reading};
+use crate::graph::{
+    AsksStats, Entry, Graph, Handle as NodeHandle, Node, PATIENCE, SUBSCRIPTIONS, Sorted, Stats, Timed,
+};
+use crate::leaf::{Back, Failing, Leaf, Reliable, Unbatched, Waits};
+use crate::plan::{Lagging, Make, Pace, Plan, Policy, Reading, Runs};
 use crate::probe::{Edge, Fail, From, Probe, Promises, Unify};
 use crate::reader::Source;
 
@@ -78,7 +85,9 @@ fn refuses(plan: &Plan) -> bool {
         // What panics before it looks whether it is closed has failed, and may be accepted above.
         Make::KeepOpen | Make::Back { .. } | Make::CatchPanic => false,
         Make::Tee | Make::Fallback => below.all(refuses),
-        Make::Filter { .. } | Make::FilterMap { .. } | Make::Expire { .. } => refuses(&plan.below[0]),
+        Make::Filter { .. } | Make::FilterMap { .. } | Make::Expire { .. } | Make::Timeout { .. } => {
+            refuses(&plan.below[0])
+        }
         Make::Map | Make::MapOwned => refuses(&plan.below[0]),
         Make::Inspect { .. } | Make::Metered | Make::DeadLetter | Make::Lossy => refuses(&plan.below[0]),
         _ => true,
@@ -97,7 +106,7 @@ struct Parts {
     stats: Option<AsksStats>,
     counted: Box<dyn Fn() -> Option<u64> + Send + Sync>,
     leaf: Option<Arc<Leaf>>,
-    handle: Handle,
+    handle: NodeHandle,
     timed: Option<Arc<dyn Timed>>,
     reads: Option<Arc<Edge>>,
     read_all: Arc<Mutex<Option<u64>>>,
@@ -110,7 +119,7 @@ impl Default for Parts {
             stats: None,
             counted: Box::new(|| None),
             leaf: None,
-            handle: Handle::default(),
+            handle: NodeHandle::default(),
             timed: None,
             reads: None,
             read_all: Arc::default(),
@@ -156,7 +165,7 @@ impl Builder<'_> {
         let edge = self.edge(id, plan);
         let Probed { above, aside } = self.make(id, plan, &edge, &mut parts);
         let timed = parts.timed.take();
-        let entry = Entry { sink: aside, timed, edge: Arc::clone(&edge) };
+        let entry = Entry { sink: aside, timed, awaited: false, edge: Arc::clone(&edge) };
         if let Some(target) = self.target(id) {
             let _ = target.set(entry.clone());
         }
@@ -224,18 +233,25 @@ impl Builder<'_> {
             }
             Make::Retry(pace) => retry(may(child(self, 0)), *pace, None, edge),
             Make::GiveUp(pace, attempts) => retry(may(child(self, 0)), *pace, Some(*attempts), edge),
-            Make::Queue { policy, capacity, batch } => {
-                let sink = sure(child(self, 0));
+            Make::Queue { policy, capacity, batch, weighs, splits, runs } => {
+                let below = self.below_worker(plan, *runs, parts);
+                let batch = (*batch > 0).then(|| batch_of(*batch, *weighs));
+                let given_up = splits.then(Arc::<AtomicU64>::default);
+                if let Some(given_up) = given_up.clone() {
+                    parts.counted = Box::new(move || Some(given_up.load(Ordering::SeqCst)));
+                }
                 let spill = self.spill(plan, 1, parts);
+                let queue = NewQueue { batch, below, given_up, edge };
                 let fails = |other, buffer: Buffer<Event, _>, spill| match other {
-                    Policy::Reject => queue(spilled(buffer.reject(), spill), *batch, &sink, edge),
-                    _ => queue(spilled(buffer.block_for(PATIENCE), spill), *batch, &sink, edge),
+                    Policy::Reject => queue.with(spilled(buffer.reject(), spill)),
+                    _ => queue.with(spilled(buffer.block_for(PATIENCE), spill)),
                 };
                 let (sink, stats, timed) = buffered!(*policy, *capacity, spill,
-                    buffer => queue(buffer, *batch, &sink, edge), fails: fails);
+                    buffer => queue.with(buffer), fails: fails);
                 (parts.stats, parts.timed) = (Some(stats), Some(timed));
                 sink
             }
+            Make::Timeout { .. } => unreachable!("of asynchronous sinks alone"),
             Make::Channel { policy, capacity, reading, stream } => {
                 let spill = self.spill(plan, 0, parts);
                 let fails = |other, buffer: Buffer<Event, _>, spill| match other {
@@ -324,12 +340,96 @@ impl Builder<'_> {
         }
     }
 
+    /// What a worker writes to.
+    fn below_worker(&mut self, plan: &Plan, runs: Runs, parts: &mut Parts) -> Below {
+        if runs == Runs::Sync {
+            return Below::Sync(self.child(plan, 0, parts).expect("it was planned"));
+        }
+        let (id, sink) = self.awaited(&plan.below[0]);
+        parts.below.push(id);
+        Below::Async(sink, Place { runs, runtime: self.runtime(id) })
+    }
+
+    /// The runtime of this graph, which is made when the first sink asks for it.
+    fn runtime(&self, id: usize) -> Handle {
+        let mut runtime = self.graph.runtime.lock().unwrap();
+        runtime.get_or_insert_with(|| Runtime::new(id % 3)).handle().clone()
+    }
+
+    /// The twin of [`sink`](Self::sink).
+    fn awaited(&mut self, plan: &Plan) -> (usize, Awaited) {
+        let id = self.reserve();
+        let mut parts = Parts::default();
+        let edge = self.edge(id, plan);
+        let ProbedAsync { above, aside } = self.make_async(plan, &edge, &mut parts);
+        parts.handle.entry = Some(Entry { sink: aside, timed: None, awaited: true, edge: Arc::clone(&edge) });
+        self.finish(id, plan, edge, parts);
+        (id, above)
+    }
+
+    fn make_async(&mut self, plan: &Plan, edge: &Arc<Edge>, parts: &mut Parts) -> ProbedAsync {
+        let first = plan.below.first().map(|below| {
+            let before = self.promises;
+            if let Make::CatchPanic = plan.make {
+                self.promises = Promises { once: false, ordered: false };
+            }
+            let (id, sink) = self.awaited(below);
+            self.promises = before;
+            parts.below.push(id);
+            sink
+        });
+        let Some(first) = first else {
+            let Make::Leaf(leaf) = &plan.make else { unreachable!("only a leaf has nothing below") };
+            let leaf = Leaf::new(leaf.clone(), &self.graph.world);
+            parts.leaf = Some(Arc::clone(&leaf));
+            return match plan.fails {
+                true => probed_async(Waits::new(Failing(Arc::clone(&leaf)), &leaf), edge),
+                false => probed_async(Waits::new(Reliable(Arc::clone(&leaf)), &leaf), edge),
+            };
+        };
+        let mut beside = || Quick(sure(self.child(plan, 1, parts).expect("it was planned")));
+        match &plan.make {
+            Make::Fallback => probed_async(first.may().fallback(beside()), edge),
+            Make::DeadLetter => {
+                let letters = beside().map_owned(
+                    |letter: DeadLetter<Event, Fail>| letter.event,
+                    |event| DeadLetter { event, error: Fail },
+                );
+                probed_async(first.may().dead_letter(letters), edge)
+            }
+            Make::Lossy => {
+                let counter = Counter::new();
+                let sink = first.may().lossy_counted(&counter);
+                parts.counted = Box::new(move || Some(counter.get()));
+                probed_async(sink, edge)
+            }
+            Make::CatchPanic => match first {
+                Awaited::Sure(sink) => probed_async(sink.catch_panic(), edge),
+                Awaited::May(sink) => probed_async(sink.catch_panic(), edge),
+            },
+            Make::Retry(pace) => retry_async(first.may(), *pace, None, edge),
+            Make::GiveUp(pace, attempts) => retry_async(first.may(), *pace, Some(*attempts), edge),
+            Make::Timeout { short } => {
+                let time = if *short { Duration::from_micros(100) } else { Duration::from_secs(3600) };
+                match first {
+                    Awaited::Sure(sink) => probed_async(sink.timeout(time), edge),
+                    Awaited::May(sink) => probed_async(sink.timeout(time), edge),
+                }
+            }
+            make => match first {
+                Awaited::Sure(sink) => transparent_async(make, sink, edge, parts),
+                Awaited::May(sink) => transparent_async(make, sink, edge, parts),
+            },
+        }
+    }
+
     /// What a ring leads back to must be there before the ring is, so that no event is missed.
     fn early<S>(&self, id: usize, sink: &S, edge: &Arc<Edge>)
     where
-        S: Sink<Event, Error = std::convert::Infallible> + Clone + Send + Sync + 'static,
+        S: Sink<Event, Error = Infallible> + Clone + Send + Sync + 'static,
     {
-        let entry = Entry { sink: probed(sink.clone(), edge).aside, timed: None, edge: Arc::clone(edge) };
+        let sink = probed(sink.clone(), edge).aside;
+        let entry = Entry { sink, timed: None, awaited: false, edge: Arc::clone(edge) };
         if let Some(target) = self.target(id) {
             let _ = target.set(entry);
         }
@@ -341,9 +441,9 @@ impl Builder<'_> {
 
     pub fn follow(&mut self, log: &Log<Event>, plan: &Plan) -> usize {
         let id = self.reserve();
-        let Make::Follow { lag } = plan.make else { unreachable!("a follower") };
+        let Make::Follow { lag, runs } = plan.make else { unreachable!("a follower") };
         let mut parts = Parts::default();
-        let sink = sure(self.child(plan, 0, &mut parts).expect("it was planned"));
+        let below = self.below_worker(plan, runs, &mut parts);
         let options = match lag {
             Lagging::None => FollowOptions::new(),
             Lagging::Block(most) => FollowOptions::new().max_lag(most, Lag::Block),
@@ -354,7 +454,11 @@ impl Builder<'_> {
             Some(spill) => options.spill(spill),
             None => options,
         };
-        let follower = log.follow_with(options, sink).expect("one can always begin now");
+        let follower = match below {
+            Below::Sync(sink) => log.follow_with(options, sure(sink)),
+            Below::Async(sink, place) => log.follow_async_with(place.follow(options), sink.sure()),
+        }
+        .expect("one can always begin now");
         let counts = follower.clone();
         parts.stats = Some(Box::new(move || {
             let stats = counts.stats();
@@ -440,63 +544,106 @@ where
     sink.map_owned(|letter: DeadLetter<Event, Fail>| letter.event, |event| DeadLetter { event, error: Fail })
 }
 
-fn retry(sink: SharedSink<Event, Fail>, pace: Pace, attempts: Option<u32>, edge: &Arc<Edge>) -> Probed {
-    macro_rules! by {
-        ($strategy:expr) => {
-            match attempts {
-                None => probed(sink.retry($strategy), edge),
-                Some(attempts) => probed(sink.retry($strategy).max_attempts(attempts), edge),
-            }
+fn batch_of(size: usize, weighs: bool) -> Batch<Event> {
+    let batch = match size {
+        1 => Batch::of(3),
+        size => Batch::of(size).within(Duration::from_millis(1)),
+    };
+    if weighs { batch.weighing(5, |event: &Event| event.seq % 8) } else { batch }
+}
+
+/// What is below a worker.
+enum Below {
+    Sync(Sorted),
+    Async(Awaited, Place),
+}
+
+/// Where the worker of an asynchronous sink runs.
+#[derive(Clone)]
+struct Place {
+    runs: Runs,
+    runtime: Handle,
+}
+
+impl Place {
+    fn queue<P>(&self, options: QueueOptions<Event, P>) -> QueueOptions<Event, P, AsyncOnly> {
+        let runtime = self.runtime.clone();
+        match self.runs {
+            Runs::Sync | Runs::Workers => options.into(),
+            Runs::Dedicated => options.dedicated().into(),
+            Runs::Tokio => options.on(runtime),
+            Runs::Closure => options.on(move |worker: WorkerFuture| drop(runtime.spawn(worker))),
+        }
+    }
+
+    fn follow(&self, options: FollowOptions<Event>) -> FollowOptions<Event, AsyncOnly> {
+        let runtime = self.runtime.clone();
+        match self.runs {
+            Runs::Sync | Runs::Workers => options.into(),
+            Runs::Dedicated => options.dedicated().into(),
+            Runs::Tokio => options.on(runtime),
+            Runs::Closure => options.on(move |worker: WorkerFuture| drop(runtime.spawn(worker))),
+        }
+    }
+}
+
+/// A queue but for its buffer.
+struct NewQueue<'a> {
+    batch: Option<Batch<Event>>,
+    below: Below,
+    /// Counts what fails of a batch, if that is split.
+    given_up: Option<Arc<AtomicU64>>,
+    edge: &'a Arc<Edge>,
+}
+
+impl NewQueue<'_> {
+    fn with<P>(&self, buffer: Buffer<Event, P>) -> (Probed, AsksStats, Arc<dyn Timed>)
+    where
+        P: ByTask,
+        P::Error: Unify,
+    {
+        let queue = self.queue(QueueOptions::new(buffer));
+        let weak = queue.downgrade();
+        let stats = move || {
+            let stats = weak.upgrade()?.stats();
+            Some(Stats {
+                accepted: stats.accepted,
+                delivered: stats.delivered,
+                skipped: 0,
+                dropped: stats.dropped,
+                spilled: stats.spilled,
+                lost: stats.lost,
+                pending: stats.pending,
+                in_flight: stats.in_flight,
+            })
         };
+        (probed(queue.clone(), self.edge), Box::new(stats), Arc::new(queue))
     }
-    let short = Duration::from_micros(50);
-    match pace {
-        Pace::Constant => by!(Constant::new(short)),
-        Pace::Exponential => by!(ExponentialBackoff::default().base(short).factor(short).max(4 * short)),
-        Pace::Breaker => by!(Breaker::new(2, 2 * short)),
-        Pace::Stuck => by!(Constant::new(Duration::from_secs(3600))),
+
+    fn queue<P: ByTask>(&self, options: QueueOptions<Event, P>) -> Queue<Event, P> {
+        match (&self.below, &self.batch, &self.given_up) {
+            (Below::Sync(sink), None, _) => sure(sink.clone()).queued_with(options),
+            (Below::Sync(sink), Some(batch), None) => {
+                SinkExt::<Vec<Event>>::batched_with(Unbatched(sure(sink.clone())), batch.clone(), options)
+            }
+            (Below::Sync(sink), Some(batch), Some(given_up)) => {
+                let split = SinkExt::<Vec<Event>>::split_on(Unbatched(may(sink.clone())), |_| true);
+                split.dead_letter(Counted(Arc::clone(given_up))).batched_with(batch.clone(), options)
+            }
+            (Below::Async(sink, place), None, _) => sink.clone().sure().queued_with(place.queue(options)),
+            (Below::Async(sink, place), Some(batch), None) => AsyncSinkExt::<Vec<Event>>::batched_with(
+                Unbatched(sink.clone().sure()),
+                batch.clone(),
+                place.queue(options),
+            ),
+            (Below::Async(sink, place), Some(batch), Some(given_up)) => {
+                let split = AsyncSinkExt::<Vec<Event>>::split_on(Unbatched(sink.clone().may()), |_| true);
+                split
+                    .dead_letter(Counted(Arc::clone(given_up)))
+                    .batched_with(batch.clone(), place.queue(options))
+            }
+        }
     }
-}
-
-fn queue<P>(
-    buffer: Buffer<Event, P>,
-    batch: usize,
-    sink: &SharedSink<Event>,
-    edge: &Arc<Edge>,
-) -> (Probed, AsksStats, Arc<dyn Timed>)
-where
-    P: BufferPolicy,
-    P::Error: Unify,
-{
-    let sink = Arc::clone(sink);
-    let queue = match batch {
-        0 => sink.queued_with(buffer),
-        1 => batched(sink, Batch::of(3), buffer),
-        size => batched(sink, Batch::of(size).within(Duration::from_millis(1)), buffer),
-    };
-    let weak = queue.downgrade();
-    let stats = move || {
-        let stats = weak.upgrade()?.stats();
-        Some(Stats {
-            accepted: stats.accepted,
-            delivered: stats.delivered,
-            skipped: 0,
-            dropped: stats.dropped,
-            spilled: stats.spilled,
-            lost: stats.lost,
-            pending: stats.pending,
-            in_flight: stats.in_flight,
-        })
-    };
-    (probed(queue.clone(), edge), Box::new(stats), Arc::new(queue))
-}
-
-fn batched<P: BufferPolicy>(
-    sink: SharedSink<Event>,
-    batch: Batch<Event>,
-    buffer: Buffer<Event, P>,
-) -> Queue<Event, P> {
-    SinkExt::<Vec<Event>>::batched_with(Unbatched(sink), batch, buffer)
 }
 
 fn channel_of<P>(
@@ -510,7 +657,86 @@ where
     (probed(sink.clone(), edge), Arc::new(sink), events)
 }
 
-fn transparent<X>(make: &Make, sink: SharedSink<Event, X>, edge: &Arc<Edge>, parts: &mut Parts) -> Probed
+macro_rules! by {
+    ($probe:ident: $sink:ident, $strategy:expr, $attempts:ident, $edge:ident) => {
+        match $attempts {
+            None => $probe($sink.retry($strategy), $edge),
+            Some(attempts) => $probe($sink.retry($strategy).max_attempts(attempts), $edge),
+        }
+    };
+}
+
+/// Counts the events of batches that fail, and is never closed.
+struct Counted(Arc<AtomicU64>);
+
+impl Sink<DeadLetter<Vec<Event>, Fail>> for Counted {
+    type Error = Infallible;
+
+    fn write(
+        &self,
+        letter: DeadLetter<Vec<Event>, Fail>,
+    ) -> Result<(), WriteError<DeadLetter<Vec<Event>, Fail>, Infallible>> {
+        self.0.fetch_add(letter.event.len() as u64, Ordering::SeqCst);
+        letter.event.into_iter().for_each(Event::discard);
+        Ok(())
+    }
+
+    fn flush(&self) -> Flushing {
+        Flushing::done()
+    }
+
+    fn close(&self) -> Closing {
+        Closing::done()
+    }
+}
+
+impl ImmediateSink<DeadLetter<Vec<Event>, Fail>> for Counted {}
+
+/// What is expired is dropped, and a failure stays one.
+struct Expired;
+
+impl<X: Clone> Sink<DeadLetter<Event, ExpireError<X>>> for Expired {
+    type Error = X;
+
+    fn write(
+        &self,
+        letter: DeadLetter<Event, ExpireError<X>>,
+    ) -> Result<(), WriteError<DeadLetter<Event, ExpireError<X>>, X>> {
+        match letter.error.clone() {
+            ExpireError::Expired { .. } => Ok(()),
+            ExpireError::Sink(error) => Err(WriteError::failed(letter, error)),
+        }
+    }
+
+    fn flush(&self) -> Flushing {
+        Flushing::done()
+    }
+
+    fn close(&self) -> Closing {
+        Closing::done()
+    }
+}
+
+impl<X: Clone> ImmediateSink<DeadLetter<Event, ExpireError<X>>> for Expired {}
+
+/// The combinators that synchronous and asynchronous sinks have under the same names.
+macro_rules! combinators {
+    ($retry:ident, $transparent:ident: $shared:ident => $probe:ident, $probed:ident) => {
+fn $retry(sink: $shared<Event, Fail>, pace: Pace, attempts: Option<u32>, edge: &Arc<Edge>) -> $probed {
+    let short = Duration::from_micros(50);
+    match pace {
+        Pace::Constant => by!($probe: sink, Constant::new(short), attempts, edge),
+        Pace::Exponential => {
+            let backoff = ExponentialBackoff::default().base(short).factor(short).max(4 * short);
+            by!($probe: sink, backoff, attempts, edge)
+        }
+        Pace::Breaker => by!($probe: sink, Breaker::new(2, 2 * short), attempts, edge),
+        Pace::Stuck => by!($probe: sink, Constant::new(Duration::from_secs(3600)), attempts, edge),
+    }
+}
+
+
+fn $transparent<X>(make: &Make, sink: $shared<Event, X>, edge: &Arc<Edge>, parts: &mut Parts) -> $probed
 where
     X: Unify + Clone,
 {
@@ -524,7 +750,7 @@ where
                 rejected.fetch_add(u64::from(!holds), Ordering::SeqCst);
                 holds
             };
-            probed(sink.filter(holds), edge)
+            $probe(sink.filter(holds), edge)
         }
         Make::FilterMap { every } => {
             parts.counted = Box::new(move || Some(counted.load(Ordering::SeqCst)));
@@ -533,7 +759,7 @@ where
                 rejected.fetch_add(u64::from(!holds), Ordering::SeqCst);
                 holds.then(|| event.clone())
             };
-            probed(sink.filter_map(map), edge)
+            $probe(sink.filter_map(map), edge)
         }
         Make::Expire { every } => {
             parts.counted = Box::new(move || Some(counted.load(Ordering::SeqCst)));
@@ -543,16 +769,11 @@ where
                 Duration::from_secs(expired.into())
             };
             // What is expired is dropped, and a failure stays one.
-            let letters =
-                sink::from_fn(|letter: &DeadLetter<Event, ExpireError<X>>| match letter.error.clone() {
-                    ExpireError::Expired { .. } => Ok(()),
-                    ExpireError::Sink(error) => Err(error),
-                });
-            probed(sink.expire_after(Duration::ZERO, age).dead_letter(letters.keep_open()), edge)
+            $probe(sink.expire_after(Duration::ZERO, age).dead_letter(Expired), edge)
         }
-        Make::RateLimit => probed(sink.rate_limit(Rate::every(Duration::from_micros(5)).burst(4)), edge),
-        Make::Map => probed(sink.map(|event: &Event| event.clone()), edge),
-        Make::MapOwned => probed(sink.map_owned(|event: Event| event, |event| event), edge),
+        Make::RateLimit => $probe(sink.rate_limit(Rate::every(Duration::from_micros(5)).burst(4)), edge),
+        Make::Map => $probe(sink.map(|event: &Event| event.clone()), edge),
+        Make::MapOwned => $probe(sink.map_owned(|event: Event| event, |event| event), edge),
         Make::Inspect { panics } => {
             let inspect = move |_: &Event| {
                 let seen = counted.fetch_add(1, Ordering::SeqCst) + 1;
@@ -560,11 +781,16 @@ where
                     std::panic::panic_any(PLANNED);
                 }
             };
-            probed(sink.inspect(inspect), edge)
+            $probe(sink.inspect(inspect), edge)
         }
-        Make::Metered => probed(sink.metered(&Meter::new()), edge),
-        Make::Closeable => probed(sink.closeable(), edge),
-        Make::KeepOpen => probed(sink.keep_open(), edge),
+        Make::Metered => $probe(sink.metered(&Meter::new()), edge),
+        Make::Closeable => $probe(sink.closeable(), edge),
+        Make::KeepOpen => $probe(sink.keep_open(), edge),
         _ => unreachable!("not transparent"),
     }
 }
+    };
+}
+
+combinators!(retry, transparent: SharedSink => probed, Probed);
+combinators!(retry_async, transparent_async: SharedAsyncSink => probed_async, ProbedAsync);

@@ -11,6 +11,7 @@ use outflow::channel::ChannelSink;
 use outflow::log::FollowerHandle;
 use outflow::{Broadcaster, Closing, Flushing, Log, Queue, SharedSink, Sink, SinkId, WriteError};
 
+use crate::asynchronous::{ByTask, Runtime};
 use crate::build::{Builder, sure};
 use crate::event::{Event, World};
 use crate::leaf::Leaf;
@@ -31,11 +32,13 @@ pub enum Sorted {
 /// Writes that have a timeout, of a queue or a channel.
 pub trait Timed: Send + Sync {
     fn write_for(&self, event: Event, timeout: Option<Duration>) -> Result<(), WriteError<Event, Fail>>;
+    /// As a task, recorded there.
+    fn write_as_task(&self, event: Event, edge: &Edge) -> Result<(), Event>;
 }
 
 macro_rules! timed {
-    ($($sink:ident),*) => {$(
-        impl<P: Policy> Timed for $sink<Event, P> {
+    ($($sink:ident: $policy:ident, $by_task:expr);*) => {$(
+        impl<P: $policy> Timed for $sink<Event, P> {
             fn write_for(&self, event: Event, timeout: Option<Duration>) -> Result<(), WriteError<Event, Fail>> {
                 match timeout {
                     Some(timeout) => self.write_timeout(event, timeout),
@@ -43,17 +46,26 @@ macro_rules! timed {
                 }
                 .map_err(|refused| refused.map_error(Unify::unify))
             }
+
+            fn write_as_task(&self, event: Event, edge: &Edge) -> Result<(), Event> {
+                $by_task(self, event, edge)
+            }
         }
     )*};
 }
 
-timed!(Queue, ChannelSink);
+timed!(Queue: ByTask, P::write; ChannelSink: Policy, |sink: &Self, event: Event, edge: &Edge| {
+    let key = (event.id, event.stream, event.seq);
+    edge.observed(From::Aside, key, || sink.write(event)).map_err(WriteError::into_event)
+});
 
 /// Where operations enter a node.
 #[derive(Clone)]
 pub struct Entry {
     pub sink: Sorted,
     pub timed: Option<Arc<dyn Timed>>,
+    /// Whether the sink is an asynchronous one.
+    pub awaited: bool,
     pub edge: Arc<Edge>,
 }
 
@@ -85,6 +97,14 @@ impl Entry {
                     self.edge.observed(From::Aside, (id, stream, seq), || timed.write_for(event, timeout));
                 written.map_err(WriteError::into_event)
             }
+            None => self.write(event),
+        }
+    }
+
+    /// Writes as a task where the sink has that.
+    pub fn write_as_task(&self, event: Event) -> Result<(), Event> {
+        match &self.timed {
+            Some(timed) => timed.write_as_task(event, &self.edge),
             None => self.write(event),
         }
     }
@@ -169,6 +189,8 @@ pub struct Graph {
     /// What was taken out, and is nobody's now.
     pub orphans: Mutex<Vec<SharedSink<Event>>>,
     pub closings: Mutex<Vec<(usize, Closing)>>,
+    /// Until it is shut down.
+    pub runtime: Mutex<Option<Runtime>>,
     /// What rings lead back to. A hash map would leak the others when the destructor of one panics.
     pub targets: Mutex<BTreeMap<usize, Arc<OnceLock<Entry>>>>,
 }
@@ -186,6 +208,7 @@ impl Graph {
             idle: Mutex::default(),
             orphans: Mutex::default(),
             closings: Mutex::default(),
+            runtime: Mutex::default(),
             targets: Mutex::new(targets),
         });
         Builder { graph: &graph, late: false, promises: Promises { once: true, ordered: true } }.sink(plan);
@@ -205,6 +228,12 @@ impl Graph {
 
     pub fn node(&self, id: usize) -> Arc<Node> {
         Arc::clone(self.nodes.lock().unwrap()[id].as_ref().expect("the node is built"))
+    }
+
+    /// Drops the runtime, with whatever its tasks are doing. Not from within one of them.
+    pub fn shut_down(&self) {
+        let runtime = self.runtime.lock().unwrap().take();
+        drop(runtime);
     }
 
     /// All nodes; none of those that another thread is building.

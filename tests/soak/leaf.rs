@@ -7,7 +7,10 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use outflow::{CloseError, Closing, Flushing, Sink, SinkExt, WriteError};
+use outflow::testing::Slow;
+use outflow::{
+    AsyncSink, AsyncSinkExt, CloseError, Closing, Flushing, SharedAsyncSink, Sink, SinkExt, WriteError, sink,
+};
 
 use crate::event::{Event, Nested, PLANNED, World, is_getting};
 use crate::graph::Entry;
@@ -83,20 +86,40 @@ impl Leaf {
     }
 
     fn judge(&self) -> Verdict {
+        let Some(seen) = self.arrives() else { return Verdict::Closed };
+        if due(self.plan.stalls, seen) {
+            thread::sleep(self.plan.stall);
+        }
+        self.decide(seen)
+    }
+
+    /// Waits without a thread.
+    async fn judge_async(&self, pause: &SharedAsyncSink<()>) -> Verdict {
+        let Some(seen) = self.arrives() else { return Verdict::Closed };
+        if due(self.plan.stalls, seen) {
+            let _ = pause.write(()).await;
+        } else if seen % 3 == 0 {
+            tokio::task::yield_now().await;
+        }
+        self.decide(seen)
+    }
+
+    /// The number of the write; `None` if it is closed.
+    fn arrives(&self) -> Option<u64> {
         self.getter_ran("write");
         if self.ended.load(Ordering::SeqCst) {
-            return Verdict::Closed;
+            return None;
         }
-        let plan = &self.plan;
         let seen = self.seen.fetch_add(1, Ordering::SeqCst) + 1;
-        let due = |every: u64| every > 0 && seen % every == 0;
-        if due(plan.calls_back) && self.calls.fetch_add(1, Ordering::SeqCst) < MOST_CALLS {
-            operations::call_back(&self.world, &plan.call);
+        if due(self.plan.calls_back, seen) && self.calls.fetch_add(1, Ordering::SeqCst) < MOST_CALLS {
+            operations::call_back(&self.world, &self.plan.call);
         }
-        if due(plan.stalls) {
-            thread::sleep(plan.stall);
-        }
-        let fault = |every| due(every) && self.faults.fetch_add(1, Ordering::SeqCst) < MOST_FAULTS;
+        Some(seen)
+    }
+
+    fn decide(&self, seen: u64) -> Verdict {
+        let plan = &self.plan;
+        let fault = |every| due(every, seen) && self.faults.fetch_add(1, Ordering::SeqCst) < MOST_FAULTS;
         if fault(plan.panics) {
             panic_any(PLANNED);
         }
@@ -130,6 +153,10 @@ impl Leaf {
             }
         }
     }
+}
+
+fn due(every: u64, seen: u64) -> bool {
+    every > 0 && seen % every == 0
 }
 
 pub struct Reliable(pub Arc<Leaf>);
@@ -193,21 +220,107 @@ impl Sink<Event> for Failing {
     }
 }
 
+/// An asynchronous leaf of either kind.
+pub struct Waits<S> {
+    sink: S,
+    /// Waits as long as the leaf stalls.
+    pause: SharedAsyncSink<()>,
+}
+
+impl<S> Waits<S> {
+    pub fn new(sink: S, leaf: &Leaf) -> Self {
+        let waits = Slow::new(sink::from_async_fn(|()| async { Ok::<_, Infallible>(()) }), leaf.plan.stall);
+        Self { sink, pause: AsyncSinkExt::shared(waits) }
+    }
+}
+
+impl AsyncSink<Event> for Waits<Reliable> {
+    type Error = Infallible;
+
+    async fn write(&self, event: Event) -> Result<(), WriteError<Event, Infallible>> {
+        match self.sink.0.judge_async(&self.pause).await {
+            Verdict::Accepted => event.discard(),
+            Verdict::Closed => return Err(WriteError::Closed(event)),
+            Verdict::Failed => unreachable!("a reliable leaf was planned to fail"),
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> Flushing {
+        self.sink.0.flush()
+    }
+
+    fn close(&self) -> Closing {
+        self.sink.0.close()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.sink.is_closed()
+    }
+}
+
+impl AsyncSink<Event> for Waits<Failing> {
+    type Error = Fail;
+
+    async fn write(&self, event: Event) -> Result<(), WriteError<Event, Fail>> {
+        match self.sink.0.judge_async(&self.pause).await {
+            Verdict::Accepted => event.discard(),
+            Verdict::Closed => return Err(WriteError::Closed(event)),
+            Verdict::Failed => return Err(WriteError::failed(event, Fail)),
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> Flushing {
+        self.sink.0.flush()
+    }
+
+    fn close(&self) -> Closing {
+        self.sink.0.close()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.sink.is_closed()
+    }
+}
+
 /// Writes a vector event by event, and hands back the rest of one.
 pub struct Unbatched<S>(pub S);
 
-impl<S> Sink<Vec<Event>> for Unbatched<S>
-where
-    S: Sink<Event, Error = Infallible>,
-{
-    type Error = Infallible;
+impl<S: Sink<Event>> Sink<Vec<Event>> for Unbatched<S> {
+    type Error = S::Error;
 
-    fn write(&self, batch: Vec<Event>) -> Result<(), WriteError<Vec<Event>, Infallible>> {
+    fn write(&self, batch: Vec<Event>) -> Result<(), WriteError<Vec<Event>, S::Error>> {
         let mut events = batch.into_iter();
         while let Some(event) = events.next() {
             if let Err(refused) = self.0.write(event) {
-                let rest = std::iter::once(refused.into_event()).chain(events).collect();
-                return Err(WriteError::Closed(rest));
+                return Err(refused.map_event(|event| std::iter::once(event).chain(events).collect()));
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> Flushing {
+        self.0.flush()
+    }
+
+    fn close(&self) -> Closing {
+        self.0.close()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+}
+
+impl<S: AsyncSink<Event>> AsyncSink<Vec<Event>> for Unbatched<S> {
+    type Error = S::Error;
+
+    async fn write(&self, batch: Vec<Event>) -> Result<(), WriteError<Vec<Event>, S::Error>> {
+        let mut events = batch.into_iter();
+        while let Some(event) = events.next() {
+            if let Err(refused) = self.0.write(event).await {
+                return Err(refused.map_event(|event| std::iter::once(event).chain(events).collect()));
             }
         }
         Ok(())

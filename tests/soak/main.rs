@@ -15,6 +15,7 @@
 
 #![allow(unreachable_pub)] // A test has no outside.
 
+mod asynchronous;
 mod build;
 mod event;
 mod graph;

@@ -10,8 +10,9 @@ use std::time::Duration;
 use fastrand::Rng;
 use outflow::SinkId;
 
+use crate::asynchronous;
 use crate::event::{Bomb, Event, Nested, World, getting};
-use crate::graph::{Graph, Handle, SUBSCRIPTIONS};
+use crate::graph::{Entry, Graph, Handle, SUBSCRIPTIONS};
 use crate::oracle;
 use crate::plan::{Planner, Program, Trait, Traits};
 use crate::watchdog;
@@ -22,6 +23,8 @@ pub enum Op {
     Write(usize),
     WriteRef(usize),
     WriteFor(usize),
+    /// As a task, which may give up while it waits.
+    WriteAsync(usize),
     Flush(usize),
     FlushWait(usize),
     Close(usize),
@@ -37,13 +40,24 @@ pub enum Op {
     Detach(usize),
     Get(usize),
     Yield,
+    /// Of the runtime that asynchronous sinks run on.
+    ShutDown,
 }
 
 impl Op {
     pub fn random(rng: &mut Rng, traits: Traits, nodes: usize) -> Self {
         let node = if rng.bool() { 0 } else { rng.usize(..nodes) };
         let (inner, seed) = (rng.usize(..nodes), rng.u64(..));
-        match rng.u8(0..100) {
+        let op = Self::without_async(rng.u8(0..100), traits, (node, inner, seed));
+        match op {
+            Self::WriteFor(node) if traits.has(Trait::Async) && rng.bool() => Self::WriteAsync(node),
+            Self::Write(node) if traits.has(Trait::Async) && rng.u8(0..8) == 0 => Self::WriteAsync(node),
+            op => op,
+        }
+    }
+
+    fn without_async(drawn: u8, traits: Traits, (node, inner, seed): (usize, usize, u64)) -> Self {
+        match drawn {
             0..45 => Self::Write(node),
             45..54 => Self::WriteRef(node),
             54..60 => Self::WriteFor(inner),
@@ -86,6 +100,14 @@ impl Operator<'_> {
     fn perform(&self, op: &Op) {
         let graph = self.graph;
         match *op {
+            Op::WriteAsync(node) => {
+                let handle = graph.handle(node);
+                if let Some((entry, event)) = event(graph, &handle, self.program.bomb, self.program.bombs) {
+                    let _nested = Nested::enter();
+                    entry.write_as_task(event).unwrap_or_else(Event::discard);
+                }
+            }
+            Op::ShutDown => graph.shut_down(),
             // What is stuck has to be aborted in the end, and the handles are kept for that.
             Op::Drop(_) if self.program.needs_abort() => {}
             Op::FlushWait(node) => {
@@ -112,19 +134,22 @@ impl Operator<'_> {
     }
 }
 
+/// The next event for the sink of this handle, if it has one that this thread may write to.
+fn event(graph: &Graph, handle: &Handle, bomb: Bomb, bombs: u64) -> Option<(Entry, Event)> {
+    // From within a sink that may be an asynchronous one, a thread of its runtime would wait for the runtime.
+    let entry = handle.entry.clone().filter(|entry| !(entry.awaited && CALLING.get()))?;
+    let mut event = Event::next(&graph.world, entry.edge.node, 0, Bomb::None);
+    if event.id % bombs == 0 {
+        event.bomb = bomb;
+    }
+    Some((entry, event))
+}
+
 /// The operations that do not wait for others, so that they may be done from anywhere.
 fn perform(graph: &Arc<Graph>, op: &Op, bomb: Bomb, bombs: u64) {
-    let world = &graph.world;
-    let event = |handle: &Handle| {
-        let entry = handle.entry.clone()?;
-        let mut event = Event::next(world, entry.edge.node, 0, Bomb::None);
-        if event.id % bombs == 0 {
-            event.bomb = bomb;
-        }
-        Some((entry, event))
-    };
+    let event = |handle: &Handle| event(graph, handle, bomb, bombs);
     match *op {
-        Op::Write(node) | Op::WriteFor(node) => {
+        Op::Write(node) | Op::WriteFor(node) | Op::WriteAsync(node) => {
             if let Some((entry, event)) = event(&graph.handle(node)) {
                 let _nested = Nested::enter();
                 let timed = matches!(op, Op::WriteFor(_));
@@ -213,7 +238,9 @@ fn perform(graph: &Arc<Graph>, op: &Op, bomb: Bomb, bombs: u64) {
                 let follower = handle.follower.expect("it has one");
                 if let Op::Detach(_) = op {
                     graph.node(at).detached.store(true, Ordering::SeqCst);
-                    graph.orphans.lock().unwrap().extend(follower.detach());
+                    let awaited = || follower.detach_async().map(asynchronous::blocking);
+                    let orphan = follower.detach().or_else(awaited);
+                    graph.orphans.lock().unwrap().extend(orphan);
                 } else {
                     let closing = follower.close();
                     graph.closings.lock().unwrap().push((at, closing));
@@ -229,7 +256,7 @@ fn perform(graph: &Arc<Graph>, op: &Op, bomb: Bomb, bombs: u64) {
                 let _ = handle.follower.as_ref().map(|follower| (follower.stats(), follower.has_ended()));
             });
         }
-        Op::Yield => thread::yield_now(),
+        Op::Yield | Op::ShutDown => thread::yield_now(),
     }
 }
 

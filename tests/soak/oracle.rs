@@ -20,9 +20,10 @@ fn is_exact(program: &Program) -> bool {
     !program.traits.any(&[Trait::ClosurePanics, Trait::ClonePanics, Trait::DropPanics])
 }
 
-/// The programs in which events may be given up although nothing below answers `Closed` or panics.
+/// The programs in which events may be given up although nothing below answers `Closed` or panics: when a runtime is shut down,
+/// too, what was in flight on it is lost.
 fn aborts(program: &Program) -> bool {
-    program.needs_abort() || program.traits.has(Trait::Aborts)
+    program.needs_abort() || program.traits.any(&[Trait::Aborts, Trait::ShutDowns])
 }
 
 /// Whether a reader lets go of its end before everything is read.
@@ -36,7 +37,7 @@ fn hangs_up(make: &Make) -> bool {
 fn evicts(node: &Node) -> bool {
     match node.make {
         Make::Queue { policy, .. } => matches!(policy, Policy::DropOldest | Policy::DropNewest),
-        Make::Follow { lag } => matches!(lag, Lagging::Skip(_) | Lagging::Close(_)),
+        Make::Follow { lag, .. } => matches!(lag, Lagging::Skip(_) | Lagging::Close(_)),
         _ => false,
     }
 }
@@ -119,6 +120,11 @@ fn accounted(graph: &Graph, program: &Program, node: &Node, into: &Edge, owed: &
         None if aborts(program) || evicts(node) || !is_exact(program) => u64::MAX,
         None if program.traits.any(&[Trait::SinkPanics, Trait::SelfCloses, Trait::InnerCloses]) => u64::MAX,
         None => 0,
+    };
+    // What fails of a batch that is split.
+    let excused = match node.make {
+        Make::Queue { splits: true, .. } => excused.saturating_add((node.counted)().unwrap_or(0)),
+        _ => excused,
     };
     if missing.len() as u64 > excused {
         let detail = format!("node {}: {missing:?} are unaccounted for, {stats:?}", node.id);
@@ -250,6 +256,7 @@ impl Books<'_> {
             Changes,
             Rings,
             Reentry,
+            ShutDowns,
         ];
         if self.program.traits.any(&early) {
             return;
@@ -294,6 +301,7 @@ impl Books<'_> {
             closed: above.closed + aside.closed,
             failed: above.failed + aside.failed,
             panicked: above.panicked + aside.panicked,
+            cancelled: above.cancelled + aside.cancelled,
         }
     }
 
@@ -355,15 +363,25 @@ impl Books<'_> {
                 (own.ok == first.ok && own.panicked == first.panicked, "what is accepted was accepted below"),
                 (own.failed <= first.failed, "what fails failed below"),
             ],
+            Make::Timeout { .. } => vec![
+                (own.calls == first.calls, "what goes in comes out"),
+                (own.ok == first.ok && own.panicked == first.panicked, "what is accepted was accepted below"),
+                (
+                    own.failed + own.cancelled == first.failed + first.cancelled,
+                    "what takes too long is dropped, and fails",
+                ),
+            ],
             Make::Bus | Make::Tower(_) => self.of_broadcaster(node, own),
-            Make::Queue { batch, .. } => self.of_worker(node, stats, own.ok, batch > 0),
+            Make::Queue { batch, .. } => self.of_worker(node, stats, own.ok, batch > 0, counted.unwrap_or(0)),
             Make::Log { .. } => {
                 let followers = node.below.iter().map(|below| self.node(*below)).filter(|below| !below.late);
                 let mut equations = Vec::new();
                 for below in followers {
                     let (stats, _) = self.accounts.get(&below.id).copied().unwrap_or_default();
                     match below.make {
-                        Make::Follow { .. } => equations.extend(self.of_worker(below, stats, own.ok, false)),
+                        Make::Follow { .. } => {
+                            equations.extend(self.of_worker(below, stats, own.ok, false, 0));
+                        }
                         Make::Cursor { reading: Reading::All, .. } => {
                             let read = self.counts(below.id).ok;
                             equations.push((read == own.ok, "a cursor reads what is appended"));
@@ -414,25 +432,29 @@ impl Books<'_> {
         equations
     }
 
-    /// Of a queue or a follower, into which so many events went.
+    /// Of a queue or a follower, into which so many events went, and that gave up so many that failed.
     fn of_worker(
         &self,
         node: &Node,
         stats: Option<Stats>,
         into: u64,
         batched: bool,
+        failed: u64,
     ) -> Vec<(bool, &'static str)> {
         let sink = self.counts(node.below[0]);
         let spill = node.below.get(1).map(|spill| self.counts(*spill)).unwrap_or_default();
         let Some(stats) = stats else {
-            let known = sink.ok + spill.ok + if batched { 0 } else { sink.panicked };
+            let lost = sink.panicked + sink.cancelled;
+            let known = sink.ok + failed + spill.ok + if batched { 0 } else { lost };
             return vec![(known <= into, "no event is made up")];
         };
         let terms = [stats.delivered, stats.skipped, stats.dropped, stats.spilled, stats.lost];
         let sum = terms.iter().sum::<u64>() + stats.pending + stats.in_flight;
         let is_queue = matches!(node.make, Make::Queue { .. });
-        // Of a batch on which a sink panics, some may have been written.
-        let partly = batched && sink.panicked > 0;
+        // Of a batch on which a sink panics, or which is dropped with its runtime, some may have been written.
+        let lost = sink.panicked + sink.cancelled;
+        let partly = batched && lost > 0;
+        let accepted = sink.ok + failed;
         let leaves = aborts(self.program) || node.detached.load(Ordering::SeqCst);
         let ended = self.program.traits.has(Trait::InnerCloses) || sink.closed + sink.panicked > 0 || leaves;
         let gives_up = evicts(node) || sink.closed + sink.panicked > 0 || leaves;
@@ -450,12 +472,12 @@ impl Books<'_> {
                 "what is accepted was written",
             ),
             (
-                if partly { stats.delivered <= sink.ok } else { stats.delivered == sink.ok },
+                if partly { stats.delivered <= accepted } else { stats.delivered == accepted },
                 "delivered: the sink accepted it",
             ),
             (
-                if partly { stats.lost > 0 } else { stats.lost == sink.panicked },
-                "lost: the sink panicked on it",
+                if partly { stats.lost > 0 } else { stats.lost == lost },
+                "lost: the sink panicked on it, or was dropped with it",
             ),
             (stats.spilled == spill.ok, "spilled: the spill accepted it"),
             (
@@ -473,12 +495,13 @@ struct Counts {
     closed: u64,
     failed: u64,
     panicked: u64,
+    cancelled: u64,
 }
 
 impl Counts {
     fn of(traffic: &Traffic) -> Self {
-        let Traffic { calls, ok, closed, failed, panicked, .. } = *traffic;
-        Self { calls, ok, closed, failed, panicked }
+        let Traffic { calls, ok, closed, failed, panicked, cancelled, .. } = *traffic;
+        Self { calls, ok, closed, failed, panicked, cancelled }
     }
 }
 

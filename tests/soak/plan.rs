@@ -15,7 +15,7 @@ use crate::operations::Op;
 pub enum Trait {
     Rings, Reentry, SinkPanics, ClosurePanics, ClonePanics, DropPanics, ClosePanics, Aborts, InnerCloses, SelfCloses,
     Stuck, Idle, Drops, Changes, Waits, Deep,
-    Flushes, Limits,
+    Flushes, Limits, Async, ShutDowns,
 }
 
 use Trait::*;
@@ -41,12 +41,16 @@ pub const TRAITS: [(Trait, &str, u8); 17] = [
     (Flushes, "flushes", 75),
 ];
 
-/// Makes of some filters an expiry, and of some closeables a rate limit.
-const LIMITS: (Trait, &str, u8) = (Limits, "limits", 25);
-
-/// `LIMITS` is drawn from the seed and this, apart from the others: a seed from before there was it stands for the same
-/// program as then. None of those in `seeds.txt` draws it with this number.
-const APART: u64 = 14;
+/// What came later is drawn from the seed and the number behind it, apart from the others: a seed from before it was there
+/// stands for the same program as then. None of those in `seeds.txt` that are older draws it with this number.
+const APART: [((Trait, &str, u8), u64); 3] = [
+    // Makes of some filters an expiry, and of some closeables a rate limit.
+    ((Limits, "limits", 25), 14),
+    // Asynchronous sinks, batches that are split and weighed, and writers that are tasks.
+    ((Async, "async", 50), 19_425),
+    // The runtime of asynchronous sinks is shut down in the middle. Nothing without them.
+    ((ShutDowns, "shut-downs", 30), 19_426),
+];
 
 #[derive(Clone, Copy, Debug)]
 pub struct Traits(u32);
@@ -60,7 +64,9 @@ impl Traits {
             }
         };
         TRAITS.into_iter().for_each(|one| draw(rng, one));
-        draw(&mut Rng::with_seed(seed ^ APART), LIMITS);
+        for (one, apart) in APART {
+            draw(&mut Rng::with_seed(seed ^ apart), one);
+        }
         Self(set)
     }
 
@@ -77,7 +83,8 @@ impl Traits {
     }
 
     fn names(self) -> Vec<&'static str> {
-        TRAITS.iter().chain([&LIMITS]).filter(|(one, ..)| self.has(*one)).map(|(_, name, _)| *name).collect()
+        let all = TRAITS.into_iter().chain(APART.map(|(one, _)| one));
+        all.filter(|(one, ..)| self.has(*one)).map(|(_, name, _)| name).collect()
     }
 }
 
@@ -98,6 +105,19 @@ pub enum Pace {
     Breaker,
     /// Waits for an hour.
     Stuck,
+}
+
+/// Where a worker runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// Over a synchronous sink.
+    Sync,
+    /// Over an asynchronous one, as all of these.
+    Workers,
+    Dedicated,
+    Tokio,
+    /// On the same runtime, by a closure.
+    Closure,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -152,6 +172,15 @@ pub enum Make {
         policy: Policy,
         capacity: usize,
         batch: usize,
+        /// Batches end by weight, too.
+        weighs: bool,
+        /// What fails of a batch is given up, and counted.
+        splits: bool,
+        runs: Runs,
+    },
+    /// Of asynchronous sinks alone.
+    Timeout {
+        short: bool,
     },
     Bus,
     /// A bus within a bus within a bus.
@@ -161,6 +190,7 @@ pub enum Make {
     },
     Follow {
         lag: Lagging,
+        runs: Runs,
     },
     Subscribe {
         policy: Policy,
@@ -222,9 +252,14 @@ impl Program {
         };
         let nodes = plan.nodes();
         let longest = if rng.u8(..) < 40 { 40 } else { 12 };
-        let threads = (0..rng.usize(1..4))
+        let mut threads: Vec<Vec<Op>> = (0..rng.usize(1..4))
             .map(|_| (0..rng.usize(1..longest)).map(|_| Op::random(&mut rng, traits, nodes)).collect())
             .collect();
+        if traits.has(Async) && traits.has(ShutDowns) {
+            let thread = rng.usize(..threads.len());
+            let at = rng.usize(..=threads[thread].len());
+            threads[thread].insert(at, Op::ShutDown);
+        }
         let end = match rng.u8(0..10) {
             _ if traits.has(Stuck) => End::Abort,
             0..2 if traits.has(Aborts) => End::Abort,
@@ -472,9 +507,19 @@ impl<'a> Planner<'a> {
         let capacity = self.rng.usize(1..5);
         let batch = if self.one(25) { self.rng.usize(1..5) } else { 0 };
         let node = self.node;
-        self.plan(Make::Queue { policy, capacity, batch }, |p| {
+        let has_async = self.traits.has(Async);
+        let batch = if has_async && batch == 0 && self.one(30) { self.rng.usize(1..5) } else { batch };
+        let weighs = has_async && batch > 0 && self.one(40);
+        let splits = has_async && batch > 0 && self.one(30);
+        let runs = self.runs();
+        self.plan(Make::Queue { policy, capacity, batch, weighs, splits, runs }, |p| {
             p.targets.push(node);
-            let below = p.reliable(next);
+            let below = match (runs, splits) {
+                (Runs::Sync, false) => p.reliable(next),
+                (Runs::Sync, true) => p.failing(next),
+                (_, false) => p.awaited(next),
+                (_, true) => p.awaited_failing(next),
+            };
             p.targets.pop();
             std::iter::once(below).chain(p.spill(next)).collect()
         })
@@ -544,6 +589,82 @@ impl<'a> Planner<'a> {
             2..4 if self.may_wait() => Lagging::Block(most),
             _ => Lagging::None,
         };
-        self.plan(Make::Follow { lag }, |p| std::iter::once(p.reliable(next)).chain(p.spill(next)).collect())
+        let runs = self.runs();
+        self.plan(Make::Follow { lag, runs }, |p| {
+            let below = if runs == Runs::Sync { p.reliable(next) } else { p.awaited(next) };
+            std::iter::once(below).chain(p.spill(next)).collect()
+        })
+    }
+
+    fn runs(&mut self) -> Runs {
+        if !self.traits.has(Async) || !self.one(60) {
+            return Runs::Sync;
+        }
+        match self.rng.u8(0..5) {
+            // What waits for room in a spill may be a worker of the runtime, and the only one that could make some.
+            _ if self.in_spill => Runs::Workers,
+            0 => Runs::Workers,
+            1 => Runs::Dedicated,
+            2 | 3 => Runs::Tokio,
+            _ => Runs::Closure,
+        }
+    }
+
+    /// An asynchronous sink that cannot fail. Beside it are only sinks whose writes do not wait.
+    fn awaited(&mut self, depth: u32) -> Plan {
+        let next = depth + 1;
+        match self.rng.u8(0..100) {
+            _ if depth > DEEPEST => self.awaited_leaf(false),
+            0..25 => self.awaited_leaf(false),
+            25..50 => self.transparent(next, Self::awaited),
+            50..70 => {
+                let pace = self.pace();
+                self.plan(Make::Retry(pace), |p| vec![p.awaited_failing(next)])
+            }
+            70..80 => self.plan(Make::Lossy, |p| vec![p.awaited_failing(next)]),
+            80..90 => self.plan(Make::DeadLetter, |p| vec![p.awaited_failing(next), p.beside(next)]),
+            _ => self.plan(Make::Fallback, |p| vec![p.awaited_failing(next), p.beside(next)]),
+        }
+    }
+
+    fn awaited_failing(&mut self, depth: u32) -> Plan {
+        let next = depth + 1;
+        let either = |p: &mut Self| if p.one(50) { p.awaited_failing(next) } else { p.awaited(next) };
+        let mut plan = match self.rng.u8(0..100) {
+            _ if depth > DEEPEST => self.awaited_leaf(true),
+            0..30 => self.awaited_leaf(true),
+            30..50 => self.transparent(next, Self::awaited_failing),
+            50..65 => {
+                let (pace, attempts) = (self.pace(), self.rng.u32(1..4));
+                self.plan(Make::GiveUp(pace, attempts), |p| vec![p.awaited_failing(next)])
+            }
+            65..75 => self.plan(Make::CatchPanic, |p| vec![either(p)]),
+            _ => {
+                let short = self.one(70);
+                self.plan(Make::Timeout { short }, |p| vec![either(p)])
+            }
+        };
+        plan.fails = true;
+        plan
+    }
+
+    fn awaited_leaf(&mut self, fails: bool) -> Plan {
+        let mut leaf = self.leaf(fails);
+        // Not every write takes longer than a timeout, so that a retry ends.
+        leaf.stalls += u64::from(leaf.stalls == 1);
+        // On a runtime it would wait for a thread that it holds up.
+        if self.traits.has(Waits) {
+            leaf.calls_back = 0;
+        }
+        let mut plan = self.plan(Make::Leaf(leaf), |_| Vec::new());
+        plan.fails = fails;
+        plan
+    }
+
+    /// A sink whose writes do not wait.
+    fn beside(&mut self, next: u32) -> Plan {
+        let (policy, capacity, batch) = (Policy::Unbounded, 1, 0);
+        let make = Make::Queue { policy, capacity, batch, weighs: false, splits: false, runs: Runs::Sync };
+        self.plan(make, |p| vec![p.reliable(next)])
     }
 }

@@ -2,12 +2,18 @@
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use outflow::buffer::Full;
-use outflow::{CatchPanicError, Closing, Flushing, SharedSink, Sink, WriteError};
+use outflow::{
+    AsyncSink, CatchPanicError, Closing, Flushing, SharedAsyncSink, SharedSink, Sink, TimeoutError,
+    WriteError,
+};
 
+use crate::asynchronous::Awaited;
 use crate::event::{Event, World};
 use crate::graph::Sorted;
 
@@ -20,6 +26,7 @@ pub trait Unify: Send + Sync + Sized + 'static {
     type Out: Send + Sync + 'static;
     fn unify(self) -> Self::Out;
     fn sorted(sink: SharedSink<Event, Self::Out>) -> Sorted;
+    fn awaited(sink: SharedAsyncSink<Event, Self::Out>) -> Awaited;
 }
 
 impl Unify for Infallible {
@@ -29,6 +36,9 @@ impl Unify for Infallible {
     }
     fn sorted(sink: SharedSink<Event>) -> Sorted {
         Sorted::Sure(sink)
+    }
+    fn awaited(sink: SharedAsyncSink<Event>) -> Awaited {
+        Awaited::Sure(sink)
     }
 }
 
@@ -42,11 +52,21 @@ macro_rules! fails {
             fn sorted(sink: SharedSink<Event, Fail>) -> Sorted {
                 Sorted::May(sink)
             }
+            fn awaited(sink: SharedAsyncSink<Event, Fail>) -> Awaited {
+                Awaited::May(sink)
+            }
         }
     )*};
 }
 
-fails!(Fail, Full, CatchPanicError<Infallible>, CatchPanicError<Fail>);
+fails!(
+    Fail,
+    Full,
+    CatchPanicError<Infallible>,
+    CatchPanicError<Fail>,
+    TimeoutError<Infallible>,
+    TimeoutError<Fail>
+);
 
 /// What went over one edge.
 #[derive(Debug, Default)]
@@ -56,6 +76,8 @@ pub struct Traffic {
     pub closed: u64,
     pub failed: u64,
     pub panicked: u64,
+    /// Writes of asynchronous sinks that were dropped before they were done.
+    pub cancelled: u64,
     /// Writes that began after a close had returned.
     pub late: u64,
     /// In the order in which the writes came back.
@@ -143,14 +165,28 @@ impl Edge {
         (id, stream, seq): (u64, u64, u64),
         write: impl FnOnce() -> Result<(), WriteError<T, X>>,
     ) -> Result<(), WriteError<T, X>> {
-        let shut = self.shut.load(Ordering::SeqCst);
-        let mut unwinding = CountsPanic { edge: self, from, unwinds: true };
+        let begun = self.begins(from, (id, stream, seq));
         let written = write();
-        unwinding.unwinds = false;
+        begun.came_back(&written);
+        written
+    }
+
+    /// A write begins.
+    fn begins(&self, from: From, event: (u64, u64, u64)) -> Begun<'_> {
+        Begun { edge: self, from, event, shut: self.is_shut(), fate: Fate::Panicked }
+    }
+
+    fn came_back<T, X>(
+        &self,
+        from: From,
+        (id, stream, seq): (u64, u64, u64),
+        shut: bool,
+        written: &Result<(), WriteError<T, X>>,
+    ) {
         let mut traffic = self.traffic(from);
         traffic.calls += 1;
         traffic.late += u64::from(shut);
-        match &written {
+        match written {
             Ok(()) => {
                 traffic.ok += 1;
                 traffic.accepted.push(id);
@@ -174,6 +210,25 @@ impl Edge {
             Err(WriteError::Closed(_)) => traffic.closed += 1,
             Err(WriteError::Failed { .. }) => traffic.failed += 1,
         }
+    }
+
+    /// As [`observed`](Self::observed), of a write that is polled.
+    pub async fn awaited<T, X>(
+        &self,
+        from: From,
+        event: (u64, u64, u64),
+        write: impl Future<Output = Result<(), WriteError<T, X>>>,
+    ) -> Result<(), WriteError<T, X>> {
+        let mut begun = self.begins(from, event);
+        let mut write = pin!(write);
+        let written = poll_fn(|context| {
+            begun.fate = Fate::Panicked;
+            let polled = write.as_mut().poll(context);
+            begun.fate = Fate::Cancelled;
+            polled
+        })
+        .await;
+        begun.came_back(&written);
         written
     }
 
@@ -188,19 +243,40 @@ impl Edge {
     }
 }
 
-struct CountsPanic<'a> {
+/// A write that has begun.
+struct Begun<'a> {
     edge: &'a Edge,
     from: From,
-    unwinds: bool,
+    event: (u64, u64, u64),
+    shut: bool,
+    /// If it does not come back.
+    fate: Fate,
 }
 
-impl Drop for CountsPanic<'_> {
+enum Fate {
+    CameBack,
+    Panicked,
+    Cancelled,
+}
+
+impl Begun<'_> {
+    fn came_back<T, X>(mut self, written: &Result<(), WriteError<T, X>>) {
+        self.fate = Fate::CameBack;
+        self.edge.came_back(self.from, self.event, self.shut, written);
+    }
+}
+
+impl Drop for Begun<'_> {
     fn drop(&mut self) {
-        if self.unwinds {
-            let mut traffic = self.edge.traffic(self.from);
-            traffic.calls += 1;
-            traffic.panicked += 1;
-        }
+        let (panicked, cancelled) = match self.fate {
+            Fate::CameBack => return,
+            Fate::Panicked => (1, 0),
+            Fate::Cancelled => (0, 1),
+        };
+        let mut traffic = self.edge.traffic(self.from);
+        traffic.calls += 1;
+        traffic.panicked += panicked;
+        traffic.cancelled += cancelled;
     }
 }
 
@@ -244,6 +320,39 @@ where
     fn write_ref(&self, event: &Event) -> Result<(), WriteError<(), Self::Error>> {
         let written = self.edge.observe(self.from, event, || self.sink.write_ref(event));
         written.map_err(|refused| refused.map_error(Unify::unify))
+    }
+
+    fn flush(&self) -> Flushing {
+        self.sink.flush()
+    }
+
+    fn close(&self) -> Closing {
+        let closing = self.sink.close();
+        self.edge.shut.store(true, Ordering::SeqCst);
+        closing
+    }
+
+    fn is_closed(&self) -> bool {
+        self.sink.is_closed()
+    }
+}
+
+impl<S> AsyncSink<Event> for Probe<S>
+where
+    S: AsyncSink<Event>,
+    S::Error: Unify,
+{
+    type Error = <S::Error as Unify>::Out;
+
+    async fn write(&self, event: Event) -> Result<(), WriteError<Event, Self::Error>> {
+        let (id, stream, seq, instance) = (event.id, event.stream, event.seq, event.instance);
+        let written = self.edge.awaited(self.from, (id, stream, seq), self.sink.write(event)).await;
+        written.map_err(|refused| {
+            if refused.event().instance != instance {
+                self.edge.broke("law 1: another event was handed back", id);
+            }
+            refused.map_error(Unify::unify)
+        })
     }
 
     fn flush(&self) -> Flushing {

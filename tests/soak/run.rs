@@ -34,6 +34,7 @@ pub fn run(program: &Program) -> Broken {
     says(|| "drops the graph".into());
     let nodes = graph.all_nodes();
     let readers = std::mem::take(&mut *graph.readers.lock().unwrap());
+    let runtime = graph.runtime.lock().unwrap().take();
     let idle = std::mem::take(&mut *graph.idle.lock().unwrap());
     // What is dropped may panic.
     for source in idle {
@@ -60,11 +61,35 @@ pub fn run(program: &Program) -> Broken {
             format!("{} events are, and the sinks of nodes {:?}", events(), sinks()),
         );
     }
+    says(|| "shuts the runtime down".into());
+    drop(runtime);
     // Of a pool, threads stay for some seconds.
     let dedicated = env::var_os("OUTFLOW_TEST_DEDICATED").is_some_and(|value| value == "1");
     if dedicated && !eventually(|| watchdog::threads() <= threads_before) {
         world
             .broke("no thread is left", format!("{} more than before", watchdog::threads() - threads_before));
+    }
+    {
+        use std::io::Write as _;
+        let c: u64 = nodes.iter().map(|n| n.edge.look(crate::probe::From::Above, |t| t.cancelled)).sum();
+        let to = nodes
+            .iter()
+            .filter(|n| matches!(n.make, crate::plan::Make::Timeout { .. }))
+            .map(|n| n.edge.look(crate::probe::From::Above, |t| t.failed))
+            .sum::<u64>();
+        let a = nodes
+            .iter()
+            .filter(|n| {
+                n.edge.node > 0
+                    && matches!(n.make, crate::plan::Make::Queue{runs, ..} if runs != crate::plan::Runs::Sync)
+            })
+            .count();
+        let sh = program.threads.iter().flatten().any(|o| matches!(o, crate::operations::Op::ShutDown));
+        let lost: u64 = accounts.values().filter_map(|a| a.0).map(|s| s.lost).sum();
+        let _ = writeln!(
+            std::fs::OpenOptions::new().append(true).create(true).open("/tmp/soak_stats.txt").unwrap(),
+            "{c} {to} {a} {sh} {lost}"
+        );
     }
     let books = Books { program, nodes: &nodes, accounts: &accounts };
     books.check(&mut |promise, detail| world.broke(promise, detail));
