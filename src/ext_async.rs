@@ -9,6 +9,8 @@ use crate::adapter::{
 };
 use crate::buffer::{Policy, Unbounded};
 use crate::contract::{AsyncSink, ImmediateSink, Never, SharedAsyncSink, WriteAllError};
+#[cfg(feature = "durable")]
+use crate::durable::{Durable, DurableOptions, OpenError};
 use crate::queue::{Batch, Queue, QueueOptions};
 use crate::retry::{Retry, RetryStrategy};
 use crate::sync::Rate;
@@ -505,6 +507,61 @@ pub trait AsyncSinkExt<E>: AsyncSink<E> + Sized {
         O: Into<QueueOptions<E, P, AsyncOnly>>,
     {
         started(Queue::of_async_events(options.into(), self))
+    }
+
+    /// Puts a queue before this sink, which must be reliable, that keeps its events on disk, in this directory. The result is a
+    /// [`Sink`](crate::Sink), whose write blocks while the disk works. Feature `durable`, which asks for Rust 1.89. See
+    /// [`docs::durable`](crate::docs::durable).
+    ///
+    /// # Errors
+    ///
+    /// If the directory is no store, is open already, or cannot be used. This sink is dropped then, and not closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use outflow::{AsyncSinkExt, Sink, sink};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("outflow-async-{}", std::process::id()));
+    /// let publish = sink::from_async_fn(|_: String| async { Ok::<_, Infallible>(()) });
+    /// let events = publish.durable(&path)?;
+    /// events.write("push alpine".to_string())?;
+    /// events.close().wait()?;
+    /// assert_eq!(events.left_on_disk(), 0);
+    /// # std::fs::remove_dir_all(&path)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "durable")]
+    fn durable<T>(self, path: T) -> Result<Durable<E>, OpenError>
+    where
+        T: AsRef<std::path::Path>,
+        E: serde::Serialize + serde::de::DeserializeOwned + Send + 'static,
+        Self: 'static,
+        Self::Error: Never,
+    {
+        self.durable_with(DurableOptions::new(path))
+    }
+
+    /// As `durable`, with [`DurableOptions`](crate::durable::DurableOptions), which say [on](crate::durable::DurableOptions::on)
+    /// what the worker runs. Feature `durable`.
+    ///
+    /// # Errors
+    ///
+    /// As those of `durable`, and if the store has another schema.
+    ///
+    /// # Panics
+    ///
+    /// If the closure panics that the worker is to run on.
+    #[cfg(feature = "durable")]
+    fn durable_with<O>(self, options: O) -> Result<Durable<E>, OpenError>
+    where
+        E: Send + 'static,
+        Self: 'static,
+        Self::Error: Never,
+        O: Into<DurableOptions<E, AsyncOnly>>,
+    {
+        Durable::open_async(options.into(), self)
     }
 
     /// As [`queued_with`](AsyncSinkExt::queued_with), and returns an error if no thread can be started.

@@ -78,6 +78,17 @@
 //! On disk an event is its bytes and some tens more. Space is given back by whole segments of 32 MiB; what remains when all is
 //! delivered is at most 1 MiB. `max_bytes` bounds it.
 //!
+//! # On an async runtime
+//!
+//! An [`AsyncSink`](crate::AsyncSink) below is awaited, and `DurableOptions::on` names what polls the worker: a pool of this
+//! crate, tokio's `Handle`, or any executor. The disk knows no `await`. A write blocks its thread until the event is committed,
+//! so a task has it done where it may block (`spawn_blocking`). The worker, within a poll, reads pieces of 256 KiB and appends
+//! an acknowledgement for each half of `unconfirmed`, mostly to the system's cache; while a writer syncs, that waits for the
+//! sync, for 2 to 4 ms on the machine below. A pool of this crate is told, and another thread takes over. Another executor is
+//! not: where a few milliseconds are too long, leave the worker on the pool, which is the default for async sinks, too.
+//!
+//! A runtime that is shut down drops the worker. Everything that is not acknowledged stays on disk, and the store is free.
+//!
 //! # Versions of events
 //!
 //! Events are MessagePack with the names of fields, by `serde`. A program that reads what an older one wrote may have fields

@@ -21,7 +21,7 @@ use super::disk_log::{Next as Record, Reader, StoreError};
 use super::encoding::Encoding;
 use super::options::{Delivery, Undecodable};
 use super::state::DurableState;
-use crate::contract::{SharedSink, Sink};
+use crate::contract::Sink;
 use crate::lifecycle::{Flushing, MaybeDone, Trail, flush_caught};
 use crate::sync::caught::{drop_caught, panic_message};
 use crate::worker::{Drain, End, Next, Source, count};
@@ -38,8 +38,8 @@ pub(super) struct Backlog<E> {
     state: Arc<DurableState>,
     reader: Reader,
     encoding: Arc<dyn Encoding<E>>,
-    /// To be flushed.
-    sink: SharedSink<E>,
+    /// Flushes the sink.
+    flush: Box<dyn Fn() -> Flushing + Send>,
     delivery: Delivery<E>,
     /// The event that is read next.
     next: u64,
@@ -94,7 +94,7 @@ where
     /// Has to be called before an event is written: what is on disk by now may have been with a sink before.
     pub(super) fn new(
         state: Arc<DurableState>,
-        sink: SharedSink<E>,
+        flush: Box<dyn Fn() -> Flushing + Send>,
         encoding: Arc<dyn Encoding<E>>,
         delivery: Delivery<E>,
     ) -> Self {
@@ -104,7 +104,7 @@ where
             suspects: None,
             state,
             encoding,
-            sink,
+            flush,
             delivery,
             next: 0,
             seen: 0,
@@ -169,7 +169,7 @@ where
             } else {
                 [None, None]
             };
-            Flushing::all(letters.into_iter().flatten().chain([self.sink.flush()]))
+            Flushing::all(letters.into_iter().flatten().chain([(self.flush)()]))
         };
         // So that it ends here if it comes back round a ring.
         let flushing = Trail::at(self.state.worker.scope)

@@ -7,7 +7,6 @@ use std::task::Poll;
 use std::time::Instant;
 
 use super::state::DurableState;
-use crate::contract::{Never, Sink, refused};
 use crate::lifecycle::{Flushing, MaybeDone};
 use crate::sync::timer::sleep_until;
 use crate::worker::Deliver;
@@ -23,12 +22,13 @@ pub(super) enum Step<E> {
     },
 }
 
-pub(super) struct Confirming<S> {
-    pub(super) sink: Arc<S>,
+/// Delivers as `D` does, by value to a synchronous sink or awaited to an asynchronous one.
+pub(super) struct Confirming<D> {
+    pub(super) sink: D,
     pub(super) state: Arc<DurableState>,
 }
 
-impl<S> Confirming<S> {
+impl<D> Confirming<D> {
     async fn pause(&self, until: Option<Instant>, flushing: Option<MaybeDone>) {
         let mut timer = until.map(sleep_until);
         poll_fn(|context| {
@@ -45,30 +45,29 @@ impl<S> Confirming<S> {
     }
 }
 
-impl<E, S> Deliver<Step<E>> for Confirming<S>
+impl<E, D> Deliver<Step<E>> for Confirming<D>
 where
     E: Send,
-    S: Sink<E> + Send + Sync + 'static,
-    S::Error: Never,
+    D: Deliver<E, Receipt = ()>,
 {
     /// Whether it was an event.
     type Receipt = bool;
 
     async fn deliver(&self, step: Step<E>) -> Result<bool, Step<E>> {
         match step {
+            Step::Event(event) => self.sink.deliver(event).await.map(|()| true).map_err(Step::Event),
             Step::Pause { until, flushing } => {
                 self.pause(until, flushing).await;
                 Ok(false)
             }
-            event => self.deliver_now(event).unwrap_or_else(Err),
         }
     }
 
     fn deliver_now(&self, step: Step<E>) -> Result<Result<bool, Step<E>>, Step<E>> {
         match step {
             Step::Event(event) => {
-                let written = self.sink.write(event);
-                Ok(written.map(|()| true).map_err(|error| Step::Event(refused(error))))
+                let delivered = self.sink.deliver_now(event).map_err(Step::Event)?;
+                Ok(delivered.map(|()| true).map_err(Step::Event))
             }
             Step::Pause { .. } => Err(step),
         }

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::disk_log::{Options, Sync};
 use super::encoding::{Encoding, MessagePack};
 use crate::contract::{Never, SharedSink, Sink, erase};
-use crate::worker::{Place, Runs, Workers};
+use crate::worker::{AsyncOnly, Executor, MayBlock, Place};
 
 /// An event on disk that cannot be decoded any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +23,8 @@ pub struct Undecodable {
     pub error: String,
 }
 
-/// Where a [`Durable`](super::Durable) queue keeps its events, and how.
+/// Where a [`Durable`](super::Durable) queue keeps its events, and how, and where its worker is to run. `R` says which kinds
+/// of sinks it may be for: both, unless it is [`AsyncOnly`].
 ///
 /// # Examples
 ///
@@ -46,12 +48,13 @@ pub struct Undecodable {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "options do nothing until a queue takes them"]
-pub struct DurableOptions<E> {
+pub struct DurableOptions<E, R = MayBlock> {
     pub(super) path: PathBuf,
     pub(super) store: Options,
     pub(super) encoding: Arc<dyn Encoding<E>>,
     pub(super) delivery: Delivery<E>,
     pub(super) place: Place,
+    sinks: PhantomData<fn() -> R>,
 }
 
 /// What the worker has to know.
@@ -112,9 +115,12 @@ impl<E> DurableOptions<E> {
                 undecodable: None,
             },
             place: Place::new(),
+            sinks: PhantomData,
         }
     }
+}
 
+impl<E, R> DurableOptions<E, R> {
     /// When what was written has to survive the machine. [`Sync::Always`] without this.
     pub fn sync(mut self, sync: Sync) -> Self {
         self.store.sync = sync;
@@ -209,21 +215,56 @@ impl<E> DurableOptions<E> {
         self
     }
 
-    /// Runs the worker on that pool, in place of the [global](Workers::global) one. It keeps a thread of it while the disk
-    /// works.
-    pub fn on(mut self, workers: &Workers) -> Self {
-        self.place.set(Runs::On(workers.clone()));
-        self
+    /// Has the worker run on this pool, and not on the [global](crate::Workers::global) one, or by another [`Executor`], which
+    /// takes asynchronous sinks alone. The disk is read, and acknowledgements are written, within a poll of the worker: a pool
+    /// of this crate has another thread take over meanwhile, and [the page](crate::docs::durable#on-an-async-runtime) says what
+    /// that means to another executor.
+    ///
+    /// A [`Sink`] may block, and does not compile on an async runtime:
+    ///
+    /// ```compile_fail,E0308
+    /// use outflow::{SinkExt, durable::DurableOptions, sink};
+    ///
+    /// let options = DurableOptions::new("pushes").on(|worker| spawn(worker));
+    /// # fn spawn(_: outflow::WorkerFuture) {}
+    /// sink::for_each(|_: u32| {}).durable_with(options);
+    /// ```
+    ///
+    /// ```no_run
+    /// # use std::convert::Infallible;
+    /// use outflow::{AsyncSinkExt, durable::DurableOptions, sink};
+    ///
+    /// let options = DurableOptions::new("pushes").on(|worker| spawn(worker));
+    /// # fn spawn(_: outflow::WorkerFuture) {}
+    /// sink::from_async_fn(|_: u32| async { Ok::<_, Infallible>(()) }).durable_with(options);
+    /// ```
+    pub fn on<X>(mut self, executor: X) -> DurableOptions<E, X::Sinks>
+    where
+        X: Executor,
+    {
+        self.place.set(executor.runs());
+        self.with_sinks()
     }
 
-    /// Runs the worker on a thread of its own. See [`docs::workers`](crate::docs::workers).
-    pub fn dedicated(mut self) -> Self {
+    /// Has the worker run on a thread of its own. See [`docs::workers`](crate::docs::workers).
+    pub fn dedicated(mut self) -> DurableOptions<E> {
         self.place.set_dedicated();
-        self
+        self.with_sinks()
+    }
+
+    fn with_sinks<T>(self) -> DurableOptions<E, T> {
+        let Self { path, store, encoding, delivery, place, sinks: _ } = self;
+        DurableOptions { path, store, encoding, delivery, place, sinks: PhantomData }
     }
 }
 
-impl<E> fmt::Debug for DurableOptions<E> {
+impl<E> From<DurableOptions<E>> for DurableOptions<E, AsyncOnly> {
+    fn from(options: DurableOptions<E>) -> Self {
+        options.with_sinks()
+    }
+}
+
+impl<E, R> fmt::Debug for DurableOptions<E, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DurableOptions")
             .field("path", &self.path)

@@ -11,9 +11,9 @@ use super::error::CommitError;
 use super::options::DurableOptions;
 use super::state::DurableState;
 use super::stats::DurableStats;
-use crate::contract::{Never, Sink, WriteError, erase};
+use crate::contract::{AsyncSink, Never, Sink, WriteError, erase};
 use crate::lifecycle::{Closing, Flushing};
-use crate::worker::{AbortDrain, Closes, Drain, Life};
+use crate::worker::{AbortDrain, AsyncOnly, Awaited, Closes, ClosesAsync, Deliver, Direct, Drain, Life};
 
 /// A queue on disk before a sink, and between them a worker: a task of a [pool](crate::docs::workers), or a
 /// [thread of its own](crate::durable::DurableOptions::dedicated). Made by [`durable`](crate::SinkExt::durable) and
@@ -73,16 +73,41 @@ where
         S: Sink<E> + Send + Sync + 'static,
         S::Error: Never,
     {
-        let DurableOptions { path, store, encoding, delivery, place } = options;
-        let store = Store::open(&path, store)?;
         let sink = Arc::new(sink);
-        let flushed = erase(Arc::clone(&sink));
+        let closes = Arc::new(erase(Arc::clone(&sink)));
+        let flushed = Arc::clone(&sink);
+        Self::start(options, closes, Box::new(move || flushed.flush()), Direct(sink))
+    }
+
+    pub(crate) fn open_async<S>(options: DurableOptions<E, AsyncOnly>, sink: S) -> Result<Self, OpenError>
+    where
+        E: Send + 'static,
+        S: AsyncSink<E> + 'static,
+        S::Error: Never,
+    {
+        let sink = Arc::new(sink);
+        let closes = Arc::new(ClosesAsync::new(Arc::clone(&sink)));
+        let flushed = Arc::clone(&sink);
+        Self::start(options, closes, Box::new(move || flushed.flush()), Awaited(sink))
+    }
+
+    fn start<R, D>(
+        options: DurableOptions<E, R>,
+        closes: Arc<dyn Closes>,
+        flush: Box<dyn Fn() -> Flushing + Send>,
+        sink: D,
+    ) -> Result<Self, OpenError>
+    where
+        E: Send + 'static,
+        D: Deliver<E, Receipt = ()>,
+    {
+        let DurableOptions { path, store, encoding, delivery, place, .. } = options;
+        let store = Store::open(&path, store)?;
         let letters = (delivery.dead_letter.iter().map(|sink| Arc::new(Arc::clone(sink)) as Arc<dyn Closes>))
             .chain(delivery.undecodable.iter().map(|sink| Arc::new(Arc::clone(sink)) as Arc<dyn Closes>));
-        let closes = Arc::new(Arc::clone(&flushed));
         let state = DurableState::new(store, closes, letters.collect(), place.name.as_deref());
         state.completion().set_aborter(Arc::new(AbortDrain(Arc::downgrade(&state))));
-        let backlog = Backlog::new(Arc::clone(&state), flushed, Arc::clone(&encoding), delivery);
+        let backlog = Backlog::new(Arc::clone(&state), flush, Arc::clone(&encoding), delivery);
         let life = Life::new(backlog, Confirming { sink, state: Arc::clone(&state) });
         place.start(life).map_err(|error| OpenError::io(&path, "starting a thread for", error))?;
         Ok(Self { handle: Arc::new(Handle(state)), encoding })
@@ -103,7 +128,7 @@ where
         self.state().store.stats().pending
     }
 
-    fn state(&self) -> &DurableState {
+    fn state(&self) -> &Arc<DurableState> {
         &self.handle.0
     }
 
@@ -192,7 +217,8 @@ where
         1024
     }
 
-    /// Begins to deliver everything committed so far, and to flush the sink.
+    /// Begins to deliver everything committed so far, and to flush the sink. An error if the queue ended before that, with
+    /// events on disk.
     fn flush(&self) -> Flushing {
         self.state().request_flush()
     }

@@ -131,10 +131,23 @@ impl DurableState {
         }
     }
 
-    pub(super) fn request_flush(&self) -> Flushing {
+    pub(super) fn request_flush(self: &Arc<Self>) -> Flushing {
         let scope = self.worker.scope;
         let completion = || Completion::within(vec![scope]);
-        self.worker.request_flush(|| None, completion, || self.ask(), &self.closing())
+        // What is left on disk is no loss, but it is not delivered.
+        let ended = || {
+            let state = Arc::clone(self);
+            Flushing::of(self.closing().0.map(move |closed| closed.and_then(|()| state.delivered_all())))
+        };
+        self.worker.request_flush(|| None, completion, || self.ask(), ended)
+    }
+
+    fn delivered_all(&self) -> Outcome {
+        let stats = self.stats();
+        match stats.pending > stats.passed_over {
+            true => Err(CloseError::Undelivered { events: 0, in_flight: 0 }),
+            false => Ok(()),
+        }
     }
 
     /// Has the worker look at its flushes, at the close and at `stopped`.

@@ -104,7 +104,8 @@ impl<E> FollowerState<E> {
             self.claims.ask();
             self.shared.interrupt(|_| {});
         };
-        self.worker.request_flush(|| Some(self.mark()), completion, wake, &self.closing())
+        let ended = || Flushing::of_close(&self.closing());
+        self.worker.request_flush(|| Some(self.mark()), completion, wake, ended)
     }
 
     /// Has it end with what is in the log now.

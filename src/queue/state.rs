@@ -54,7 +54,8 @@ impl<E> QueueState<E> {
 
     pub(super) fn request_flush(&self, closing: &Closing) -> Flushing {
         let scope = self.worker.scope;
-        self.worker.request_flush(|| None, || Completion::within(vec![scope]), || self.ask(), closing)
+        let completion = || Completion::within(vec![scope]);
+        self.worker.request_flush(|| None, completion, || self.ask(), || Flushing::of_close(closing))
     }
 
     pub(super) fn stats(&self, pipe: &QueuePipe<E>) -> QueueStats {

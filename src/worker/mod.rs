@@ -26,8 +26,6 @@ pub(crate) use self::executor::BlocksFor;
 pub use self::executor::{AsyncOnly, Executor, MayBlock};
 pub(crate) use self::life::Life;
 pub(crate) use self::place::Place;
-#[cfg(feature = "durable")]
-pub(crate) use self::place::Runs;
 pub use self::place::WorkerFuture;
 pub use self::pool::{Workers, WorkersBuilder, WorkersStats};
 pub(crate) use self::source::{Drain, End, Next, Source};

@@ -131,7 +131,7 @@ where
         mark: impl FnOnce() -> Option<u64>,
         completion: impl FnOnce() -> Arc<Completion>,
         wake: impl FnOnce(),
-        closing: &Closing,
+        ended: impl FnOnce() -> Flushing,
     ) -> Flushing {
         let Some(trail) = Trail::at(self.scope) else {
             // It comes back to where it has been.
@@ -143,7 +143,7 @@ where
                 Flushing::of(MaybeDone::Pending(completion))
             }
             Request::Shared(completion) => Flushing::of(MaybeDone::Pending(completion)),
-            Request::Ended => Flushing::of_close(closing),
+            Request::Ended => ended(),
         }
     }
 

@@ -5,14 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
+use std::future::poll_fn;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
 use outflow::durable::{CommitError, DurableOptions, Sync};
-use outflow::{Sink, SinkExt, sink};
+use outflow::queue::QueueOptions;
+use outflow::{AsyncSinkExt, Sink, SinkExt, sink};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::scratch::Scratch;
@@ -20,7 +25,7 @@ use crate::scratch::Scratch;
 const WRITERS: u64 = 3;
 const UNCONFIRMED: u64 = 16;
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Event {
     writer: u64,
     sequence: u64,
@@ -45,18 +50,57 @@ fn child(arguments: &str) {
     let mut delivered =
         OpenOptions::new().create(true).append(true).open(directory.join("delivered")).unwrap();
     delivered.write_all(b"start\n").unwrap();
-    let sink = sink::from_fn_mut(move |event: &Event| {
-        if !is_up {
-            thread::sleep(Duration::from_secs(3600));
-        }
+    let mut deliver = move |event: &Event| {
         let line = format!("{} {}\n", event.writer, event.sequence);
         delivered.write_all(line.as_bytes())
-    })
-    .lossy();
+    };
+    let between = round % 4 < 2;
+    let options = options(directory, sync);
     println!("opening");
-    let queue = match round % 4 < 2 {
-        true => sink.durable_with(options(directory, sync)),
-        false => sink.queued().durable_with(options(directory, sync)),
+    // By turns synchronous, asynchronous on the pool, and on a runtime.
+    let queue = match round / 4 % 3 {
+        0 => {
+            let sink = sink::from_fn_mut(move |event: &Event| {
+                if !is_up {
+                    thread::sleep(Duration::from_secs(3600));
+                }
+                deliver(event)
+            })
+            .lossy();
+            if between { sink.queued().durable_with(options) } else { sink.durable_with(options) }
+        }
+        turn => {
+            let deliver = Arc::new(Mutex::new(deliver));
+            let sink = sink::from_async_fn(move |event: Event| {
+                let deliver = Arc::clone(&deliver);
+                async move {
+                    tokio::task::yield_now().await;
+                    if !is_up {
+                        // Something could wake it, or its worker would be dropped.
+                        poll_fn(|context| {
+                            std::mem::forget(context.waker().clone());
+                            Poll::<()>::Pending
+                        })
+                        .await;
+                    }
+                    (deliver.lock())(&event)
+                }
+            })
+            .lossy();
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+            let on_runtime = {
+                let handle = runtime.handle().clone();
+                move |worker| drop(handle.spawn(worker))
+            };
+            // It lives as long as this process.
+            std::mem::forget(runtime);
+            match (between, turn) {
+                (false, 1) => sink.durable_with(options),
+                (false, _) => sink.durable_with(options.on(on_runtime)),
+                (true, 1) => sink.queued().durable_with(options),
+                (true, _) => sink.queued_with(QueueOptions::default().on(on_runtime)).durable_with(options),
+            }
+        }
     }
     .unwrap();
     println!("open");
@@ -69,7 +113,9 @@ fn child(arguments: &str) {
                     match queue.write(Event { writer, sequence, padding }) {
                         Ok(()) => println!("wrote {writer} {sequence}"),
                         Err(full) => {
-                            assert!(matches!(full.error(), Some(CommitError::MaxBytes { .. })), "{full:?}");
+                            if !matches!(full.error(), Some(CommitError::MaxBytes { .. })) {
+                                println!("refused {full}");
+                            }
                             thread::sleep(Duration::from_millis(1));
                         }
                     }
@@ -106,6 +152,7 @@ fn kill_one(directory: &Path, round: u64, first: u64) -> Vec<(u64, u64)> {
     output.read_to_string(&mut text).unwrap();
     let mut written = Vec::new();
     for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
+        assert!(!line.starts_with("refused"), "in round {round}: {line}");
         if let Some((writer, sequence)) = line.strip_prefix("wrote ").and_then(|line| line.split_once(' ')) {
             written.push((writer.parse().unwrap(), sequence.parse().unwrap()));
         }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use outflow::SinkExt;
 use outflow::durable::{DurableOptions, Sync};
 use outflow::testing::{Conformance, Downstream, Stamp, Subject};
+use outflow::{AsyncSinkExt, SinkExt};
 
 use crate::scratch::Scratch;
 
@@ -52,4 +52,9 @@ fn durable() {
 #[test]
 fn on_a_thread_of_its_own() {
     keeps_all(|options, end| end.durable_with(options.dedicated()).unwrap());
+}
+
+#[test]
+fn over_an_async_sink() {
+    keeps_all(|options, end| end.into_async().durable_with(options).unwrap());
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use outflow::durable::{CommitError, Durable, DurableOptions, OpenError, Sync, inspect};
 use outflow::retry::Constant;
@@ -12,6 +12,7 @@ use outflow::{CloseError, Closing, FlushError, Flushing, PendingFlush, Sink, Sin
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::eventually;
 use crate::scratch::Scratch;
 
 fn options<E>(scratch: &Scratch) -> DurableOptions<E>
@@ -28,15 +29,6 @@ where
 {
     let dead = sink::from_fn(|_: &E| Err("no route to host"));
     dead.retry(Constant::new(Duration::from_secs(3600))).durable_with(options).unwrap()
-}
-
-#[track_caller]
-fn eventually(what: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(10);
-    while !what() {
-        assert!(Instant::now() < end, "it did not come to pass");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 #[test]

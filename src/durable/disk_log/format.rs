@@ -18,6 +18,7 @@ use std::sync::Arc;
 use crc32fast::Hasher;
 
 use super::disk::DiskFile;
+use crate::sync::blocking::blocking;
 
 pub(super) const VERSION: u32 = 1;
 /// Where the records begin.
@@ -362,7 +363,7 @@ impl Scan {
             }
             self.piece.resize(len.max(PIECE.min(self.end - at)) as usize, 0);
             self.piece_at = at;
-            let read = self.file.read_at(at, &mut self.piece)?;
+            let read = blocking(|| self.file.read_at(at, &mut self.piece))?;
             self.piece.truncate(read);
             if (read as u64) < len {
                 return Ok(None);

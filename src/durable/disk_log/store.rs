@@ -14,9 +14,10 @@ use super::journal::{Journal, Recovered, StoreStats};
 use super::options::{Options, Sync};
 use super::reader::Reader;
 use super::recover::{LOCK, look};
+use crate::sync::blocking::blocking;
 
-/// Records in a directory, from many threads to one reader. Everything that writes blocks while the disk works. Dropping
-/// it closes it and frees the lock.
+/// Records in a directory, from many threads to one reader. Everything that writes blocks while the disk works, and says so
+/// to the pool that the thread belongs to, if any. Dropping it closes it and frees the lock.
 pub(crate) struct Store {
     journal: Arc<Journal>,
     /// Its end ends the thread of [`Sync::Every`].
@@ -26,6 +27,10 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
+        blocking(|| Self::open_now(path, options))
+    }
+
+    fn open_now(path: &Path, options: Options) -> Result<Self, OpenError> {
         let directory = Directory::make(path)?;
         if !directory
             .list()
@@ -65,17 +70,17 @@ impl Store {
     where
         I: IntoIterator<Item = &'a [u8]>,
     {
-        self.journal.write(records)
+        blocking(|| self.journal.write(records))
     }
 
     /// These events are done with.
     pub(crate) fn acknowledge(&self, events: Range<u64>) -> Result<(), StoreError> {
-        self.journal.acknowledge(events)
+        blocking(|| self.journal.acknowledge(events))
     }
 
     /// Notes that the event is about to be tried once more, and answers how often that was, this time included.
     pub(crate) fn attempt(&self, number: u64) -> Result<u32, StoreError> {
-        self.journal.attempt(number)
+        blocking(|| self.journal.attempt(number))
     }
 
     pub(crate) fn stats(&self) -> StoreStats {
@@ -86,7 +91,7 @@ impl Store {
     pub(crate) fn close(&self) -> Result<(), StoreError> {
         let mut lock = self.lock.lock();
         let Some(file) = lock.take() else { return Ok(()) };
-        let closed = self.journal.close();
+        let closed = blocking(|| self.journal.close());
         // To close the file is not enough: a process that is being started may have it for a moment, too.
         let _ = file.unlock();
         closed
