@@ -11,6 +11,7 @@ use std::fmt::Debug;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, Mutex, OnceLock, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{SOON, in_time, planned_panic, rounds, wait_until};
@@ -513,6 +514,57 @@ fn a_sink_that_closes_by_itself_is_logged_by_its_queue_and_by_its_broadcaster() 
     assert_eq!(logged.len(), 1, "{logged:?}");
     assert!(logged[0].is(Level::WARN, "outflow::broadcast", "a sink closed by itself, and was removed"));
     assert_eq!(logged[0].names(), ["sink"]);
+}
+
+#[cfg(feature = "durable")]
+#[test]
+fn a_flush_that_fails_below_a_durable_queue_is_logged_with_how_many_events_come_again() {
+    use outflow::durable::{DurableOptions, Sync};
+    use outflow::{Closing, FlushError, Flushing, WriteError};
+
+    /// Fails its first flushes, whose error is nobody's business.
+    struct Fails(AtomicU64);
+
+    impl Sink<u64> for Fails {
+        type Error = Infallible;
+
+        fn write(&self, _: u64) -> Result<(), WriteError<u64, Infallible>> {
+            Ok(())
+        }
+
+        fn flush(&self) -> Flushing {
+            match self.0.fetch_add(1, Ordering::Relaxed) {
+                0..2 => Flushing::failed(FlushError::other("secret")),
+                _ => Flushing::done(),
+            }
+        }
+
+        fn close(&self) -> Closing {
+            Closing::done()
+        }
+    }
+
+    let path = std::env::temp_dir().join(format!("outflow-tracing-{}", std::process::id()));
+    let options = |name: &str| DurableOptions::new(&path).sync(Sync::Os).name(name);
+    let queue = Fails(AtomicU64::new(0)).durable_with(options("flushes")).unwrap();
+    queue.write_all([1, 2, 3]).unwrap();
+    queue.close().wait().unwrap();
+    let lines = lines("queue", "flushes");
+    let expected = "a flush failed, and its events come again";
+    assert!(lines.iter().all(|line| line.is(Level::WARN, "outflow::durable", expected)), "{lines:?}");
+    assert!(lines.iter().all(|line| line.names() == ["backoff_ms", "events", "queue"]));
+    let numbers = lines.iter().map(|line| (line.number("events"), line.number("backoff_ms")));
+    assert_eq!(numbers.collect::<Vec<_>>(), [(3, 100), (1, 200)]);
+
+    let below = sink::for_each(|_: u64| thread::sleep(Duration::from_millis(1)));
+    let below = below.queued_with(Buffer::bounded(1).drop_oldest());
+    let queue = below.durable_with(options("sheds")).unwrap();
+    queue.write_all(0..10).unwrap();
+    queue.close().wait().unwrap();
+    let lines = self::lines("queue", "sheds");
+    let expected = "a buffer below shed events, which come again";
+    assert!(lines.iter().any(|line| line.is(Level::WARN, "outflow::durable", expected)), "{lines:?}");
+    std::fs::remove_dir_all(&path).unwrap();
 }
 
 #[test]

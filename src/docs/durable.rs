@@ -38,8 +38,9 @@
 //! - After a crash of the process: what the sink had accepted and no acknowledgement was written for. That is at most
 //!   `unconfirmed` events (1,024, or what the options say), at each start.
 //! - After a power failure: up to 4,096 more, whose acknowledgement was not synced yet. With `Sync::Os` there is no bound.
-//! - After a flush of the sink that failed: everything delivered since the last one that came through, at most
-//!   `unconfirmed` events. It is tried again after 100 ms, then after twice as long each time, up to 10 s.
+//! - After a flush of the sink that failed, or a buffer below that shed: everything delivered since the last flush that came
+//!   through, at most `unconfirmed` events, once; and the first of them again each time that the flush fails, after
+//!   100 ms, then after twice as long each time, up to 10 s.
 //! - An event whose write returned an error, or had not returned, may be delivered after a crash.
 //!
 //! So a receiver has to know an event again: give each one an id.
@@ -49,7 +50,28 @@
 //! - With `Sync::Every(time)`, in a power failure, what was written in the last `time`; with `Sync::Os`, what the system had
 //!   not written yet. A crash of the process loses nothing in either.
 //! - What the disk damages. It is reported by number, and the bytes are kept aside.
-//! - What a policy below drops while its flush says `Ok`: a queue with `drop_oldest`, a `lossy`. They were told to.
+//! - What a sink below accepts and drops because it was told to: a `lossy`, a `filter`, an `expire_after`. It has
+//!   accepted the event. So has a channel or a subscription, as soon as the event is in it.
+//! - What a buffer below sheds, if `acknowledge_shed` asks for that.
+//!
+//! # Buffers below
+//!
+//! A flush is done when every event before it is delivered, *or was dropped or spilled and is counted*: a queue with
+//! `drop_oldest` answers it with `Ok` ([the law](super::guarantees#flushes)), since others that flush it want to know that it is at
+//! rest, and no more. For a durable queue that is too little. So its flush asks each queue and each follower on its way how much
+//! that has given up, and if it is more than before, nothing is acknowledged: the events stay on disk, and come again one by one,
+//! which a buffer of one takes. It is so through broadcasters, logs and queues of queues, as deep as they are; a sink of
+//! your own between has to pass the flush on, on the thread that calls it. If others write to the same buffer, what that
+//! sheds of theirs cannot be told from the queue's own, and brings events again as well.
+//!
+//! If a viewer below may miss events, `broadcaster.add(viewer.queued_with(Buffer::bounded(100).drop_oldest()))`, and must not
+//! have the webhooks beside it get events twice, ask for `acknowledge_shed`.
+//!
+//! # Events that are to blame
+//!
+//! An event may be the death of the process that delivers it, each time. `max_attempts` gives it up: see there for what
+//! counts. Without it, a sink that panics ends the queue, and after each start it is tried again; and a sink whose flush fails
+//! for good gets one event again every 10 s, without an end, told by `failed_flushes` and a warning each time.
 //!
 //! # Which sync
 //!

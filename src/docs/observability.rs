@@ -18,6 +18,8 @@
 //! | `outflow::lossy` | warn | events were dropped | `queue`, `count`, `error_type` |
 //! | `outflow::queue` | error | a sink panicked, and its queue is closed | `queue`, `lost`, `left` |
 //! | `outflow::queue` | warn | a sink closed by itself, and its queue is closed | `queue`, `left` |
+//! | `outflow::durable` | warn | a flush failed, and its events come again | `queue`, `events`, `backoff_ms` |
+//! | `outflow::durable` | warn | a buffer below shed events, which come again | `queue`, `events`, `backoff_ms` |
 //! | `outflow::broadcast` | warn | a sink closed by itself, and was removed | `sink` |
 //! | `outflow::log` | error | a sink panicked, and its follower has ended | `sink`, `lost`, `left` |
 //! | `outflow::log` | warn | a sink closed by itself, and its follower has ended | `sink`, `left` |

@@ -6,9 +6,20 @@
 //! acknowledged when that comes through; what is delivered meanwhile is in the next group. One flush is under way at a
 //! time. If it fails, everything that is not acknowledged is read and delivered once more, in order.
 //!
+//! A flush is done, too, when a buffer below has shed what it had accepted. So it carries a [`GivenUp`]: if a node below has
+//! given up more than at the flush before, this one counts as failed. What was given up between the two may be of events that
+//! were delivered after this flush began and come again as well, so the counts are taken anew before anything is delivered.
+//!
+//! # Why an event is delivered alone
+//!
+//! If a flush failed, or a process ended, nobody knows for which of a group of events. So each of them is delivered alone
+//! then: the next comes only when it is acknowledged. A buffer that sheds a burst takes events one by one, an event at
+//! which the process ends is found, and no other pays for it.
+//!
 //! The worker's position is the number of the next event, which goes back then: a flush that was asked for waits until
 //! all before it is delivered again.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -22,8 +33,10 @@ use super::encoding::Encoding;
 use super::options::{Delivery, Undecodable};
 use super::state::DurableState;
 use crate::contract::Sink;
-use crate::lifecycle::{Flushing, MaybeDone, Trail, flush_caught};
+use crate::lifecycle::{Flushing, GivenUp, MaybeDone, Trail, flush_caught};
 use crate::sync::caught::{drop_caught, panic_message};
+use crate::sync::scope::Scope;
+use crate::trace;
 use crate::worker::{Drain, End, Next, Source, count};
 
 /// How long a sink whose flush failed is left alone: the first time, and at most.
@@ -47,14 +60,18 @@ pub(super) struct Backlog<E> {
     seen: u64,
     /// The number of the first event that was written since the store was opened.
     recovered: u64,
-    /// What may have been with the sink when an earlier process ended; known with the first event.
-    suspects: Option<Range<u64>>,
+    /// Events before this are delivered alone; known with the first event.
+    alone_before: Option<u64>,
     /// The event that is with the sink, and when it was written.
     current: Option<(u64, u64)>,
-    /// Whether this attempt of it is counted.
-    attempt_counted: bool,
     open: Group,
-    flushing: Option<(Group, MaybeDone)>,
+    flushing: Option<Confirmation>,
+    /// What was given up below, as far as it is known.
+    given_up: BTreeMap<Scope, u64>,
+    /// It is not, and to be asked for before anything is delivered.
+    asks_given_up: bool,
+    /// An event that has been tried as often as it may just now.
+    exhausted: Option<u64>,
     /// When the open group is to be confirmed, if no event comes before.
     confirm_at: Option<Instant>,
     /// It is to be confirmed as soon as there is no event.
@@ -72,6 +89,16 @@ struct Group {
     /// When the first was written.
     millis: u64,
     has_letters: bool,
+    /// It is one event, to be acknowledged before another is delivered.
+    is_alone: bool,
+}
+
+/// A flush that is under way.
+struct Confirmation {
+    /// Empty if the flush is only to find out what was given up.
+    group: Group,
+    flushing: MaybeDone,
+    given_up: Arc<GivenUp>,
 }
 
 impl Group {
@@ -101,7 +128,7 @@ where
         Self {
             reader: state.store.reader(),
             recovered: state.store.stats().next,
-            suspects: None,
+            alone_before: None,
             state,
             encoding,
             flush,
@@ -109,9 +136,11 @@ where
             next: 0,
             seen: 0,
             current: None,
-            attempt_counted: false,
             open: Group::default(),
             flushing: None,
+            given_up: BTreeMap::new(),
+            asks_given_up: false,
+            exhausted: None,
             confirm_at: None,
             hurries: false,
             resume_at: None,
@@ -120,13 +149,23 @@ where
     }
 
     fn unconfirmed(&self) -> u64 {
-        self.open.count + self.flushing.as_ref().map_or(0, |(group, _)| group.count)
+        self.open.count + self.flushing.as_ref().map_or(0, |confirmation| confirmation.group.count)
+    }
+
+    /// How many events may be unconfirmed now.
+    fn most_unconfirmed(&self) -> u64 {
+        let is_alone = |confirmation: &Confirmation| confirmation.group.is_alone;
+        let next_is_alone = self.alone_before.is_some_and(|end| self.next < end);
+        match next_is_alone || self.open.is_alone || self.flushing.as_ref().is_some_and(is_alone) {
+            true => 1,
+            false => self.delivery.unconfirmed,
+        }
     }
 
     fn gauge(&self) {
         let counts = &self.state.counts;
         counts.unconfirmed.store(self.unconfirmed() + u64::from(self.current.is_some()), Ordering::Release);
-        let first = self.flushing.as_ref().map_or(&self.open, |(group, _)| group);
+        let first = self.flushing.as_ref().map_or(&self.open, |confirmation| &confirmation.group);
         let oldest =
             if first.count > 0 { Some(first.millis) } else { self.current.map(|(_, millis)| millis) };
         counts.oldest_millis.store(oldest.unwrap_or(0), Ordering::Release);
@@ -134,25 +173,48 @@ where
 
     /// Acknowledges what a flush that came through has confirmed, or goes back if it failed.
     fn settle(&mut self) -> Result<(), StoreError> {
-        let Some(outcome) = self.flushing.as_ref().and_then(|(_, flushing)| flushing.outcome()) else {
+        let is_done = |confirmation: &mut Confirmation| confirmation.flushing.is_done();
+        let Some(Confirmation { group, flushing, given_up }) = self.flushing.take_if(is_done) else {
             return Ok(());
         };
-        let Some((group, _)) = self.flushing.take() else { return Ok(()) };
-        if outcome.is_ok() {
-            for events in group.events {
-                self.state.store.acknowledge(events)?;
+        let known = std::mem::replace(&mut self.given_up, given_up.take());
+        let asked_only = std::mem::take(&mut self.asks_given_up);
+        let is_more = |(node, events): (&Scope, &u64)| *events > known.get(node).copied().unwrap_or(0);
+        let is_shed = !self.delivery.acknowledges_shed && self.given_up.iter().any(is_more);
+        match flushing.outcome() {
+            _ if asked_only => {}
+            Some(Err(_)) => self.go_back(group, false)?,
+            _ if is_shed => {
+                self.asks_given_up = true;
+                self.go_back(group, true)?;
             }
-            count(&self.state.counts.acknowledged, group.count);
-            self.backoff = BACKOFF.0;
-        } else {
-            count(&self.state.counts.failed_flushes, 1);
-            self.open = Group::default();
-            self.reader = self.state.store.reader();
-            self.next = group.events.first().map_or(self.next, |events| events.start);
-            self.resume_at = Instant::now().checked_add(self.backoff);
-            self.backoff = (2 * self.backoff).min(BACKOFF.1);
+            _ => {
+                for events in group.events {
+                    self.state.store.acknowledge(events)?;
+                }
+                count(&self.state.counts.acknowledged, group.count);
+                self.backoff = BACKOFF.0;
+            }
         }
         self.gauge();
+        Ok(())
+    }
+
+    /// Has everything come again that is not acknowledged: its flush failed, or something was shed.
+    fn go_back(&mut self, group: Group, shed: bool) -> Result<(), StoreError> {
+        count(&self.state.counts.failed_flushes, 1);
+        let events = group.count + std::mem::take(&mut self.open).count;
+        trace::flush_failed(self.state.queue(), events, self.backoff, shed);
+        let first = group.events.first().map_or(self.next, |events| events.start);
+        if group.is_alone && !group.has_letters && self.delivery.max_attempts < u32::MAX {
+            let attempts = self.state.store.attempt(first, false)?;
+            self.exhausted = (attempts >= self.delivery.max_attempts).then_some(first);
+        }
+        self.alone_before = self.alone_before.max(Some(self.next));
+        self.reader = self.state.store.reader();
+        self.next = first;
+        self.resume_at = Instant::now().checked_add(self.backoff);
+        self.backoff = (2 * self.backoff).min(BACKOFF.1);
         Ok(())
     }
 
@@ -172,8 +234,9 @@ where
             Flushing::all(letters.into_iter().flatten().chain([(self.flush)()]))
         };
         // So that it ends here if it comes back round a ring.
-        let flushing = Trail::at(self.state.worker.scope)
-            .map_or(MaybeDone::Done(Ok(())), |trail| trail.pass_on(|| flush_caught(flush)).0);
+        let given_up = Arc::new(GivenUp::default());
+        let pass_on = |trail: Trail| trail.asking(&given_up).pass_on(|| flush_caught(flush)).0;
+        let flushing = Trail::at(self.state.worker.scope).map_or(MaybeDone::Done(Ok(())), pass_on);
         let flushing = match flushing {
             // A thread below that waits for the close is found by this edge.
             MaybeDone::Pending(_) if last && !flushing.awaited_by(self.state.completion(), false) => {
@@ -189,7 +252,7 @@ where
                 }
             });
         }
-        self.flushing = Some((group, flushing));
+        self.flushing = Some(Confirmation { group, flushing, given_up });
     }
 
     /// What is to be done about a record, if anything.
@@ -204,7 +267,7 @@ where
         self.next = number + 1;
         self.seen = self.seen.max(self.next);
         self.current = Some((number, millis));
-        self.attempt_counted = false;
+        let is_alone = number < *self.alone_before.get_or_insert(self.suspects(number));
         let decoded = catch_unwind(AssertUnwindSafe(|| self.encoding.decode(&bytes)));
         let decoded = match decoded {
             Ok(decoded) => decoded.map_err(|error| error.to_string()),
@@ -212,9 +275,8 @@ where
         };
         let letter = match decoded {
             Ok(event) if attempts < self.delivery.max_attempts => {
-                if is_new && self.delivery.max_attempts < u32::MAX && self.is_suspect(number) {
-                    self.state.store.attempt(number)?;
-                    self.attempt_counted = true;
+                if is_alone && self.delivery.max_attempts < u32::MAX {
+                    self.state.store.attempt(number, true)?;
                 }
                 self.gauge();
                 return Ok(Some(event));
@@ -226,21 +288,30 @@ where
             }
         };
         self.current = None;
+        let is_exhausted = self.exhausted.take_if(|exhausted| *exhausted == number).is_some();
         if letter == Some(true) {
-            self.open.add(number, millis);
+            self.add(number, millis);
             self.open.has_letters = true;
             count(&self.state.counts.dead_lettered, 1);
             self.gauge();
-        } else if is_new {
+        } else if is_new || is_exhausted {
             count(&self.state.counts.passed_over, 1);
         }
         Ok(None)
     }
 
-    /// Whether it may have been with the sink when an earlier process ended.
-    fn is_suspect(&mut self, number: u64) -> bool {
-        let end = self.recovered.min(number.saturating_add(self.delivery.unconfirmed));
-        self.suspects.get_or_insert(number..end).contains(&number)
+    /// The number after those that may have been with the sink when an earlier process ended; of an event, the first.
+    fn suspects(&self, first: u64) -> u64 {
+        match self.delivery.max_attempts {
+            u32::MAX => 0,
+            _ => self.recovered.min(first.saturating_add(self.delivery.unconfirmed)),
+        }
+    }
+
+    /// The sink has accepted it.
+    fn add(&mut self, number: u64, millis: u64) {
+        self.open.add(number, millis);
+        self.open.is_alone |= self.alone_before.is_some_and(|end| number < end);
     }
 
     fn try_next(&mut self) -> Result<Next<Step<E>>, StoreError> {
@@ -251,12 +322,13 @@ where
                 let stopped = self.state.is_stopped();
                 return Ok(if stopped { Next::End(End::Stopped) } else { Next::Asked });
             }
-            if self.flushing.is_none() && self.open.count >= self.delivery.unconfirmed.div_ceil(2) {
+            let most = self.most_unconfirmed();
+            if self.flushing.is_none() && self.open.count >= most.div_ceil(2) {
                 self.confirm(false);
                 continue;
             }
-            if let Some((_, flushing)) = &self.flushing
-                && self.unconfirmed() >= self.delivery.unconfirmed
+            if let Some(Confirmation { flushing, .. }) = &self.flushing
+                && (self.unconfirmed() >= most || self.asks_given_up)
             {
                 return Ok(Next::Event(Step::Pause { until: None, flushing: Some(flushing.clone()) }));
             }
@@ -265,6 +337,10 @@ where
                     return Ok(Next::Event(Step::Pause { until: Some(at), flushing: None }));
                 }
                 self.resume_at = None;
+            }
+            if self.asks_given_up {
+                self.confirm(false);
+                continue;
             }
             let quiet = self.state.is_quiet();
             match self.reader.next() {
@@ -336,7 +412,7 @@ where
 
     fn delivered(&mut self, is_event: bool) {
         if let Some((number, millis)) = self.current.take_if(|_| is_event) {
-            self.open.add(number, millis);
+            self.add(number, millis);
             count(&self.state.counts.delivered, 1);
             self.gauge();
         }
@@ -349,11 +425,10 @@ where
         drop_caught(step);
     }
 
-    /// An event that is still here has panicked.
-    fn shed_held(&mut self) {
-        if let Some((number, _)) = self.current.take().filter(|_| !self.attempt_counted) {
+    fn shed_held(&mut self, panicked: bool) {
+        if let Some((number, _)) = self.current.take().filter(|_| panicked) {
             // If that fails, it is tried once more often.
-            let _ = self.state.store.attempt(number);
+            let _ = self.state.store.attempt(number, false);
         }
         self.gauge();
     }

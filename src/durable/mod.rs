@@ -9,7 +9,8 @@
 //! - A write returns `Ok` when its event is committed as [`Sync`] says. Concurrent writers share one sync, and
 //!   [`write_all`](crate::SinkExt::write_all) commits up to 1,024 events at once.
 //! - An event is acknowledged on disk only after the sink has accepted it *and* a flush of that sink, begun afterwards, has
-//!   come through. If that flush fails, its events are delivered again, in order.
+//!   come through, during which no buffer between has dropped, spilled or skipped anything. Otherwise its events are delivered
+//!   again, in order, one by one, after a pause of 100 ms, which doubles up to 10 s. It is told: in `stats`, and to `tracing`.
 //! - After a crash, everything that was committed and not acknowledged is delivered, in order, at least once. What comes
 //!   twice after a crash of the process is what was delivered and not acknowledged, at most
 //!   [`unconfirmed`](DurableOptions::unconfirmed) events. After a power failure it is up to 4,096 more, those acknowledged

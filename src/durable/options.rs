@@ -61,6 +61,7 @@ pub struct DurableOptions<E, R = MayBlock> {
 pub(super) struct Delivery<E> {
     pub(super) unconfirmed: u64,
     pub(super) max_attempts: u32,
+    pub(super) acknowledges_shed: bool,
     pub(super) dead_letter: Option<SharedSink<E>>,
     pub(super) undecodable: Option<SharedSink<Undecodable>>,
 }
@@ -111,6 +112,7 @@ impl<E> DurableOptions<E> {
             delivery: Delivery {
                 unconfirmed: 1024,
                 max_attempts: u32::MAX,
+                acknowledges_shed: false,
                 dead_letter: None,
                 undecodable: None,
             },
@@ -163,11 +165,20 @@ impl<E, R> DurableOptions<E, R> {
         self
     }
 
-    /// After how many attempts an event that panics, or ends the process, is given up: an event that was tried so often is
-    /// written to the [`dead_letter`](DurableOptions::dead_letter) sink in the place of the next attempt. Attempts are
-    /// counted on disk, across restarts: a panic; and from the first restart on each delivery of what may have been with
-    /// the sink before. So one that ends the process without a panic is tried once more than that; and in a process that
-    /// is killed often enough an innocent event beside it may be given up, too. No bound without this.
+    /// After how many attempts an event is given up: one that was tried so often is written to the
+    /// [`dead_letter`](DurableOptions::dead_letter) sink in the place of the next attempt. Attempts are counted on disk, across
+    /// restarts. What counts is
+    ///
+    /// - a panic of the sink in the event's write;
+    /// - the end of the process, other than by a close, an abort or a drop of the queue, while the event was delivered *alone*;
+    /// - a flush that failed, or a buffer below that shed, while the event was delivered alone.
+    ///
+    /// An event is delivered alone if it is not known which of a group is to blame: after a start those that may have been with
+    /// the sink before, at most `unconfirmed`; and after a flush that failed those that it was for. The next event comes when
+    /// that one is acknowledged. So an event that ends the process does so once more often than this says, and no event
+    /// pays for another. It pays for what is no fault of events: a kill while it is alone with the sink, as the oldest may
+    /// be for long, and a sink whose flush fails whatever was written. Give enough attempts for those. No bound without this:
+    /// then an event comes again until it is delivered, and after a start none is delivered alone.
     ///
     /// # Panics
     ///
@@ -176,6 +187,14 @@ impl<E, R> DurableOptions<E, R> {
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         assert!(attempts > 0, "an event has to be tried once: give `max_attempts` at least 1");
         self.delivery.max_attempts = attempts;
+        self
+    }
+
+    /// Acknowledges what a queue or a follower below drops, spills or skips, as its policy says. Without this it is not
+    /// acknowledged, and comes again one by one, together with all that the same flush was for: to every sink below, also to
+    /// those that had it. Ask for this where a viewer below may miss events and must not hold up the others.
+    pub fn acknowledge_shed(mut self) -> Self {
+        self.delivery.acknowledges_shed = true;
         self
     }
 

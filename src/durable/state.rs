@@ -201,6 +201,11 @@ impl DurableState {
         }
     }
 
+    /// Its name, for the log.
+    pub(super) fn queue(&self) -> Option<&str> {
+        self.log.queue()
+    }
+
     fn close_letters(&self) -> Closing {
         let letters = std::mem::take(&mut *self.letters.lock());
         let _inside = self.worker.scope.enter();
@@ -254,6 +259,11 @@ impl Drain for DurableState {
     /// The store is free when an abort returns, whatever stopped the worker.
     fn help_shed(&self) {
         self.shed_rest();
+    }
+
+    /// All that it accepted is on disk, or delivered.
+    fn given_up(&self) -> u64 {
+        0
     }
 
     /// None is lost that is on disk.

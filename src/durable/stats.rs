@@ -26,7 +26,7 @@ pub struct DurableStats {
     pub dead_lettered: u64,
     /// Damaged after the store was opened, and given up. [`Recovered`](super::Recovered) has what was found then.
     pub damaged: u64,
-    /// Flushes of the sink that failed, after each of which its events are delivered again.
+    /// Flushes of the sink that failed, or by which a buffer below had shed events; after each the events come again.
     pub failed_flushes: u64,
     /// Reads of the disk that failed, each of which is tried again after a second.
     pub failed_reads: u64,

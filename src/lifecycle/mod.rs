@@ -22,4 +22,6 @@ pub use self::error::{CloseError, FlushError};
 pub(crate) use self::flushing::flush_caught;
 pub use self::flushing::{Flushing, PendingFlush};
 pub(crate) use self::maybe_done::join;
+#[cfg(feature = "durable")]
+pub(crate) use self::trail::GivenUp;
 pub(crate) use self::trail::Trail;

@@ -4,9 +4,15 @@
 //! where it began. There it ends: what was accepted before it is delivered by then, and what the ring makes of that
 //! is new. A node that is no part of a ring is never found on the trail of a flush that reaches it, so that no other
 //! flush is cut short.
+//!
+//! A trail may carry a [`GivenUp`], in which the nodes that it visits say how many events they have given up.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
 
 use crate::sync::scope::Scope;
 
@@ -21,6 +27,19 @@ pub(crate) struct Trail {
     flush: u64,
     /// The nodes that it has visited, named by their scopes, in order of their names.
     nodes: Vec<Scope>,
+    given_up: Option<Arc<GivenUp>>,
+}
+
+/// What each node on the way of a flush had dropped, spilled or skipped of all that it ever accepted, when the flush was
+/// passed on there. A flush is done when an event is accounted for; this is for a node above that wants it delivered.
+#[derive(Debug, Default)]
+pub(crate) struct GivenUp(Mutex<BTreeMap<Scope, u64>>);
+
+impl GivenUp {
+    #[cfg(feature = "durable")]
+    pub(crate) fn take(&self) -> BTreeMap<Scope, u64> {
+        std::mem::take(&mut *self.0.lock())
+    }
 }
 
 impl Trail {
@@ -31,11 +50,29 @@ impl Trail {
 
         let current = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten();
         // Relaxed: only uniqueness matters.
-        let mut trail = current
-            .unwrap_or_else(|| Self { flush: NEXT.fetch_add(1, Ordering::Relaxed), nodes: Vec::new() });
+        let mut trail = current.unwrap_or_else(|| Self {
+            flush: NEXT.fetch_add(1, Ordering::Relaxed),
+            nodes: Vec::new(),
+            given_up: None,
+        });
         let at = trail.nodes.binary_search(&node).err()?;
         trail.nodes.insert(at, node);
         Some(trail)
+    }
+
+    /// Has the nodes that it will visit say what they have given up.
+    #[cfg(feature = "durable")]
+    pub(crate) fn asking(mut self, given_up: &Arc<GivenUp>) -> Self {
+        self.given_up = Some(Arc::clone(given_up));
+        self
+    }
+
+    /// Says what `node` has given up, if that is asked for.
+    pub(crate) fn report(&self, node: Scope, events: impl FnOnce() -> u64) {
+        if let Some(given_up) = &self.given_up {
+            let events = events();
+            given_up.0.lock().insert(node, events);
+        }
     }
 
     /// Whether this thread is passing a flush on, and not beginning one.
@@ -45,7 +82,8 @@ impl Trail {
 
     /// Whether both have come the same way, so that one request at a node can stand for both.
     pub(crate) fn is_same_way(&self, other: &Self) -> bool {
-        self.nodes == other.nodes
+        let asks = |trail: &Self| trail.given_up.as_ref().map(Arc::as_ptr);
+        self.nodes == other.nodes && asks(self) == asks(other)
     }
 
     /// Makes this the trail of both, if they are the same flush, so that one request stands for both. In a ring what

@@ -264,6 +264,11 @@ where
         self.shed_unclaimed();
     }
 
+    fn given_up(&self) -> u64 {
+        let shed = self.shed.counts();
+        self.worker.counts.skipped.load(Ordering::Acquire) + shed.dropped + shed.spilled + shed.under_way
+    }
+
     fn held(&self) -> u64 {
         let settled = self.worker.counts.settled();
         (self.position() - self.start).saturating_sub(settled)

@@ -191,6 +191,11 @@ where
         self.end.own_outcome(self)
     }
 
+    fn given_up(&self) -> u64 {
+        let shed = self.shed.counts();
+        shed.dropped + shed.spilled + shed.under_way
+    }
+
     fn held(&self) -> u64 {
         let counts = &self.end.worker.counts;
         counts.taken.load(Ordering::Acquire).saturating_sub(counts.settled())

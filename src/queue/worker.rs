@@ -292,7 +292,7 @@ where
         rest.into_iter().for_each(|event| self.queue.shed(event));
     }
 
-    fn shed_held(&mut self) {
+    fn shed_held(&mut self, _panicked: bool) {
         let aside = self.aside.take().map(|(event, _)| event);
         self.events.drain(..).chain(aside).for_each(|event| self.queue.shed(event));
     }

@@ -115,6 +115,17 @@ pub(crate) fn downstream_closed(queue: Option<&str>, left: u64) {
     log!(WARN, "outflow::queue", { queue, left }, "a sink closed by itself, and its queue is closed");
 }
 
+/// `shed`: it came through, and a buffer below has shed events.
+#[cfg(feature = "durable")]
+pub(crate) fn flush_failed(queue: Option<&str>, events: u64, backoff: Duration, shed: bool) {
+    let backoff_ms = millis(backoff);
+    if shed {
+        log!(WARN, "outflow::durable", { queue, events, backoff_ms }, "a buffer below shed events, which come again");
+    } else {
+        log!(WARN, "outflow::durable", { queue, events, backoff_ms }, "a flush failed, and its events come again");
+    }
+}
+
 pub(crate) fn sink_ended(label: &Label) {
     log!(WARN, "outflow::broadcast", { sink = %label }, "a sink closed by itself, and was removed");
 }

@@ -14,11 +14,15 @@ mod listened;
 #[cfg(not(feature = "tracing"))]
 mod silent;
 
+#[cfg(all(feature = "tracing", feature = "durable"))]
+pub(crate) use self::listened::flush_failed;
 #[cfg(feature = "tracing")]
 pub(crate) use self::listened::{
     Losses, ShedLog, attempt_failed, breaker_closed, breaker_opened, downstream_closed, follower_ended,
     follower_lagged, follower_panicked, hears_slow_closes, on_worker_of, panicked, sink_ended, slow_close,
 };
+#[cfg(all(not(feature = "tracing"), feature = "durable"))]
+pub(crate) use self::silent::flush_failed;
 #[cfg(not(feature = "tracing"))]
 pub(crate) use self::silent::{
     Losses, ShedLog, attempt_failed, breaker_closed, breaker_opened, downstream_closed, follower_ended,

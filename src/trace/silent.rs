@@ -14,6 +14,9 @@ pub(crate) fn panicked(_queue: Option<&str>, _lost: u64, _left: u64) {}
 
 pub(crate) fn downstream_closed(_queue: Option<&str>, _left: u64) {}
 
+#[cfg(feature = "durable")]
+pub(crate) fn flush_failed(_queue: Option<&str>, _events: u64, _backoff: Duration, _shed: bool) {}
+
 pub(crate) fn sink_ended(_label: &Label) {}
 
 pub(crate) fn on_worker_of(_shed: &ShedLog) {}

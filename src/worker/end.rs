@@ -29,11 +29,11 @@ where
         // Whatever happens in here, the worker ends.
         run_caught(|| {
             source.unregister();
-            source.shed_held();
+            source.shed_held(end.is_err());
             let drained = account(&*drain, end);
             let flushes = &drain.worker().flushes;
             if drained {
-                pass_on::<S::Item, _>(flushes.end(), &sink);
+                pass_on::<S::Item, _>(flushes.end(), &sink, drain.worker().scope, || drain.given_up());
             } else {
                 flushes.answer(&flush_outcome(&*drain));
             }

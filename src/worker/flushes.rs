@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use super::deliver::Deliver;
 use crate::lifecycle::completion::{Completion, Outcome};
 use crate::lifecycle::{MaybeDone, Trail, flush_caught, join};
+use crate::sync::scope::Scope;
 
 /// In how many ways flushes may arrive before those of one flush are merged.
 const WAYS: usize = 16;
@@ -171,13 +172,14 @@ impl Flush {
     }
 }
 
-/// Flushes the sink for flushes whose events are all delivered.
+/// Flushes the sink for flushes whose events are all delivered, or among those that the worker of this scope has given up.
 #[cold]
-pub(super) fn pass_on<T, D>(due: Vec<Flush>, sink: &D)
+pub(super) fn pass_on<T, D>(due: Vec<Flush>, sink: &D, scope: Scope, given_up: impl Fn() -> u64)
 where
     D: Deliver<T>,
 {
     for flush in due {
+        flush.trail.report(scope, &given_up);
         let downstream = flush.trail.pass_on(|| flush_caught(|| sink.flush()));
         MaybeDone::gather(&flush.completion, [(downstream.0, true)], join);
     }

@@ -51,6 +51,12 @@ where
     async move {
         let drain = Arc::clone(source.drain());
         let flushes = &drain.worker().flushes;
+        // Passes on the flushes that are due at a position; the mark of the next.
+        let pass_due = |position| {
+            let (due, next) = flushes.take_due(position);
+            pass_on::<S::Item, _>(due, sink, drain.worker().scope, || drain.given_up());
+            next
+        };
         // The position at which the first flush that waits is to be passed on.
         let mut flush_at = u64::MAX;
         // Whether a waker is registered, and nothing was found since.
@@ -73,12 +79,12 @@ where
                 }
                 // An abort that has emptied the source has stopped it before.
                 Some(Next::Empty(_)) if flush_at < u64::MAX && !drain.is_stopped() => {
-                    pass_on::<S::Item, _>(flushes.take_due(u64::MAX).0, sink);
-                    flush_at = u64::MAX;
+                    flush_at = pass_due(u64::MAX);
                 }
                 Some(Next::Empty(_)) if !registered => {
                     let moves = own_thread && source.spin();
-                    registered = !moves && poll_fn(|context| Poll::Ready(source.register(context.waker()))).await;
+                    registered =
+                        !moves && poll_fn(|context| Poll::Ready(source.register(context.waker()))).await;
                 }
                 Some(Next::Empty(until)) => {
                     registered = false;
@@ -87,9 +93,7 @@ where
                 Some(Next::End(end)) => return end,
             }
             if flush_at <= source.position() {
-                let due;
-                (due, flush_at) = flushes.take_due(source.position());
-                pass_on::<S::Item, _>(due, sink);
+                flush_at = pass_due(source.position());
             }
             steps += 1;
             if steps >= STEPS {

@@ -51,8 +51,8 @@ pub(crate) trait Source: Send + 'static {
     /// does while the sink is open.
     fn refused(&mut self, item: Self::Item, wanted: bool);
 
-    /// Sheds what was taken and not handed to the sink.
-    fn shed_held(&mut self) {}
+    /// Sheds what was taken and not handed to the sink. `panicked`: so has the sink.
+    fn shed_held(&mut self, _panicked: bool) {}
 
     /// How many events were taken and handed to the sink, or skipped.
     fn position(&self) -> u64;
@@ -112,6 +112,9 @@ pub(crate) trait Drain: Send + Sync + 'static {
 
     /// Nothing is left: keeps no event alive that others may still read.
     fn release(&self) {}
+
+    /// How many of the events that it ever accepted it gave up: dropped, spilled or skipped.
+    fn given_up(&self) -> u64;
 
     /// How many events are with the worker.
     fn held(&self) -> u64;

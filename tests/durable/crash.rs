@@ -224,3 +224,55 @@ fn what_is_written_survives_kills() {
     assert!(written.len() > kills as usize, "only {} events in {kills} runs", written.len());
     println!("{} written, {} delivered, {in_all} again, in {kills} runs", written.len(), seen.len());
 }
+
+/// Ends the process at event 7, some time after the queue between has accepted it.
+fn poisoned(directory: &str) {
+    let directory = Path::new(directory);
+    let file = |name| OpenOptions::new().create(true).append(true).open(directory.join(name)).unwrap();
+    let (mut delivered, mut given_up) = (file("delivered"), file("given-up"));
+    let below = sink::from_fn_mut(move |event: &u64| {
+        if *event == 7 {
+            std::process::abort();
+        }
+        delivered.write_all(format!("{event}\n").as_bytes())
+    });
+    let letters = sink::from_fn_mut(move |event: &u64| given_up.write_all(format!("{event}\n").as_bytes()));
+    let options = DurableOptions::new(directory.join("store")).sync(Sync::Os).unconfirmed(16);
+    let options = options.max_attempts(2).dead_letter(letters.lossy());
+    let queue = below.lossy().queued().durable_with(options).unwrap();
+    if queue.stats().next == 0 {
+        queue.write_all(0..50).unwrap();
+    }
+    queue.close().wait().unwrap();
+    assert_eq!(queue.left_on_disk(), 0);
+}
+
+/// No other event pays for one that ends the process, also if a queue is between, and others are with the sink, too.
+#[test]
+fn an_event_that_ends_the_process_is_given_up_and_no_other() {
+    if let Ok(directory) = std::env::var("OUTFLOW_DURABLE_POISONED") {
+        return poisoned(&directory);
+    }
+    let scratch = Scratch::new();
+    let mut ends = 0;
+    loop {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "crash::an_event_that_ends_the_process_is_given_up_and_no_other"]);
+        let output = child.env("OUTFLOW_DURABLE_POISONED", scratch.path()).output().unwrap();
+        if output.status.success() {
+            break;
+        }
+        ends += 1;
+        assert!(ends < 10, "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let numbers = |name| -> Vec<u64> {
+        let text = fs::read_to_string(scratch.path().join(name)).unwrap();
+        text.lines().map(|line| line.parse().unwrap()).collect()
+    };
+    // Once in a group, of which it is not known which it was, and twice alone.
+    assert_eq!((ends, numbers("given-up")), (3, vec![7]));
+    let mut delivered = numbers("delivered");
+    delivered.sort_unstable();
+    delivered.dedup();
+    assert!(delivered.into_iter().eq((0..50).filter(|event| *event != 7)));
+}

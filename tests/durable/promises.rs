@@ -4,11 +4,15 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use outflow::durable::{CommitError, Durable, DurableOptions, OpenError, Sync, inspect};
 use outflow::retry::Constant;
-use outflow::{CloseError, Closing, FlushError, Flushing, PendingFlush, Sink, SinkExt, WriteError, sink};
+use outflow::testing::Latch;
+use outflow::{
+    Broadcaster, Buffer, CloseError, Closing, FlushError, Flushing, PendingFlush, Sink, SinkExt, WriteError,
+    sink,
+};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -141,7 +145,7 @@ fn nothing_is_acknowledged_before_a_flush_that_began_after_it() {
 }
 
 #[test]
-fn a_flush_that_fails_brings_its_events_back_in_order() {
+fn a_flush_that_fails_brings_its_events_back_in_order_and_one_by_one() {
     let scratch = Scratch::new();
     let below = Flushed::default();
     let queue = below.clone().durable_with(options(&scratch)).unwrap();
@@ -150,8 +154,11 @@ fn a_flush_that_fails_brings_its_events_back_in_order() {
     eventually(|| queue.stats().failed_flushes == 1);
     // It waits for what is delivered once more.
     let flushing = queue.flush();
-    eventually(|| *below.written.lock() == [0, 1, 2, 0, 1, 2]);
-    assert_eq!(queue.stats().pending, 3);
+    for events in [&[0, 1, 2, 0][..], &[0, 1, 2, 0, 1], &[0, 1, 2, 0, 1, 2]] {
+        let flush = below.next();
+        assert_eq!((&below.written.lock()[..], flushing.is_done()), (events, false));
+        flush.finish(Ok(()));
+    }
     let closing = queue.close();
     while !closing.is_done() {
         below.flushes.lock().drain(..).for_each(|flush| flush.finish(Ok(())));
@@ -160,6 +167,110 @@ fn a_flush_that_fails_brings_its_events_back_in_order() {
     flushing.wait().unwrap();
     assert_eq!(queue.left_on_disk(), 0);
     assert_eq!(below.written.lock().len(), 6);
+}
+
+/// One event comes again, and ever more seldom.
+#[test]
+fn a_flush_that_fails_for_good_brings_back_one_event_until_it_is_given_up() {
+    let scratch = Scratch::new();
+    let below = Flushed::default();
+    let letters = sink::collector();
+    let options = options(&scratch).max_attempts(2).dead_letter(letters.clone());
+    let queue = below.clone().durable_with(options).unwrap();
+    queue.write_all(0..3).unwrap();
+    let start = Instant::now();
+    // That of all three is of none; then 0 has two attempts, and so on.
+    for failed in 1..=7 {
+        below.next().finish(Err(FlushError::other("the disk of the sink")));
+        eventually(|| queue.stats().failed_flushes == failed);
+        if failed == 3 {
+            // 100, 200 and 400 ms, and it goes on.
+            assert!(start.elapsed() >= Duration::from_millis(300), "{:?}", start.elapsed());
+            let flush = below.next();
+            assert_eq!((letters.events(), below.written.lock().len()), (vec![0], 5));
+            flush.finish(Ok(()));
+        }
+        if failed == 5 {
+            below.next().finish(Ok(()));
+            eventually(|| letters.len() == 2);
+        }
+    }
+    below.next().finish(Ok(()));
+    eventually(|| queue.left_on_disk() == 0);
+    assert_eq!(letters.events(), [0, 1, 2]);
+    assert_eq!(*below.written.lock(), [0, 1, 2, 0, 0, 1, 1, 2, 2]);
+    assert_eq!((queue.stats().dead_lettered, queue.stats().passed_over), (3, 0));
+}
+
+/// Without a sink for them, events that are given up stay, and are counted once.
+#[test]
+fn what_is_given_up_for_its_flushes_is_passed_over_once() {
+    let scratch = Scratch::new();
+    let below = Flushed::default();
+    let queue = below.clone().durable_with(options(&scratch).max_attempts(1)).unwrap();
+    queue.write_all(0..2).unwrap();
+    for failed in 1..=3 {
+        below.next().finish(Err(FlushError::other("the disk of the sink")));
+        eventually(|| queue.stats().failed_flushes == failed);
+    }
+    eventually(|| queue.stats().passed_over == 2);
+    queue.write(2).unwrap();
+    below.next().finish(Ok(()));
+    queue.close().wait().unwrap();
+    assert_eq!((queue.stats().passed_over, queue.left_on_disk()), (2, 2));
+    assert_eq!(*below.written.lock(), [0, 1, 0, 1, 2]);
+}
+
+/// A buffer below may shed what it likes: that is not acknowledged, and comes again, one by one.
+#[test]
+fn what_a_buffer_below_drops_or_spills_stays_and_is_delivered() {
+    for (spills, deep) in [(false, false), (true, false), (false, true), (true, true)] {
+        let scratch = Scratch::new();
+        let (delivered, spill) = (sink::collector::<u32>(), sink::collector::<u32>());
+        let slow = delivered.clone().inspect(|_| thread::sleep(Duration::from_micros(200)));
+        let buffer = Buffer::bounded(2).drop_oldest();
+        let buffer = if spills { buffer.spill(spill.clone()) } else { buffer };
+        let shedding = slow.queued_with(buffer);
+        let watched = shedding.clone();
+        let options = options(&scratch).unconfirmed(64);
+        let queue = if deep {
+            let broadcaster = Broadcaster::new();
+            broadcaster.add(sink::discard()).unwrap();
+            broadcaster.add(shedding.queued()).unwrap();
+            broadcaster.queued().durable_with(options)
+        } else {
+            shedding.durable_with(options)
+        }
+        .unwrap();
+        queue.write_all(0..200).unwrap();
+        eventually(|| queue.left_on_disk() == 0);
+        queue.close().wait().unwrap();
+        let (shed, stats) = (watched.stats(), queue.stats());
+        assert!(shed.dropped + shed.spilled > 0, "{shed:?}");
+        assert_eq!((shed.spilled > 0, shed.spilled as usize), (spills, spill.len()));
+        assert!(stats.failed_flushes > 0, "{stats:?}");
+        let mut all = delivered.events();
+        all.sort_unstable();
+        all.dedup();
+        assert!(all.into_iter().eq(0..200));
+    }
+}
+
+#[test]
+fn what_a_buffer_below_sheds_is_acknowledged_if_that_is_asked_for() {
+    let scratch = Scratch::new();
+    let latch = Latch::new();
+    let stuck = latch.clone();
+    let shedding = sink::for_each(move |_: u32| stuck.pass()).queued_with(Buffer::bounded(1).drop_newest());
+    let watched = shedding.clone();
+    let queue = shedding.durable_with(options(&scratch).acknowledge_shed()).unwrap();
+    queue.write(0).unwrap();
+    latch.arrived(1);
+    queue.write_all(1..10).unwrap();
+    eventually(|| queue.stats().delivered == 10);
+    latch.open();
+    eventually(|| queue.left_on_disk() == 0);
+    assert_eq!((watched.stats().dropped, queue.stats().failed_flushes), (8, 0));
 }
 
 #[test]

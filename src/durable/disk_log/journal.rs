@@ -80,6 +80,8 @@ struct Log {
     unsynced_acks: u64,
     /// The last state record does not say everything.
     progress_unwritten: bool,
+    /// An event of which an attempt is noted that counts only if this is not taken back.
+    trial: Option<u64>,
     /// Files to remove once the progress is on disk.
     acknowledged: Vec<String>,
 }
@@ -157,6 +159,7 @@ impl Journal {
             next: found.next,
             unsynced_acks: 0,
             progress_unwritten: false,
+            trial: None,
             acknowledged: found.leftovers.acknowledged,
         };
         // What was lost and what file names say goes into the log, unless there is no room: then with the next change.
@@ -377,19 +380,35 @@ impl Journal {
         self.noted(self.give_back(&mut log))
     }
 
-    /// Notes that the event is about to be tried once more, and answers how often that was, this time included.
-    pub(super) fn attempt(&self, number: u64) -> Result<u32, StoreError> {
+    /// Notes an attempt of the event, and answers how often that was, this time included. `trial`: it is about to begin, and
+    /// counts if the process ends now, or if it is noted once more; not if the event is acknowledged or the store closed.
+    pub(super) fn attempt(&self, number: u64, trial: bool) -> Result<u32, StoreError> {
         let mut log = self.log.lock();
         self.refuse_if_failed()?;
-        let attempts = {
+        let is_noted = log.trial == Some(number);
+        if !is_noted {
+            self.take_back_trial(&mut log);
             let mut shared = self.shared.lock();
             let attempts = shared.progress.attempts.entry(number).or_default();
             *attempts = attempts.saturating_add(1);
-            *attempts
-        };
+            log.progress_unwritten = true;
+        }
+        log.trial = trial.then_some(number);
+        if !is_noted {
+            self.noted(self.write_progress(&mut log))?;
+        }
+        Ok(self.progress_of(number).1)
+    }
+
+    fn take_back_trial(&self, log: &mut Log) {
+        let Some(number) = log.trial.take() else { return };
+        let attempts = &mut self.shared.lock().progress.attempts;
+        match attempts.get_mut(&number) {
+            Some(2..) => *attempts.entry(number).or_default() -= 1,
+            Some(_) => _ = attempts.remove(&number),
+            None => return, // Acknowledged.
+        }
         log.progress_unwritten = true;
-        self.noted(self.write_progress(&mut log))?;
-        Ok(attempts)
     }
 
     fn give_back(&self, log: &mut Log) -> Result<(), StoreError> {
@@ -489,6 +508,7 @@ impl Journal {
     pub(super) fn close(&self) -> Result<(), StoreError> {
         let mut log = self.log.lock();
         self.refuse_if_failed()?;
+        self.take_back_trial(&mut log);
         let result = self.settle(&mut log, Site::Close);
         let result = self.noted(result);
         let mut shared = self.shared.lock();

@@ -78,9 +78,10 @@ impl Store {
         blocking(|| self.journal.acknowledge(events))
     }
 
-    /// Notes that the event is about to be tried once more, and answers how often that was, this time included.
-    pub(crate) fn attempt(&self, number: u64) -> Result<u32, StoreError> {
-        blocking(|| self.journal.attempt(number))
+    /// Notes an attempt of the event, and answers how often that was, this time included. `trial`: it is about to begin, and
+    /// counts if the process ends now, or if it is noted once more; not if the event is acknowledged or the store closed.
+    pub(crate) fn attempt(&self, number: u64, trial: bool) -> Result<u32, StoreError> {
+        blocking(|| self.journal.attempt(number, trial))
     }
 
     pub(crate) fn stats(&self) -> StoreStats {

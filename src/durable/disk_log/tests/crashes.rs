@@ -33,8 +33,18 @@ struct Model {
     /// Everything that was ever written under a number.
     written: BTreeMap<u64, Vec<Vec<u8>>>,
     attempts: BTreeMap<u64, u32>,
+    /// The attempt of this one is taken back by a close.
+    trial: Option<u64>,
     /// How many events were written.
     count: u64,
+}
+
+impl Model {
+    fn take_back(&mut self, number: u64) {
+        if let Some(attempts) = self.attempts.get_mut(&number) {
+            *attempts -= 1;
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -98,9 +108,16 @@ impl Program {
         let model = &mut self.model;
         match crash {
             // A write that returned is there, and an acknowledgement that returned, too.
-            Crash::Kill | Crash::Closed => model.twice = 0,
+            Crash::Kill => model.twice = 0,
+            Crash::Closed => {
+                model.twice = 0;
+                if let Some(number) = model.trial {
+                    model.take_back(number);
+                }
+            }
             Crash::Power => self.expect_durable(),
         }
+        self.model.trial = None;
         if self.model.full {
             self.model.twice = u64::MAX;
         }
@@ -289,10 +306,15 @@ impl Program {
 
     fn attempt(&mut self, journal: &Arc<Journal>) -> Result<bool, String> {
         let Some(&number) = self.model.live.keys().next() else { return Ok(true) };
-        let Ok(attempts) = journal.attempt(number) else { return Ok(false) };
+        let trial = self.random.bool();
+        let Ok(attempts) = journal.attempt(number, trial) else { return Ok(false) };
+        if let Some(other) = self.model.trial.take().filter(|other| *other != number) {
+            self.model.take_back(other);
+        }
         if !self.model.full {
             self.model.attempts.insert(number, attempts);
         }
+        self.model.trial = trial.then_some(number);
         Ok(true)
     }
 

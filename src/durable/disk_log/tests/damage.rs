@@ -29,7 +29,7 @@ fn filled(disk: &MemoryDisk, random: &mut fastrand::Rng, count: u64) {
         let event = event(number, random.usize(0..600));
         assert_eq!(journal.write([event.as_slice()]).unwrap(), number);
         if random.u8(..) < 30 {
-            journal.attempt(number).unwrap();
+            journal.attempt(number, false).unwrap();
         }
     }
     journal.close().unwrap();

@@ -141,7 +141,7 @@ fn the_files_do_not_grow_with_all_that_was_ever_written() {
     let journal = open(&disk, &options()).unwrap();
     let stuck = journal.write([EVENT]).unwrap();
     for attempt in 1..=5_000 {
-        assert_eq!(journal.attempt(stuck).unwrap(), attempt);
+        assert_eq!(journal.attempt(stuck, false).unwrap(), attempt);
     }
     for _ in 0..5_000 {
         let number = journal.write([EVENT]).unwrap();
@@ -152,6 +152,37 @@ fn the_files_do_not_grow_with_all_that_was_ever_written() {
     let journal = open(&disk, &options()).unwrap();
     let read = read_all(&journal);
     assert!(matches!(read[..], [Next::Event { number: 0, attempts: 5_000, .. }]), "{read:?}");
+}
+
+#[test]
+fn an_attempt_on_trial_counts_if_the_process_ends_and_not_if_the_store_is_closed() {
+    let disk = MemoryDisk::new(0);
+    let tried = |journal: &_| match read_all(journal)[..] {
+        [Next::Event { number: 0, attempts, .. }] => attempts,
+        ref other => panic!("{other:?}"),
+    };
+    let journal = open(&disk, &options()).unwrap();
+    journal.write([EVENT]).unwrap();
+    assert_eq!(journal.attempt(0, true).unwrap(), 1);
+    disk.kill();
+    let journal = open(&disk, &options()).unwrap();
+    assert_eq!(tried(&journal), 1);
+    assert_eq!(journal.attempt(0, true).unwrap(), 2);
+    journal.close().unwrap();
+    disk.cut_power();
+    let journal = open(&disk, &options()).unwrap();
+    assert_eq!(tried(&journal), 1, "taken back");
+    assert_eq!(journal.attempt(0, true).unwrap(), 2);
+    assert_eq!(journal.attempt(0, false).unwrap(), 2, "noted once");
+    journal.close().unwrap();
+    disk.cut_power();
+    let journal = open(&disk, &options()).unwrap();
+    assert_eq!(tried(&journal), 2, "it stands");
+    assert_eq!(journal.attempt(0, true).unwrap(), 3);
+    journal.acknowledge(0..1).unwrap();
+    journal.close().unwrap();
+    disk.cut_power();
+    assert_eq!(read_all(&open(&disk, &options()).unwrap()), []);
 }
 
 /// Many threads write, the disk fails at some moment, and each of them knows what is there.

@@ -59,7 +59,7 @@ fn what_was_written_is_there_when_it_is_opened_again() {
         let mut reader = store.reader();
         assert_eq!(events(&mut reader).len(), 3);
         store.acknowledge(0..1).unwrap();
-        assert_eq!(store.attempt(1).unwrap(), 1);
+        assert_eq!(store.attempt(1, false).unwrap(), 1);
         assert_eq!(store.write_all([&b"four"[..]]).unwrap(), 3);
         assert_eq!(events(&mut reader), [(3, b"four".to_vec())], "a reader goes on");
         assert_eq!(store.stats().pending, 3);
@@ -202,7 +202,7 @@ fn a_store_is_inspected_while_it_is_open() {
     let store = open(&directory.store()).unwrap();
     store.write_all([b"one".as_slice(), b"two", b"three"]).unwrap();
     store.acknowledge(0..1).unwrap();
-    store.attempt(1).unwrap();
+    store.attempt(1, false).unwrap();
     let before = content(&directory.store());
 
     let found = inspect(directory.store()).unwrap();
