@@ -83,6 +83,10 @@ pub enum BuildError {
     /// The client certificate or its key cannot be used.
     #[error("the client certificate cannot be used: {0}")]
     ClientCertificate(&'static str),
+    /// An asynchronous sink was built outside of a tokio runtime.
+    #[cfg(feature = "http-async")]
+    #[error("an asynchronous sink belongs to a tokio runtime: build it there, or within `Handle::enter`")]
+    NoRuntime,
     /// The proxy that the environment names cannot be used.
     #[error("the proxy that the environment asks for cannot be used: {0}")]
     Proxy(&'static str),

@@ -6,7 +6,8 @@ use std::time::Duration;
 use http::Method;
 use http::header::AUTHORIZATION;
 
-use super::client::{Client, ClientOptions};
+use super::client::Client;
+use super::client_options::ClientOptions;
 use super::encode::{Encode, EncodeWith, Json};
 use super::endpoint::Endpoint;
 use super::headers::Given;
@@ -490,6 +491,16 @@ impl<E, C> HttpSinkBuilder<E, C> {
     where
         C: Encode<E> + Send + Sync + 'static,
     {
+        let (requests, client) = self.check()?;
+        let tls = tls::config(&client.trust, client.client_certificate.as_ref())?;
+        Ok(HttpSink::new(Client::new(client, tls), requests))
+    }
+
+    /// Checks everything but the certificates.
+    pub(super) fn check(self) -> Result<(Requests<E>, ClientOptions), BuildError>
+    where
+        C: Encode<E> + Send + Sync + 'static,
+    {
         let Self { options, encoder } = self;
         let endpoint = Endpoint::parse(&options.url, options.name.as_deref())?;
         let method = match options.method.as_str() {
@@ -543,8 +554,6 @@ impl<E, C> HttpSinkBuilder<E, C> {
                 return Err(BuildError::ClientCertificate(REASON));
             }
         }
-        let tls = tls::config(&options.trust, options.client_certificate.as_ref())?;
-
         let signer = match &options.secrets[..] {
             [] => None,
             _ if options.id_of.is_none() => return Err(BuildError::NoWebhookId),
@@ -566,12 +575,14 @@ impl<E, C> HttpSinkBuilder<E, C> {
             on_answer: options.on_answer,
         };
         let client = ClientOptions {
+            method,
             timeout: options.timeout,
             idle_connections: options.idle_connections,
-            tls,
+            trust: options.trust,
+            client_certificate: options.client_certificate,
             proxy,
         };
-        Ok(HttpSink::new(Client::new(method, client), requests))
+        Ok((requests, client))
     }
 }
 

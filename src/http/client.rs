@@ -3,10 +3,11 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method, Request, Response};
 use ureq::tls::TlsConfig;
-use ureq::{Agent, Body, Proxy};
+use ureq::{Agent, Body};
 
 use super::HttpError;
 use super::answer::Answer;
+use super::client_options::{ClientOptions, DRAIN, IDLE, LONGEST_BODY, USER_AGENT};
 use super::connect;
 use super::endpoint::Endpoint;
 use super::failure::{answered, was_dead};
@@ -15,24 +16,8 @@ use super::head::LONGEST_HEAD;
 use super::headers::LONGEST_LINE;
 use super::resolve::Lookup;
 
-// At most 64 KiB of an answer are read: its head, its body, and what is left in the buffer.
-const LONGEST_BODY: u64 = 24 * 1024;
+/// How many bytes are read from a connection at once.
 const READ_BUFFER: usize = 24 * 1024;
-
-/// How long reading the body of an answer may take. It is read only so that the connection can be used again.
-const DRAIN: Duration = Duration::from_secs(1);
-
-/// How long an idle connection is kept. Most servers and load balancers keep one for longer.
-const IDLE: Duration = Duration::from_secs(15);
-
-/// The options of the client, the same for all requests.
-pub(super) struct ClientOptions {
-    pub(super) timeout: Duration,
-    /// How many idle connections are kept.
-    pub(super) idle_connections: usize,
-    pub(super) tls: TlsConfig,
-    pub(super) proxy: Option<Proxy>,
-}
 
 /// Makes requests. Its errors contain no secret.
 pub(super) struct Client {
@@ -42,11 +27,11 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(method: Method, options: ClientOptions) -> Self {
-        let ClientOptions { timeout, idle_connections, tls, proxy } = options;
+    pub(super) fn new(options: ClientOptions, tls: TlsConfig) -> Self {
+        let ClientOptions { method, timeout, idle_connections, proxy, .. } = options;
         let proxied = proxy.is_some();
         let config = Agent::config_builder()
-            .user_agent(concat!("outflow/", env!("CARGO_PKG_VERSION")))
+            .user_agent(USER_AGENT)
             .http_status_as_error(false)
             .max_redirects(0)
             .proxy(proxy)
@@ -108,7 +93,7 @@ impl Client {
 }
 
 fn drain(response: &mut Response<Body>) {
-    let _ = io::copy(&mut response.body_mut().as_reader().take(LONGEST_BODY), &mut io::sink());
+    let _ = io::copy(&mut response.body_mut().as_reader().take(LONGEST_BODY as u64), &mut io::sink());
 }
 
 #[cfg(test)]
@@ -132,12 +117,15 @@ mod tests {
             map.append(*name, HeaderValue::from_bytes(value).unwrap());
         }
         let options = ClientOptions {
+            method: method.parse().unwrap(),
             timeout: Duration::from_secs(10),
             idle_connections: 1,
-            tls: tls::config(&Trust::default(), None).unwrap(),
+            trust: Trust::default(),
+            client_certificate: None,
             proxy: None,
         };
-        let client = Client::new(method.parse().unwrap(), options);
+        let tls = tls::config(&options.trust, None).unwrap();
+        let client = Client::new(options, tls);
         client.send(&endpoint, map, b"event").map(|answer| panic!("{}", answer.status)).unwrap_err()
     }
 

@@ -12,13 +12,11 @@ use ureq::unversioned::transport::{
 };
 
 use super::failure::{OwnError, is_broken};
-use super::head::{self, Beginning, Head, LONGEST_HEAD, LONGEST_REWRITTEN};
+use super::fault::same;
+use super::head::{Head, HeadReader, LONGEST_REWRITTEN, Step};
 
 /// Long enough to read what has already arrived.
 const AT_ONCE: Remaining = Remaining::from_millis(10);
-
-const NOT_HTTP: &str = "it is not HTTP/1.1";
-const LONG_HEAD: &str = "its head is longer than 16 KiB, interim answers (1xx) included";
 
 /// The connectors of ureq's default, with those of this module between them.
 pub(super) fn connector(proxied: bool) -> impl Connector<(), Out = impl Transport> {
@@ -110,10 +108,6 @@ impl<T: Transport> Transport for ReadingOn<T> {
     }
 }
 
-fn same(error: &io::Error) -> io::Error {
-    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
-}
-
 /// Wraps a connection in [`ReadingHeads`], above the encryption.
 #[derive(Debug)]
 struct ReadsHeads {
@@ -138,7 +132,7 @@ impl<In: Transport> Connector<In> for ReadsHeads {
             head: LazyBuffers::new(LONGEST_REWRITTEN, 1),
             awaits: false,
             tunnel,
-            interim: 0,
+            reader: HeadReader::default(),
             answers: 0,
             // Relaxed: no other memory depends on the count.
             made_at: self.dead.load(Ordering::Relaxed),
@@ -157,8 +151,8 @@ struct ReadingHeads<T> {
     awaits: bool,
     /// Whether it is the connection to the proxy of a tunnel, and passes everything on as it is.
     tunnel: bool,
-    /// How many bytes of interim answers to this request have come.
-    interim: usize,
+    /// Reads the answer to this request.
+    reader: HeadReader,
     /// How many answers have come over this connection.
     answers: u64,
     /// The value of `dead` when the connection was made.
@@ -171,25 +165,19 @@ impl<T: Transport> ReadingHeads<T> {
     fn read_head(&mut self, timeout: NextTimeout) -> Result<Head, ureq::Error> {
         let begun = Instant::now();
         loop {
-            let input = self.inner.buffers().input();
-            let (length, room) = (input.len(), LONGEST_HEAD - self.interim);
-            let head = match head::read(&input[..length.min(room)]) {
-                Beginning::Answer(head) => Some(head),
-                Beginning::Interim(length) => {
+            match self.reader.look(self.inner.buffers().input()) {
+                Step::Head(head) => {
+                    self.inner.buffers().input_consume(head.length);
+                    self.awaits = false;
+                    self.answers += 1;
+                    return Ok(head);
+                }
+                Step::Skip(length) => {
                     self.inner.buffers().input_consume(length);
-                    self.interim += length;
                     continue;
                 }
-                Beginning::NotHttp => return Err(OwnError::Unreadable(NOT_HTTP).into()),
-                Beginning::Part(Some(status)) if length > room => Some(Head::of_status(status, length)),
-                Beginning::Part(None) if length > room => return Err(OwnError::Unreadable(LONG_HEAD).into()),
-                Beginning::Part(_) => None,
-            };
-            if let Some(head) = head {
-                self.inner.buffers().input_consume(head.length);
-                self.awaits = false;
-                self.answers += 1;
-                return Ok(head);
+                Step::Unreadable(reason) => return Err(OwnError::Unreadable(reason).into()),
+                Step::More => {}
             }
             let remaining = timeout.after.saturating_sub(begun.elapsed());
             if remaining.is_zero() {
@@ -205,7 +193,8 @@ impl<T: Transport> ReadingHeads<T> {
     /// not the first, and not a byte of the answer came. Then the other kept connections are not used again either, since
     /// they are likely to be broken too.
     fn classify(&mut self, error: ureq::Error) -> ureq::Error {
-        let nothing_came = self.awaits && self.interim == 0 && self.inner.buffers().input().is_empty();
+        let nothing_came =
+            self.awaits && !self.reader.has_interim() && self.inner.buffers().input().is_empty();
         if self.tunnel || self.answers == 0 || !nothing_came {
             return error;
         }
@@ -223,7 +212,7 @@ impl<T: Transport> Transport for ReadingHeads<T> {
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
         if !self.tunnel && !self.awaits {
             self.awaits = true;
-            self.interim = 0;
+            self.reader = HeadReader::default();
         }
         let begun = Instant::now();
         // The encrypted connection reports that the time was over only at its next write, so this checks for it.

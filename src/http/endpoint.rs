@@ -101,7 +101,7 @@ impl fmt::Debug for Endpoint {
 }
 
 /// The host without the brackets that a URL has around an IPv6 address.
-fn bare(host: &str) -> &str {
+pub(super) fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 

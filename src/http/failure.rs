@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::io;
 
 use super::TransportFailure;
-use super::fault::{Fault, of_io, of_tls, text_of};
+use super::fault::{self, Fault, NO_TUNNEL, of_io, of_tls, text_of};
 use super::head::Head;
 
 /// What this crate's parts of the client report, inside [`ureq::Error::Other`].
@@ -32,15 +32,7 @@ impl From<OwnError> for ureq::Error {
 
 /// Whether the connection is broken.
 pub(super) fn is_broken(error: &ureq::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
-
-    match error {
-        ureq::Error::Io(error) => matches!(
-            error.kind(),
-            BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof
-        ),
-        _ => false,
-    }
+    matches!(error, ureq::Error::Io(error) if fault::is_broken(error))
 }
 
 /// Whether the connection was broken before the client used it again.
@@ -107,13 +99,8 @@ impl From<OwnError> for Fault {
 }
 
 fn of_proxy(error: ureq::Error) -> Cow<'static, str> {
-    if let ureq::Error::ConnectProxyFailed(_) = error {
-        return "it did not answer CONNECT with 200".into();
-    }
-    match error.into() {
-        Fault::Timeout => "it did not answer in time".into(),
-        Fault::Transport(TransportFailure::Resolve, _) => "its name has no address".into(),
-        Fault::Transport(_, detail) => detail,
-        Fault::Request(reason) => reason.into(),
+    match error {
+        ureq::Error::ConnectProxyFailed(_) => NO_TUNNEL.into(),
+        error => fault::of_proxy(error.into()),
     }
 }

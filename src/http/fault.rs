@@ -42,6 +42,30 @@ impl Fault {
 #[error("the client cannot write its request: {0}")]
 struct Unsendable(&'static str);
 
+/// What an error of connecting through a proxy says of it.
+pub(super) fn of_proxy(fault: Fault) -> Cow<'static, str> {
+    match fault {
+        Fault::Timeout => "it did not answer in time".into(),
+        Fault::Transport(TransportFailure::Resolve, _) => "its name has no address".into(),
+        Fault::Transport(_, detail) => detail,
+        Fault::Request(reason) => reason.into(),
+    }
+}
+
+pub(super) const NO_TUNNEL: &str = "it did not answer CONNECT with 200";
+
+/// Whether the connection is broken.
+pub(super) fn is_broken(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof)
+}
+
+/// The same error again.
+pub(super) fn same(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+}
+
 pub(super) fn of_io(error: &io::Error) -> Fault {
     if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         return Fault::transport(TransportFailure::Tls, of_tls(error));

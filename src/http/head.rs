@@ -18,9 +18,53 @@ const KEPT: [&str; 3] = ["retry-after", "date", "location"];
 /// The most lines with one of these names that a well-formed head may have.
 const MOST_LINES: usize = 32;
 
+const NOT_HTTP: &str = "it is not HTTP/1.1";
+const LONG_HEAD: &str = "its head is longer than 16 KiB, interim answers (1xx) included";
+
+/// Finds the head of an answer in what arrives, after those of interim answers.
+#[derive(Debug, Default)]
+pub(super) struct HeadReader {
+    /// How many bytes of interim answers have come.
+    interim: usize,
+}
+
+/// What is to be done with the bytes that have come.
+pub(super) enum Step {
+    /// Wait for more.
+    More,
+    /// Take this many from the front, which are an interim answer, and look again.
+    Skip(usize),
+    /// Take the head from the front.
+    Head(Head),
+    /// No answer can be read, for this reason.
+    Unreadable(&'static str),
+}
+
+impl HeadReader {
+    pub(super) fn look(&mut self, input: &[u8]) -> Step {
+        let (length, room) = (input.len(), LONGEST_HEAD - self.interim);
+        match read(&input[..length.min(room)]) {
+            Beginning::Answer(head) => Step::Head(head),
+            Beginning::Interim(length) => {
+                self.interim += length;
+                Step::Skip(length)
+            }
+            Beginning::NotHttp => Step::Unreadable(NOT_HTTP),
+            Beginning::Part(Some(status)) if length > room => Step::Head(Head::of_status(status, length)),
+            Beginning::Part(None) if length > room => Step::Unreadable(LONG_HEAD),
+            Beginning::Part(_) => Step::More,
+        }
+    }
+
+    /// Whether an interim answer has come.
+    pub(super) fn has_interim(&self) -> bool {
+        self.interim > 0
+    }
+}
+
 /// What the bytes that have come so far begin with.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Beginning {
+enum Beginning {
     /// A part of a head. With the status, if that has come and is not an interim one.
     Part(Option<u16>),
     /// An interim answer (1xx), with its length in bytes.
@@ -45,7 +89,7 @@ pub(super) struct Head {
 
 impl Head {
     /// The head of an answer of which only the status can be read, in its first `length` bytes.
-    pub(super) fn of_status(status: u16, length: usize) -> Self {
+    fn of_status(status: u16, length: usize) -> Self {
         Self::new(length, 1, status, Vec::new(), false)
     }
 }
@@ -76,7 +120,7 @@ impl Head {
 }
 
 /// Reads what has come of an answer.
-pub(super) fn read(input: &[u8]) -> Beginning {
+fn read(input: &[u8]) -> Beginning {
     let status_line = match status_line(input) {
         Ok(Some(line)) => line,
         Ok(None) => return Beginning::Part(None),

@@ -278,7 +278,12 @@ mod answer;
 mod build_error;
 mod builder;
 mod client;
+#[cfg(feature = "http-async")]
+mod client_async;
+mod client_options;
 mod connect;
+#[cfg(feature = "http-async")]
+mod connect_async;
 mod encode;
 mod endpoint;
 mod error;
@@ -287,6 +292,8 @@ mod fault;
 mod head;
 mod headers;
 mod per_event;
+#[cfg(feature = "http-async")]
+mod pool;
 mod proxy;
 mod redirect;
 mod request;
@@ -294,12 +301,22 @@ mod resolve;
 mod retry_after;
 mod sign;
 mod sink;
+#[cfg(feature = "http-async")]
+mod sink_async;
+#[cfg(feature = "http-async")]
+mod socket;
 mod tls;
+#[cfg(feature = "http-async")]
+mod tls_async;
 mod trust;
 mod wall_clock;
+#[cfg(feature = "http-async")]
+mod wire;
 
 pub use self::build_error::BuildError;
 pub use self::builder::HttpSinkBuilder;
 pub use self::encode::{Encode, EncodeWith, Json};
 pub use self::error::{HttpError, TransportFailure};
 pub use self::sink::HttpSink;
+#[cfg(feature = "http-async")]
+pub use self::sink_async::AsyncHttpSink;

@@ -10,7 +10,13 @@ use ureq::unversioned::transport::NextTimeout;
 use super::failure::OwnError;
 
 /// How many addresses of a name are tried.
-const MOST_ADDRESSES: usize = 16;
+pub(super) const MOST_ADDRESSES: usize = 16;
+
+/// Host and port of a URL, to be looked up.
+pub(super) fn target(url: &Uri) -> Option<String> {
+    let default_port = if url.scheme_str() == Some("https") { 443 } else { 80 };
+    Some(format!("{}:{}", url.host()?, url.port_u16().unwrap_or(default_port)))
+}
 
 /// Looks up the host of a URL: an address at once, and a name on a new thread, since the operating system has no timeout
 /// for that. ureq's resolver would use a thread for an address too, and panics if none can be started.
@@ -24,10 +30,7 @@ impl Resolver for Lookup {
         _: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let default_port = if url.scheme_str() == Some("https") { 443 } else { 80 };
-        let host = url.host().ok_or(ureq::Error::HostNotFound)?;
-        let target = format!("{host}:{}", url.port_u16().unwrap_or(default_port));
-
+        let target = target(url).ok_or(ureq::Error::HostNotFound)?;
         let mut addresses = self.empty();
         if let Ok(address) = target.parse::<SocketAddr>() {
             addresses.push(address);

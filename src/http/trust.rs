@@ -3,7 +3,7 @@ use std::sync::Arc;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
 use super::BuildError;
 
@@ -64,6 +64,13 @@ fn readable(
     Ok(certificates)
 }
 
+/// Begins a configuration, with the cryptography that ureq chooses, too.
+pub(super) fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::Error> {
+    let provider =
+        CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(ring::default_provider()));
+    ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
+}
+
 /// The certificates of a chain and its key, which belong together.
 pub(super) fn client_certificate(
     chain: &[u8],
@@ -71,11 +78,7 @@ pub(super) fn client_certificate(
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), &'static str> {
     let chain = certificates(chain)?;
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| "there is no private key in the PEM")?;
-    // Chosen as ureq does.
-    let provider =
-        CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(ring::default_provider()));
-    ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+    builder()
         .map_err(|_| "no version of TLS is at hand")?
         .with_root_certificates(RootCertStore::empty())
         .with_client_auth_cert(chain.clone(), key.clone_key())

@@ -6,12 +6,13 @@ use std::time::Duration;
 use outflow::Sink;
 use outflow::http::{BuildError, HttpSink, HttpSinkBuilder};
 
+use super::BuildFace;
 use crate::server::{NO_SERVER, Server, in_a_process_of_its_own, report};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 fn refused(builder: HttpSinkBuilder<String>) -> BuildError {
-    builder.build().unwrap_err()
+    builder.build_face().unwrap_err()
 }
 
 fn hooks() -> HttpSinkBuilder<String> {
@@ -81,7 +82,7 @@ fn a_bad_header_is_named() {
     assert_eq!(name(hooks().bearer("a").header("authorization", "b")), "authorization");
     assert_eq!(name(HttpSink::post("https://u:p@hooks.example/").bearer("a")), "authorization");
     assert_eq!(name(hooks().header("host", "a").header("Host", "b")), "host");
-    assert!(hooks().header("x-a", "1").header("x-a", "2").build().is_ok());
+    assert!(hooks().header("x-a", "1").header("x-a", "2").build_face().is_ok());
     // Only the beginning of a long name is shown.
     assert_eq!(name(hooks().header("x".repeat(20_000), "1")), "x".repeat(64));
     assert_eq!(name(hooks().header("x".repeat(70_000), "1")), "x".repeat(64));
@@ -101,7 +102,7 @@ fn a_line_of_a_head_that_cannot_be_written_is_refused_and_the_longest_that_can_i
     for builder in
         [header(&other), post().bearer(bearer.as_str()), post().content_type(content_type.as_str())]
     {
-        builder.build().unwrap().write("event".to_string()).unwrap();
+        builder.build_face().unwrap().write("event".to_string()).unwrap();
     }
     // The last header of a request is followed by an empty line, which must fit too.
     assert!(server.requests()[0].head.ends_with(&format!("x-a: {other}\r\n\r\n")));
@@ -129,7 +130,7 @@ fn a_url_has_16_000_bytes_at_most_and_is_posted_to_with_as_many() {
         let room = length - url.len();
         url + &"a".repeat(room)
     };
-    let patch = HttpSink::post(url(16_000)).method("PATCH").build().unwrap();
+    let patch = HttpSink::post(url(16_000)).method("PATCH").build_face().unwrap();
     patch.write("event").unwrap();
     let line =
         format!("PATCH {} HTTP/1.1", &url(16_000)["http://".len() + server.address.to_string().len()..]);
@@ -149,7 +150,7 @@ fn a_thousand_headers_are_sent_and_one_more_is_refused() {
         let post = HttpSink::post(server.url()).bearer("a").webhook_id(String::clone).sign_with(SECRET);
         (0..count).fold(post, |post, number| post.header(format!("x-{number}"), "1"))
     };
-    with(1_000).build().unwrap().write("event".to_string()).unwrap();
+    with(1_000).build_face().unwrap().write("event".to_string()).unwrap();
     let request = &server.requests()[0];
     assert_eq!(request.head.matches("\r\nx-").count(), 1_000);
     assert!(request.header("webhook-signature").is_some() && request.header("authorization").is_some());
@@ -172,8 +173,8 @@ fn a_timeout_is_a_millisecond_to_a_day() {
     for timeout in [Duration::ZERO, millisecond - nanosecond, day + nanosecond, Duration::MAX] {
         assert_eq!(refused(hooks().timeout(timeout)), BuildError::Timeout);
     }
-    assert!(hooks().timeout(millisecond).build().is_ok());
-    assert!(hooks().timeout(day).build().is_ok());
+    assert!(hooks().timeout(millisecond).build_face().is_ok());
+    assert!(hooks().timeout(day).build_face().is_ok());
 }
 
 #[test]
@@ -181,8 +182,8 @@ fn a_range_of_statuses_that_no_answer_has_is_refused() {
     assert_eq!(refused(hooks().accept(1000..)), BuildError::Accept);
     assert_eq!(refused(hooks().accept(..=100)), BuildError::Accept);
     assert_eq!(refused(hooks().accept(300..300)), BuildError::Accept);
-    assert!(hooks().accept(300..300).accept(200..=200).build().is_ok());
-    assert!(hooks().accept(300..300).accept_when(|status| status == 200).build().is_ok());
+    assert!(hooks().accept(300..300).accept(200..=200).build_face().is_ok());
+    assert!(hooks().accept(300..300).accept_when(|status| status == 200).build_face().is_ok());
 }
 
 #[test]
@@ -200,11 +201,11 @@ fn credentials_do_not_go_over_the_network_in_the_open() {
             let error = refused(builder);
             assert!(matches!(error, BuildError::Plaintext { .. }), "{error}");
         }
-        assert!(HttpSink::<String>::post(url).bearer("s3cr3t").allow_plaintext().build().is_ok());
-        assert!(HttpSink::<String>::post(url).build().is_ok());
+        assert!(HttpSink::<String>::post(url).bearer("s3cr3t").allow_plaintext().build_face().is_ok());
+        assert!(HttpSink::<String>::post(url).build_face().is_ok());
     }
     for url in ["http://localhost/", "http://127.0.0.1:5056/", "http://[::1]/", "https://hooks.example/"] {
-        assert!(HttpSink::<String>::post(url).bearer("s3cr3t").build().is_ok(), "{url}");
+        assert!(HttpSink::<String>::post(url).bearer("s3cr3t").build_face().is_ok(), "{url}");
     }
 }
 
@@ -232,7 +233,7 @@ fn a_certificate_that_is_none_is_refused() {
 fn a_signed_webhook_has_an_id() {
     assert_eq!(refused(hooks().sign_with(SECRET)), BuildError::NoWebhookId);
     let with_id = || hooks().webhook_id(String::clone);
-    assert!(with_id().sign_with(SECRET).build().is_ok());
+    assert!(with_id().sign_with(SECRET).build_face().is_ok());
     assert!(matches!(refused(with_id().sign_with("s3cr3t")), BuildError::Secret { number: 1, .. }));
     assert!(matches!(
         refused(with_id().sign_with(SECRET).sign_with(&SECRET[..20])),
@@ -247,7 +248,7 @@ fn as_many_secrets_as_have_room_in_a_header_sign_and_one_more_is_refused() {
         let post = HttpSink::post(server.url()).webhook_id(String::clone);
         (0..count).fold(post, |post, _| post.sign_with(SECRET))
     };
-    with(340).build().unwrap().write("event".to_string()).unwrap();
+    with(340).build_face().unwrap().write("event".to_string()).unwrap();
     let signatures = server.requests()[0].header("webhook-signature").unwrap().split(' ').count();
     assert_eq!(signatures, 340);
     assert_eq!(
@@ -260,7 +261,7 @@ fn as_many_secrets_as_have_room_in_a_header_sign_and_one_more_is_refused() {
 fn in_environment(variables: &[(&str, &str)], proxied: &str, endpoint: &str) -> String {
     let own = [("OUTFLOW_TEST_PROXY", proxied), ("OUTFLOW_TEST_ENDPOINT", endpoint)];
     in_a_process_of_its_own(
-        "building::writes_through_the_proxy_of_its_environment",
+        concat!(module_path!(), "::writes_through_the_proxy_of_its_environment"),
         &[variables, &own].concat(),
     )
 }
@@ -272,7 +273,7 @@ fn writes_through_the_proxy_of_its_environment() {
     if std::env::var("OUTFLOW_TEST_PROXY").unwrap() == "asked for" {
         builder = builder.proxy_from_env().bearer("s3cr3t");
     }
-    let outcome = match builder.build() {
+    let outcome = match builder.build_face() {
         Ok(sink) => {
             format!("{:?}", sink.write("event").map_err(|refused| refused.error().unwrap().to_string()))
         }

@@ -11,8 +11,9 @@ use outflow::http::{HttpError, HttpSink, HttpSinkBuilder, TransportFailure};
 use outflow::retry::{Breaker, Constant, RetryAfter};
 use outflow::{Sink, SinkExt, sink};
 
+use super::BuildFace;
 use crate::common::{Latch, SOON, in_time};
-use crate::server::{Request, Server, empty, in_a_process_of_its_own, report};
+use crate::server::{Request, Server, empty};
 
 fn bytes(url: String) -> HttpSinkBuilder<Vec<u8>, impl outflow::http::Encode<Vec<u8>> + Send + Sync> {
     HttpSink::post(url).encode(|event: &Vec<u8>| Ok::<_, Infallible>(event.clone()))
@@ -24,39 +25,12 @@ fn hold(mut stream: TcpStream) {
 }
 
 #[test]
-fn without_a_thread_to_look_up_a_name_a_write_fails_for_now_and_an_address_needs_none() {
-    let server = Server::status("200 OK");
-    let port = server.address.port().to_string();
-    // A stack larger than the address space, so that no thread can be started.
-    let environment = [("OUTFLOW_TEST_NO_THREADS", port.as_str()), ("RUST_MIN_STACK", "140737488355328")];
-    let outcome = in_a_process_of_its_own("connecting::writes_where_no_thread_can_be_started", &environment);
-    assert_eq!(outcome, "as it should be");
-    assert_eq!(server.requests().len(), 1);
-}
-
-#[test]
-fn writes_where_no_thread_can_be_started() {
-    let Ok(port) = std::env::var("OUTFLOW_TEST_NO_THREADS") else { return };
-    assert!(thread::Builder::new().spawn(|| ()).is_err(), "a thread can be started");
-    HttpSink::post(format!("http://127.0.0.1:{port}/")).build().unwrap().write("event").unwrap();
-
-    let refused =
-        HttpSink::post(format!("http://localhost:{port}/")).build().unwrap().write("event").unwrap_err();
-    let error = refused.error().unwrap();
-    assert!(error.is_transient(), "{error}");
-    let HttpError::Transport { failure: TransportFailure::Other, .. } = error else { panic!("{error:?}") };
-    let text = error.to_string();
-    assert!(text.contains("no thread could be started to look up the host's name"), "{text}");
-    report("as it should be");
-}
-
-#[test]
 fn a_name_is_looked_up() {
     let server = Server::status("200 OK");
     let url = server.url().replace("127.0.0.1", "localhost");
-    HttpSink::post(url).build().unwrap().write("event").unwrap();
+    HttpSink::post(url).build_face().unwrap().write("event").unwrap();
     // RFC 6761 reserves `.invalid`, so that this name does not exist.
-    let refused = HttpSink::post("http://outflow.invalid/").build().unwrap().write("event").unwrap_err();
+    let refused = HttpSink::post("http://outflow.invalid/").build_face().unwrap().write("event").unwrap_err();
     let error = refused.error().unwrap();
     assert!(
         matches!(error, HttpError::Transport { failure: TransportFailure::Resolve, .. })
@@ -86,7 +60,7 @@ fn an_answer_to_a_body_that_was_not_read_is_received() {
     let server = Server::raw(|mut stream, _| refuse_the_body(&mut stream));
     let dead = sink::collector();
     let queue = bytes(server.url())
-        .build()
+        .build_face()
         .unwrap()
         .retry(Constant::new(Duration::ZERO))
         .give_up_when(|failure| !failure.error.is_transient())
@@ -100,14 +74,14 @@ fn an_answer_to_a_body_that_was_not_read_is_received() {
 
 #[test]
 fn an_answer_to_a_body_that_was_not_read_is_received_through_encryption() {
-    let (server, builder) = crate::tls::encrypted(|mut stream| {
+    let (server, builder) = super::tls::encrypted(|mut stream| {
         // Otherwise the answer would wait for the client to acknowledge the end of the handshake, and be lost when the
         // connection is closed.
         stream.sock.set_nodelay(true).unwrap();
         refuse_the_body(&mut stream);
         stream.flush().unwrap();
     });
-    let sink = builder.build().unwrap();
+    let sink = builder.build_face().unwrap();
     let refused = in_time("the write", move || sink.write("a".repeat(20_000_000)).unwrap_err());
     assert_eq!(refused.error().unwrap().status(), Some(413), "{refused:?}");
     assert_eq!(server.connections(), 1);
@@ -126,9 +100,9 @@ fn an_answer_to_a_body_that_is_read_no_further_is_received_when_the_time_is_over
     let stays = gone.clone();
     let plain = Server::raw(move |mut stream, _| refuse_and_stay(&mut stream, &stays));
     let stays = gone.clone();
-    let (_encrypted, builder) = crate::tls::encrypted(move |mut stream| refuse_and_stay(&mut stream, &stays));
+    let (_encrypted, builder) = super::tls::encrypted(move |mut stream| refuse_and_stay(&mut stream, &stays));
     for builder in [HttpSink::post(plain.url()), builder] {
-        let sink = builder.timeout(Duration::from_secs(1)).build().unwrap();
+        let sink = builder.timeout(Duration::from_secs(1)).build_face().unwrap();
         let refused = in_time("the write", move || sink.write("a".repeat(20_000_000)).unwrap_err());
         let error = refused.error().unwrap();
         assert_eq!(
@@ -143,7 +117,7 @@ fn an_answer_to_a_body_that_is_read_no_further_is_received_when_the_time_is_over
 #[test]
 fn a_close_during_the_body_without_an_answer_is_a_connection_that_broke_off() {
     let server = Server::raw(|mut stream, _| stream.read_exact(&mut [0; 10]).unwrap());
-    let sink = bytes(server.url()).build().unwrap();
+    let sink = bytes(server.url()).build_face().unwrap();
     let refused = in_time("the write", move || sink.write(vec![b'a'; 20_000_000]).unwrap_err());
     let error = refused.error().unwrap();
     assert!(matches!(error, HttpError::Transport { failure: TransportFailure::Connection, .. }), "{error:?}");
@@ -160,7 +134,7 @@ fn an_event_at_which_an_endpoint_closes_the_connection_each_time_does_not_block_
     });
     let dead = sink::collector();
     let queue = bytes(server.url())
-        .build()
+        .build_face()
         .unwrap()
         .retry(Breaker::new(5, Duration::from_millis(1)))
         .honor_retry_after()
@@ -204,7 +178,7 @@ fn connections_that_went_silent_while_idle_cost_an_event_one_attempt_together() 
         // Later requests are not read.
         hold(stream);
     });
-    let sink = bytes(server.url()).timeout(Duration::from_secs(1)).build().unwrap();
+    let sink = bytes(server.url()).timeout(Duration::from_secs(1)).build_face().unwrap();
     in_time("the writes", move || {
         leave_idle(&sink, IDLE, &latch);
         let sink = sink.retry(Constant::new(Duration::ZERO)).max_attempts(2);
@@ -227,7 +201,7 @@ fn a_connection_that_was_closed_when_it_was_used_again_costs_no_attempt() {
         // It closes the connection at the first byte of the next request.
         let _ = stream.read(&mut [0]);
     });
-    let sink = bytes(server.url()).build().unwrap();
+    let sink = bytes(server.url()).build_face().unwrap();
     in_time("the writes", move || {
         leave_idle(&sink, IDLE, &latch);
         // A body that fits in the buffers of the socket, and one that does not.
@@ -250,7 +224,7 @@ fn a_request_is_made_again_once_and_within_the_same_time() {
             hold(stream);
         }
     });
-    let sink = bytes(server.url()).timeout(TIMEOUT).build().unwrap();
+    let sink = bytes(server.url()).timeout(TIMEOUT).build_face().unwrap();
     in_time("the writes", move || {
         sink.write(b"event".to_vec()).unwrap();
         let begun = Instant::now();
@@ -271,7 +245,7 @@ fn an_answer_that_breaks_off_is_no_reason_to_make_the_request_again() {
             stream.write_all(answer.as_bytes()).unwrap();
         }
     });
-    let sink = bytes(server.url()).build().unwrap();
+    let sink = bytes(server.url()).build_face().unwrap();
     in_time("the writes", move || {
         sink.write(b"event".to_vec()).unwrap();
         sink.write(b"event".to_vec()).unwrap_err();
@@ -290,7 +264,7 @@ fn as_many_threads_as_connections_are_kept_make_no_more() {
         }
         empty("200 OK")
     });
-    let sink = bytes(server.url()).build().unwrap();
+    let sink = bytes(server.url()).build_face().unwrap();
     in_time("the writers", move || {
         // First all at the same time, then in any order.
         leave_idle(&sink, THREADS, &first);
@@ -314,7 +288,7 @@ fn as_many_idle_connections_are_kept_as_asked_for() {
             at_endpoint[number / WRITERS].pass();
             empty("200 OK")
         });
-        let sink = bytes(server.url()).idle_connections(kept).build().unwrap();
+        let sink = bytes(server.url()).idle_connections(kept).build_face().unwrap();
         in_time("the writers", move || {
             leave_idle(&sink, WRITERS, &first);
             assert_eq!(server.connections(), WRITERS);

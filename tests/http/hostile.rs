@@ -12,6 +12,7 @@ use outflow::Sink;
 use outflow::http::{HttpError, HttpSink, TransportFailure};
 use outflow::retry::RetryAfter;
 
+use super::{BuildFace, Face};
 use crate::common::in_time;
 use crate::server::{Server, empty};
 
@@ -20,11 +21,11 @@ const TIMEOUT: Duration = Duration::from_millis(400);
 /// How much longer than its timeout a write may take on a machine that is busy with other tests.
 const SLACK: Duration = Duration::from_secs(3);
 
-fn sink(url: String) -> HttpSink<Vec<u8>> {
+fn sink(url: String) -> Face<Vec<u8>> {
     HttpSink::post(url)
         .timeout(TIMEOUT)
         .encode(|event: &Vec<u8>| Ok::<_, Infallible>(event.clone()))
-        .build()
+        .build_face()
         .unwrap()
 }
 
@@ -289,7 +290,7 @@ fn a_2xx_is_the_delivery_whatever_becomes_of_its_body() {
 #[test]
 fn a_body_gets_a_second_at_most_however_long_the_request_may_take() {
     let (server, _) = pouring("HTTP/1.1 500 Oops\r\ncontent-length: 100000000\r\n\r\n", "a", DRIP);
-    let sink = HttpSink::post(server.url()).timeout(Duration::from_secs(60)).build().unwrap();
+    let sink = HttpSink::post(server.url()).timeout(Duration::from_secs(60)).build_face().unwrap();
     let begun = Instant::now();
     assert_eq!(sink.write("event").unwrap_err().error().unwrap().status(), Some(500));
     let took = begun.elapsed();
@@ -300,7 +301,7 @@ fn a_body_gets_a_second_at_most_however_long_the_request_may_take() {
 fn of_an_answer_without_end_little_is_taken() {
     const MORE: &str = include_str!("../../examples/data/registry-notifications.ndjson");
     let (server, taken) = pouring("HTTP/1.1 200 OK\r\n\r\n", MORE, AT_ONCE);
-    let sink = HttpSink::post(server.url()).timeout(Duration::from_secs(60)).build().unwrap();
+    let sink = HttpSink::post(server.url()).timeout(Duration::from_secs(60)).build_face().unwrap();
     sink.write("event").unwrap();
     // The endpoint writes until the connection is closed, so this counts what fitted in the sockets' buffers too.
     let mut before = u64::MAX;

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use outflow::http::HttpSink;
 use outflow::{Queue, Sink, SinkExt, is_delivering, sink};
 
+use super::BuildFace;
 use crate::common::SOON;
 use crate::server::{Server, in_a_process_of_its_own, report};
 
@@ -29,8 +30,10 @@ impl log::Log for Logger {
 
 #[test]
 fn a_logger_that_writes_to_a_queued_sink_does_not_feed_itself() {
-    let outcome =
-        in_a_process_of_its_own("logging::logs_to_an_endpoint", &[("OUTFLOW_TEST_LOGGER", "a queue")]);
+    let outcome = in_a_process_of_its_own(
+        concat!(module_path!(), "::logs_to_an_endpoint"),
+        &[("OUTFLOW_TEST_LOGGER", "a queue")],
+    );
     assert_eq!(outcome, "[\"\\\"a line\\\"\", \"\\\"another\\\"\"]");
 }
 
@@ -41,7 +44,7 @@ fn logs_to_an_endpoint() {
     }
     let server = Server::status("200 OK");
     let dead = sink::collector();
-    let queue = HttpSink::post(server.url()).build().unwrap().dead_letter(dead.clone()).queued();
+    let queue = HttpSink::post(server.url()).build_face().unwrap().dead_letter(dead.clone()).queued();
     LINES.set(queue).unwrap();
     log::set_logger(&Logger).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
@@ -65,7 +68,7 @@ fn a_thread_is_delivering_in_a_write_with_no_queue_above_and_not_after() {
             assert!(is_delivering());
             Ok::<_, std::convert::Infallible>(event.as_bytes().to_vec())
         })
-        .build()
+        .build_face()
         .unwrap();
     assert!(!is_delivering());
     sink.write("event").unwrap();

@@ -1,15 +1,13 @@
-//! The webhook sink: what it delivers, how it fails, how it deals with odd endpoints, and what it keeps secret.
+//! The webhook sink: what it delivers, how it fails, how it deals with odd endpoints, and what it keeps secret. The tests are
+//! written once, and run over the blocking sink and over the asynchronous one.
+
+#![allow(clippy::duplicate_mod, reason = "the tests run over two sinks")]
 
 #[path = "../it/common/mod.rs"]
 mod common;
 
-mod building;
-mod connecting;
-mod delivery;
-mod hostile;
-mod logging;
-mod options;
-mod secrets;
+#[cfg(feature = "http-async")]
+mod asynchronous;
+mod blocking;
+mod logs;
 mod server;
-mod signing;
-mod tls;

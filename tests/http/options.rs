@@ -7,6 +7,7 @@ use outflow::http::{HttpError, HttpSink, HttpSinkBuilder};
 use outflow::retry::Constant;
 use outflow::{Sink, SinkExt};
 
+use super::BuildFace;
 use crate::common::planned_panic;
 use crate::server::{NO_SERVER, Server, empty};
 
@@ -19,7 +20,7 @@ fn an_event_is_delivered_with_the_accepted_statuses_and_no_others() {
     let accepted = |accept: &dyn Fn(HttpSinkBuilder<String>) -> HttpSinkBuilder<String>| -> Vec<u16> {
         let codes = [200, 204, 299, 300, 304, 399, 400, 404, 409, 500, 999];
         let server = Server::answering(move |number, _| empty(&format!("{} Whatever", codes[number])));
-        let sink = accept(post(&server)).build().unwrap();
+        let sink = accept(post(&server)).build_face().unwrap();
         codes
             .into_iter()
             .filter(|code| match sink.write("event".to_string()) {
@@ -48,7 +49,7 @@ fn each_answer_is_seen_with_its_event() {
     let sink = post(&server)
         .on_answer(|_, _| panic!("the last one counts"))
         .on_answer(move |event, status| answers.lock().unwrap().push((event.clone(), status)))
-        .build()
+        .build_face()
         .unwrap()
         .retry(Constant::new(Duration::ZERO))
         .max_attempts(3);
@@ -63,7 +64,7 @@ fn each_answer_is_seen_with_its_event() {
 fn no_answer_is_not_seen() {
     let sink = HttpSink::post(format!("http://{NO_SERVER}/"))
         .on_answer(|_: &&str, status| panic!("{status}"))
-        .build()
+        .build_face()
         .unwrap();
     assert!(sink.write("event").is_err());
 }
@@ -85,7 +86,7 @@ fn a_panic_of_a_closure_unwinds_to_the_writer_and_leaves_the_sink_usable() {
         post(&server).on_answer(|event, _| drop(planned(event))),
         post(&server).webhook_id(planned),
     ] {
-        let sink = builder.build().unwrap().catch_panic();
+        let sink = builder.build_face().unwrap().catch_panic();
         assert_eq!(sink.write("poisoned".to_string()).unwrap_err().into_event(), "poisoned");
         assert!(!outflow::is_delivering());
         sink.write("event".to_string()).unwrap();
@@ -107,7 +108,7 @@ fn header_bearer_and_url_are_made_for_each_request() {
             format!("token-{token}")
         })
         .url_with(move |event| format!("{url}/{event}?a=b"))
-        .build()
+        .build_face()
         .unwrap()
         .retry(Constant::new(Duration::ZERO));
     sink.write("push".to_string()).unwrap();
@@ -136,7 +137,7 @@ fn header_bearer_and_url_are_made_for_each_request() {
 fn an_event_may_go_to_another_host_and_an_error_names_that() {
     let (one, other) = (Server::status("200 OK"), Server::status("404 Not Found"));
     let url = other.url();
-    let sink = post(&one).url_with(move |_| url.replace("://", "://user:password@")).build().unwrap();
+    let sink = post(&one).url_with(move |_| url.replace("://", "://user:password@")).build_face().unwrap();
     let refused = sink.write("event".to_string()).unwrap_err();
     let error = refused.error().unwrap();
     assert_eq!(error.to_string(), format!("http://{} answered 404", other.address));
@@ -172,7 +173,7 @@ fn what_is_made_for_an_event_and_cannot_be_sent_fails_for_good_and_says_why() {
         ),
         (post(&server).url_with(|_| "http://user:s3cr3t@hooks.example/".to_string()), "in the open"),
     ] {
-        let refused = builder.build().unwrap().write("event".to_string()).unwrap_err();
+        let refused = builder.build_face().unwrap().write("event".to_string()).unwrap_err();
         let error = refused.error().unwrap();
         assert!(matches!(error, HttpError::Encode { .. }) && !error.is_transient(), "{error:?}");
         assert_eq!(error.endpoint(), format!("http://{}", server.address));

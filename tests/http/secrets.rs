@@ -1,16 +1,16 @@
 //! No secret is shown: not by a builder, a sink, an error or its sources, and not in what the client logs.
 
-use std::cell::RefCell;
 use std::error::Error;
 use std::fmt::{Debug, Write as _};
 use std::io::Write as _;
-use std::sync::Once;
 use std::time::Duration;
 
 use outflow::http::{HttpError, HttpSink, HttpSinkBuilder};
 use outflow::retry::Constant;
 use outflow::{Broadcaster, DeadLetter, Sink, SinkExt, sink};
 
+use super::{BuildFace, LOGS};
+use crate::logs::logged;
 use crate::server::{NO_SERVER, Request, Server};
 
 // Something to find in every place that is secret.
@@ -73,40 +73,6 @@ fn planted(url: &str) -> [HttpSinkBuilder<String>; 3] {
     })
 }
 
-thread_local! {
-    /// What was logged at level `debug` and above on this thread, on which requests are made.
-    static LOGGED: RefCell<String> = const { RefCell::new(String::new()) };
-}
-
-struct Logger;
-
-impl log::Log for Logger {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        let line = format!("{} {}\n", record.target(), record.args());
-        let _ = LOGGED.try_with(|logged| logged.borrow_mut().push_str(&line));
-    }
-
-    fn flush(&self) {}
-}
-
-/// What `f` returned, and what was logged while it ran.
-fn logged<T>(f: impl FnOnce() -> T) -> (T, String) {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        log::set_logger(&Logger).unwrap();
-        log::set_max_level(log::LevelFilter::Debug);
-    });
-    LOGGED.take();
-    let answer = f();
-    let logged = LOGGED.take();
-    assert!(logged.contains("ureq"), "nothing was logged, so that nothing can be searched");
-    (answer, logged)
-}
-
 /// Sends back what it got, in another part of the answer for each connection.
 fn echo() -> Server {
     Server::raw(|mut stream, connection| {
@@ -156,11 +122,11 @@ fn no_failure_shows_a_secret() {
     for url in &endpoints {
         for builder in planted(url) {
             assert_clean("the builder", &debug(&builder));
-            let sink = builder.build().unwrap();
+            let sink = builder.build_face().unwrap();
             assert_clean("the sink", &debug(&sink));
             assert_clean("the endpoint", sink.endpoint());
 
-            let (outcome, logged) = logged(|| sink.write("event".to_string()));
+            let (outcome, logged) = logged(LOGS, || sink.write("event".to_string()));
             // The client logs some headers of an answer, and with them what an endpoint sends back there.
             if *url != format!("http://{}", echo.address) {
                 assert_clean("the log", &logged);
@@ -192,8 +158,8 @@ fn no_failure_shows_a_secret() {
 fn no_success_shows_a_secret() {
     let server = Server::status("200 OK");
     for builder in planted(&format!("http://{}", server.address)) {
-        let sink = builder.name("audit").build().unwrap();
-        let (outcome, logged) = logged(|| sink.write("event".to_string()));
+        let sink = builder.name("audit").build_face().unwrap();
+        let (outcome, logged) = logged(LOGS, || sink.write("event".to_string()));
         outcome.unwrap();
         assert_clean("the log", &logged);
         assert_eq!(sink.endpoint(), "audit");
@@ -257,7 +223,8 @@ fn no_error_of_the_builder_shows_a_secret() {
         spoilt(&|sink| sink.bearer(BEARER).timeout(Duration::ZERO)),
     ] {
         assert_clean("the builder", &debug(&builder));
-        let text = builder.build().map(|sink| panic!("{sink:?} was built")).map_err(|error| printed(&error));
+        let text =
+            builder.build_face().map(|sink| panic!("{sink:?} was built")).map_err(|error| printed(&error));
         assert_clean("the error", &text.unwrap_err());
     }
 }
@@ -276,7 +243,7 @@ fn nothing_that_was_made_for_an_event_and_cannot_be_sent_is_shown() {
         post().url_with(|_| format!("{PATH}://127.0.0.1/{PATH}?{QUERY}")),
     ] {
         assert_clean("the builder", &debug(&builder));
-        let sink = builder.build().unwrap();
+        let sink = builder.build_face().unwrap();
         assert_clean("the sink", &debug(&sink));
         let refused = sink.write("event".to_string()).unwrap_err();
         assert_clean("the refusal", &printed(&refused));
@@ -288,7 +255,7 @@ fn nothing_that_was_made_for_an_event_and_cannot_be_sent_is_shown() {
 fn an_encoders_own_error_is_all_that_is_shown_of_an_event() {
     let sink = HttpSink::post(format!("https://hooks.example/{PATH}"))
         .encode(|event: &&str| if event.is_empty() { Err("empty") } else { Ok(vec![]) })
-        .build()
+        .build_face()
         .unwrap();
     let refused = sink.write("").unwrap_err();
     assert_eq!(

@@ -154,9 +154,10 @@ pub(crate) fn answer(status: &str, headers: &[&str], body: &str) -> String {
 /// An address without a server: the port of a service that is no longer in use.
 pub(crate) const NO_SERVER: &str = "127.0.0.1:1";
 
-/// Runs one test of this program in a process of its own, with this environment, and returns what it passed to
+/// Runs one test of this program, by its path, in a process of its own, with this environment, and returns what it passed to
 /// [`report`]. An environment cannot be changed safely in a process with threads, and a logger can be set only once.
 pub(crate) fn in_a_process_of_its_own(test: &str, environment: &[(&str, &str)]) -> String {
+    let (_crate, test) = test.split_once("::").unwrap();
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .envs(environment.iter().copied())

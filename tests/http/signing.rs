@@ -10,6 +10,7 @@ use outflow::http::{HttpError, HttpSink};
 use outflow::retry::{Breaker, Constant};
 use outflow::{Sink, SinkExt, sink};
 
+use super::{BuildFace, Face};
 use crate::server::{Request, Server, empty};
 
 const SECRETS: [&str; 2] = [
@@ -20,12 +21,15 @@ const SECRETS: [&str; 2] = [
 /// An event is its id and its body.
 type Webhook = (&'static str, &'static str);
 
-fn signing(server: &Server) -> HttpSink<Webhook> {
+fn signing(server: &Server) -> Face<Webhook> {
     let mut builder = HttpSink::post(server.url()).webhook_id(|webhook: &Webhook| webhook.0.to_string());
     for secret in SECRETS {
         builder = builder.sign_with(secret);
     }
-    builder.encode(|webhook: &Webhook| Ok::<_, Infallible>(webhook.1.as_bytes().to_vec())).build().unwrap()
+    builder
+        .encode(|webhook: &Webhook| Ok::<_, Infallible>(webhook.1.as_bytes().to_vec()))
+        .build_face()
+        .unwrap()
 }
 
 fn signed(request: &Request) -> [String; 3] {
@@ -67,7 +71,7 @@ fn each_secret_makes_a_signature() {
 #[test]
 fn an_id_alone_is_sent_without_a_signature() {
     let server = Server::status("200 OK");
-    let sink = HttpSink::post(server.url()).webhook_id(|id: &u64| format!("push-{id}")).build().unwrap();
+    let sink = HttpSink::post(server.url()).webhook_id(|id: &u64| format!("push-{id}")).build_face().unwrap();
     sink.write(7).unwrap();
     let request = &server.requests()[0];
     assert_eq!(request.header("webhook-id"), Some("push-7"));
@@ -93,7 +97,7 @@ fn an_id_that_is_too_long_is_given_up_at_once_and_does_not_block_the_queue_behin
     let dead = sink::collector();
     let queue = HttpSink::post(server.url())
         .webhook_id(|length: &usize| "a".repeat(*length))
-        .build()
+        .build_face()
         .unwrap()
         .retry(Breaker::new(5, Duration::from_millis(1)))
         .honor_retry_after()

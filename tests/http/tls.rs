@@ -14,6 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
+use super::BuildFace;
 use crate::common::in_time;
 use crate::server::{Request, Server, empty, in_a_process_of_its_own, report};
 
@@ -107,7 +108,7 @@ where
 }
 
 fn refused(builder: HttpSinkBuilder<String>) -> (TransportFailure, String) {
-    match builder.build().unwrap().write("event".to_string()).unwrap_err().error().unwrap() {
+    match builder.build_face().unwrap().write("event".to_string()).unwrap_err().error().unwrap() {
         error @ HttpError::Transport { failure, .. } => (*failure, error.to_string()),
         other => panic!("{other:?}"),
     }
@@ -126,7 +127,7 @@ fn delivers_to_an_endpoint_of_an_authority_that_is_trusted() {
         post(&server).root_certificate(both),
     ] {
         let before = server.connections();
-        let sink = builder.build().unwrap();
+        let sink = builder.build_face().unwrap();
         for _ in 0..3 {
             sink.write("event".to_string()).unwrap();
         }
@@ -178,7 +179,8 @@ fn sends_a_client_certificate_to_an_endpoint_that_asks_for_one() {
     let client = authority.issue_to("client.example");
     let trusting = || post(&server).root_certificate(authority.certificate.clone());
 
-    let sink = trusting().client_certificate(client.certificate.clone(), client.key.clone()).build().unwrap();
+    let sink =
+        trusting().client_certificate(client.certificate.clone(), client.key.clone()).build_face().unwrap();
     sink.write("event".to_string()).unwrap();
     let (failure, text) = refused(trusting());
     assert_eq!(failure, TransportFailure::Tls, "{text}");
@@ -193,7 +195,7 @@ fn sends_a_client_certificate_to_an_endpoint_that_asks_for_one() {
 
     // A key that does not belong to the certificate is found when the sink is built.
     let other = authority.issue_to("client.example");
-    let mixed = trusting().client_certificate(client.certificate, other.key).build().unwrap_err();
+    let mixed = trusting().client_certificate(client.certificate, other.key).build_face().unwrap_err();
     assert!(matches!(mixed, BuildError::ClientCertificate(_)), "{mixed}");
 }
 
@@ -258,7 +260,7 @@ fn ones_own_root_is_trusted_beside_the_public_ones() {
         let _ = Request::read(&mut stream);
         stream.write_all(empty("200 OK").as_bytes()).unwrap();
     });
-    builder.public_roots().build().unwrap().write("event".to_string()).unwrap();
+    builder.public_roots().build_face().unwrap().write("event".to_string()).unwrap();
 }
 
 #[test]
@@ -270,7 +272,7 @@ fn the_systems_roots_are_trusted_if_that_is_asked_for() {
     let url = format!("https://{}/", server.address);
     let outcome = |roots| {
         in_a_process_of_its_own(
-            "tls::writes_to_an_endpoint_of_the_systems_roots",
+            concat!(module_path!(), "::writes_to_an_endpoint_of_the_systems_roots"),
             &[("OUTFLOW_TEST_SYSTEM", &url), ("SSL_CERT_FILE", roots), ("SSL_CERT_DIR", "")],
         )
     };
@@ -282,7 +284,7 @@ fn the_systems_roots_are_trusted_if_that_is_asked_for() {
 #[test]
 fn writes_to_an_endpoint_of_the_systems_roots() {
     let Ok(url) = std::env::var("OUTFLOW_TEST_SYSTEM") else { return };
-    let write = |builder: HttpSinkBuilder<&'static str>| builder.build().map(|sink| sink.write("event"));
+    let write = |builder: HttpSinkBuilder<&'static str>| builder.build_face().map(|sink| sink.write("event"));
     let by_default = write(HttpSink::post(url.as_str())).unwrap();
     assert!(matches!(
         by_default.unwrap_err().error(),
@@ -298,7 +300,7 @@ const TIMEOUT: Duration = Duration::from_millis(400);
 const SLACK: Duration = Duration::from_secs(3);
 
 fn times_out(builder: HttpSinkBuilder<String>) {
-    let sink = builder.timeout(TIMEOUT).build().unwrap();
+    let sink = builder.timeout(TIMEOUT).build_face().unwrap();
     let (refused, took) = in_time("the write", move || {
         let begun = Instant::now();
         (sink.write("event".to_string()).unwrap_err(), begun.elapsed())

@@ -1,0 +1,234 @@
+//! The asynchronous client: hyper's connections, kept for later requests.
+//!
+//! A connection is polled by the write that uses it, and by no task of its own. When a write is dropped, its connection
+//! goes with it; an idle one is looked at when it is about to be used again.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use http::header::{ACCEPT, CONTENT_LENGTH, HOST, USER_AGENT};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use parking_lot::Mutex;
+use tokio::task::yield_now;
+use tokio::time::{Instant, timeout_at};
+
+use super::answer::Answer;
+use super::client_options::{self, ClientOptions, DRAIN, LONGEST_BODY};
+use super::connect_async::Connector;
+use super::endpoint::Endpoint;
+use super::fault::Fault;
+use super::head::{Head, LONGEST_REWRITTEN};
+use super::pool::Pool;
+use super::socket::Stream;
+use super::wire::{Exchange, Whole, Wire};
+use super::{BuildError, HttpError, TransportFailure};
+
+/// Makes requests. Its errors contain no secret.
+pub(super) struct Client {
+    connector: Connector,
+    pool: Pool<Box<Link>>,
+    method: Method,
+    timeout: Duration,
+}
+
+impl Client {
+    pub(super) fn new(options: &ClientOptions) -> Result<Self, BuildError> {
+        Ok(Self {
+            connector: Connector::new(options)?,
+            pool: Pool::new(options.idle_connections),
+            method: options.method.clone(),
+            timeout: options.timeout,
+        })
+    }
+
+    /// Makes one request, and returns the answer. A connection that breaks when it is used again is treated as the
+    /// blocking client does.
+    pub(super) async fn send(
+        &self,
+        endpoint: &Endpoint,
+        headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<Answer, HttpError> {
+        let deadline = Instant::now() + self.timeout;
+        let body = Bytes::from(body);
+        let headers = framed(endpoint, headers, body.len());
+        self.send_before(endpoint, headers, body, deadline)
+            .await
+            .map_err(|fault| fault.into_error(endpoint, self.timeout))
+    }
+
+    async fn send_before(
+        &self,
+        endpoint: &Endpoint,
+        headers: HeaderMap,
+        body: Bytes,
+        deadline: Instant,
+    ) -> Result<Answer, Fault> {
+        let (kept, mut generation) = self.open_link(&endpoint.url).await;
+        if let Some(link) = kept {
+            match self.over(link, generation, endpoint, headers.clone(), body.clone(), deadline).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) if failure.came => return Err(failure.fault),
+                Err(failure) => {
+                    // The other kept connections are likely to be broken, too.
+                    generation = self.pool.forget(generation);
+                    if !failure.broken {
+                        return Err(failure.fault);
+                    }
+                }
+            }
+        }
+        let link = Link::new(self.connector.connect(&endpoint.url, deadline).await?).await?;
+        self.over(link, generation, endpoint, headers, body, deadline).await.map_err(|failure| failure.fault)
+    }
+
+    /// A kept connection that is open, and the generation of one that is made now.
+    async fn open_link(&self, url: &Uri) -> (Option<Box<Link>>, u64) {
+        loop {
+            let (kept, generation) = self.pool.take(url);
+            let Some(mut link) = kept else { return (None, generation) };
+            // So that the runtime looks at its sockets: it knows nothing of what came while it did something else.
+            yield_now().await;
+            if link.is_open() {
+                return (Some(link), generation);
+            }
+        }
+    }
+
+    /// Makes a request over this connection, and keeps it if it can be used again.
+    async fn over(
+        &self,
+        mut link: Box<Link>,
+        generation: u64,
+        endpoint: &Endpoint,
+        headers: HeaderMap,
+        body: Bytes,
+        deadline: Instant,
+    ) -> Result<Answer, Failure> {
+        let request = self.request(endpoint, headers, Whole::begin(body, &link.exchange));
+        let (head, body) = link.exchange(request, deadline).await?;
+        if let Some(body) = body {
+            if link.drain(body, deadline).await {
+                self.pool.put(&endpoint.url, generation, link);
+            }
+        }
+        Ok(Answer::of_head(endpoint, head))
+    }
+
+    fn request(&self, endpoint: &Endpoint, headers: HeaderMap, body: Whole) -> Request<Whole> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        let target = endpoint.url.path_and_query().cloned();
+        *request.uri_mut() = Uri::from(target.unwrap_or(PathAndQuery::from_static("/")));
+        *request.headers_mut() = headers;
+        request
+    }
+}
+
+/// The headers of a request with those of the client, in whose place a sink may have set others.
+fn framed(endpoint: &Endpoint, given: HeaderMap, length: usize) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(given.keys_len() + 4);
+    let host = endpoint.url.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    headers.extend(host.map(|host| (HOST, host)));
+    headers.insert(USER_AGENT, HeaderValue::from_static(client_options::USER_AGENT));
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    headers.insert(CONTENT_LENGTH, length.into());
+    headers.extend(given);
+    headers
+}
+
+/// Why no answer came over a connection.
+struct Failure {
+    fault: Fault,
+    /// Whether a part of an answer came.
+    came: bool,
+    /// Whether the connection is broken.
+    broken: bool,
+}
+
+/// A connection to an endpoint.
+struct Link {
+    sender: SendRequest<Whole>,
+    /// `None` when it has ended.
+    connection: Option<Connection<Wire, Whole>>,
+    exchange: Arc<Mutex<Exchange>>,
+}
+
+impl Link {
+    async fn new(stream: Stream) -> Result<Box<Self>, Fault> {
+        let exchange = Arc::<Mutex<Exchange>>::default();
+        let wire = Wire::new(stream, Arc::clone(&exchange));
+        let (sender, connection) = Builder::new()
+            .max_buf_size(LONGEST_REWRITTEN)
+            .handshake(wire)
+            .await
+            .map_err(|_| Fault::transport(TransportFailure::Other, ""))?;
+        Ok(Box::new(Self { sender, connection: Some(connection), exchange }))
+    }
+
+    /// Sends a request, and returns the head of its answer. Without a body of the answer the connection is of no more use.
+    async fn exchange(
+        &mut self,
+        request: Request<Whole>,
+        deadline: Instant,
+    ) -> Result<(Head, Option<Incoming>), Failure> {
+        let mut response = pin!(self.sender.send_request(request));
+        let connection = &mut self.connection;
+        let answered = poll_fn(|context| {
+            drive(connection, context);
+            response.as_mut().poll(context)
+        });
+        let answered = timeout_at(deadline, answered).await;
+
+        let mut exchange = self.exchange.lock();
+        if let Some(head) = exchange.head.take() {
+            return Ok((head, answered.ok().and_then(Result::ok).map(Response::into_body)));
+        }
+        let (fault, broken) = match (answered, exchange.failure.take()) {
+            (Err(_), _) => (Fault::Timeout, false),
+            (Ok(_), Some(failure)) => failure,
+            // It had ended before anything was read or written.
+            (Ok(_), None) => (Fault::transport(TransportFailure::Connection, ""), true),
+        };
+        Err(Failure { fault, came: exchange.came, broken })
+    }
+
+    /// Reads the body of an answer. Returns whether the connection can be used again.
+    ///
+    /// The body changes nothing: with a head of 2xx the endpoint has the event, even if it stalls afterwards.
+    async fn drain(&mut self, mut body: Incoming, deadline: Instant) -> bool {
+        let mut length = 0;
+        let ended = poll_fn(|context| {
+            loop {
+                drive(&mut self.connection, context);
+                match ready!(Pin::new(&mut body).poll_frame(context)) {
+                    Some(Ok(frame)) => length += frame.data_ref().map_or(0, Bytes::len),
+                    end => return Poll::Ready(end.is_none()),
+                }
+                if length > LONGEST_BODY {
+                    return Poll::Ready(false);
+                }
+            }
+        });
+        let until = deadline.min(Instant::now() + DRAIN);
+        timeout_at(until, ended).await == Ok(true) && self.is_open()
+    }
+
+    /// Whether another request can be sent: the endpoint has neither closed the connection nor sent what nobody asked for.
+    fn is_open(&mut self) -> bool {
+        drive(&mut self.connection, &mut Context::from_waker(Waker::noop()));
+        self.connection.is_some() && self.sender.is_ready()
+    }
+}
+
+fn drive(connection: &mut Option<Connection<Wire, Whole>>, context: &mut Context<'_>) {
+    if connection.as_mut().is_some_and(|connection| Pin::new(connection).poll(context).is_ready()) {
+        *connection = None;
+    }
+}
