@@ -16,6 +16,8 @@ mod held;
 mod lines;
 #[path = "../examples/registry_relay/notes.rs"]
 mod notes;
+#[path = "../examples/relay/out_of_time.rs"]
+mod out_of_time;
 mod service;
 #[allow(dead_code, reason = "as `books`")]
 #[path = "../examples/registry_relay/undelivered.rs"]
@@ -47,6 +49,7 @@ use books::{Account, Books, Spill};
 use envelope::Event;
 use held::{Counted, Held};
 use lines::{Cut as Cuttable, Lines};
+use out_of_time::is_out_of_time;
 use service::{
     Client, Cut, DEAD, Hang, MEDIA_TYPE, Refuse, Relay, Running, SOON, Scratch, Take, Webhook, envelope,
     event, wait_until,
@@ -1517,7 +1520,7 @@ fn what_a_queue_leaves_that_ends_by_a_panic_is_written_and_not_dropped() {
     let scratch = Scratch::new("panic");
     for file in [Some(scratch.join("undelivered.ndjson")), None] {
         let undelivered = file.as_ref().map(|file| Undelivered::at(file.as_ref()).unwrap().0);
-        let books = Arc::new(Books::new("endpoint".to_string(), undelivered.as_ref()));
+        let books = Arc::new(Books::new("endpoint".to_string(), undelivered.as_ref(), false));
         let (go_on, told) = mpsc::channel();
         let told = Mutex::new(told);
         let post = sink::for_each(move |events: Vec<Event>| {
@@ -1535,7 +1538,7 @@ fn what_a_queue_leaves_that_ends_by_a_panic_is_written_and_not_dropped() {
         wait_until("it has ended", || queue.is_closed());
 
         let error = queue.close().wait().unwrap_err();
-        assert!(!books::is_out_of_time(&error), "{error:?}");
+        assert!(!is_out_of_time(&error), "{error:?}");
         assert!(books.are_balanced(queue.stats().accepted), "{:?}", books.account());
         let (written, lost) = if file.is_some() { (3, 0) } else { (0, 3) };
         assert_eq!(books.account(), Account { delivered: 1, refused: 0, dropped: 1, written, lost });
@@ -1550,7 +1553,7 @@ fn what_was_taken_from_a_write_is_not_written_again_when_the_write_comes_back() 
     let scratch = Scratch::new("taken");
     let file = scratch.join("undelivered.ndjson");
     let undelivered = Undelivered::at(file.as_ref()).unwrap().0;
-    let books = Arc::new(Books::new("endpoint".to_string(), Some(&undelivered)));
+    let books = Arc::new(Books::new("endpoint".to_string(), Some(&undelivered), false));
     let (go_on, told) = mpsc::channel();
     let told = Mutex::new(told);
     let post = sink::from_fn(move |_: &Vec<Event>| told.lock().unwrap().recv().unwrap());
@@ -1565,7 +1568,7 @@ fn what_was_taken_from_a_write_is_not_written_again_when_the_write_comes_back() 
 
     books.end();
     let error = queue.close().abort().unwrap_err();
-    assert!(books::is_out_of_time(&error), "{error:?}");
+    assert!(is_out_of_time(&error), "{error:?}");
     assert!(!books.are_balanced(4), "two are in hand: {:?}", books.account());
     books.leave_in_hand("nobody waits");
     assert!(books.are_balanced(4), "{:?}", books.account());

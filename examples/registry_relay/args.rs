@@ -13,6 +13,7 @@ use clap::{CommandFactory, Parser, ValueEnum};
 use glob::{MatchOptions, Pattern};
 use subtle::ConstantTimeEq;
 
+use crate::durable::DurableArgs;
 use crate::endpoint::{is_like_a_url, shows_a_url};
 use crate::envelope::Notification;
 
@@ -61,13 +62,18 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TYPE", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) ignore_media_type: Vec<String>,
 
+    #[command(flatten)]
+    pub(crate) durable: DurableArgs,
+
     /// What to do when the backlog of an endpoint is at its limit: answer 503, so that the registry keeps the
     /// envelope; or go on, and drop the oldest events of that endpoint
-    #[arg(long, value_name = "CHOICE", value_enum, default_value_t = WhenFull::Refuse)]
+    #[arg(long, value_name = "CHOICE", value_enum, default_value_t = WhenFull::Refuse,
+        conflicts_with = "durable")]
     pub(crate) when_full: WhenFull,
 
     /// How many events may wait for an endpoint, at most ten million
-    #[arg(long, value_name = "EVENTS", default_value = "50000", value_parser = up_to(MOST_EVENTS))]
+    #[arg(long, value_name = "EVENTS", default_value = "50000", value_parser = up_to(MOST_EVENTS),
+        conflicts_with = "durable")]
     pub(crate) backlog: usize,
 
     /// How many events, at most, one request carries; more than one only while more than one wait

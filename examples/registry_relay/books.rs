@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use outflow::http::HttpError;
 use outflow::retry::Failure;
-use outflow::{CatchPanicError, CloseError, Closing, Flushing, Sink, WriteError};
+use outflow::{CatchPanicError, Closing, FlushError, Flushing, Sink, WriteError};
 use parking_lot::Mutex;
 
 use crate::envelope::Event;
@@ -21,9 +21,15 @@ pub(crate) type PostError = CatchPanicError<HttpError>;
 ///
 /// Each event that its queue has accepted is counted once, when it is delivered, written, dropped or lost. One
 /// that was written down because nobody could wait for the answer stays so, should it arrive after all.
+///
+/// Of a queue on disk nothing is left over: what is not delivered stays there. There what was refused is safe on the
+/// disk before its queue forgets it.
 pub(crate) struct Books {
     endpoint: String,
     file: Option<Undelivered>,
+    on_disk: bool,
+    /// Whether something was written that is not safe on the disk.
+    unsynced: AtomicBool,
     pub(crate) in_hand: InHand,
     /// Whether what the queue gives up is left over, not evicted.
     over: AtomicBool,
@@ -52,10 +58,12 @@ pub(crate) struct Account {
 }
 
 impl Books {
-    pub(crate) fn new(endpoint: String, file: Option<&Undelivered>) -> Self {
+    pub(crate) fn new(endpoint: String, file: Option<&Undelivered>, on_disk: bool) -> Self {
         Self {
             endpoint,
             file: file.cloned(),
+            on_disk,
+            unsynced: AtomicBool::new(false),
             in_hand: InHand::default(),
             over: AtomicBool::new(false),
             delivered: AtomicU64::new(0),
@@ -89,8 +97,22 @@ impl Books {
 
     /// Of an event for which there was no time.
     fn leave(&self, event: &Event, reason: &str) {
-        if self.write(event, reason).is_err() {
+        if !self.on_disk && self.write(event, reason).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A flush of what was refused, besides what is `below`.
+    pub(crate) fn flush(&self, below: Flushing) -> Flushing {
+        if !self.on_disk || !self.unsynced.swap(false, Ordering::AcqRel) {
+            return below;
+        }
+        match self.file.as_ref().map_or(Ok(()), Undelivered::sync) {
+            Ok(()) => below,
+            Err(error) => {
+                self.unsynced.store(true, Ordering::Release);
+                Flushing::all([below, Flushing::failed(FlushError::other(error))])
+            }
         }
     }
 
@@ -129,7 +151,10 @@ impl Books {
         let file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
         let written = file.write(&self.endpoint, reason, event);
         match &written {
-            Ok(()) => _ = self.written.fetch_add(1, Ordering::Relaxed),
+            Ok(()) => {
+                self.written.fetch_add(1, Ordering::Relaxed);
+                self.unsynced.store(true, Ordering::Release);
+            }
             Err(error) => *self.failed.lock() = Some(io::Error::new(error.kind(), error.to_string())),
         }
         written
@@ -143,16 +168,6 @@ impl Books {
     /// Tells of failures: of the first, and then of those since, once in a while.
     pub(crate) fn note(&self, failure: &Failure<'_, Vec<Event>, PostError>) {
         self.notes.say(failure.error);
-    }
-}
-
-/// Whether a close only ran out of time, and did not find a queue that had ended by itself.
-pub(crate) fn is_out_of_time(error: &CloseError) -> bool {
-    match error {
-        CloseError::Undelivered { .. } | CloseError::Aborted => true,
-        CloseError::Sink { error, .. } => is_out_of_time(error),
-        CloseError::Several(errors) => errors.iter().all(is_out_of_time),
-        _ => false,
     }
 }
 

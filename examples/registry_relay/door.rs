@@ -194,7 +194,7 @@ impl Door {
             Posted { body, .. } if body.len() > self.max_body => {
                 task::block_in_place(|| self.admit_none(body))
             }
-            Posted { body, .. } => self.admit(body),
+            Posted { body, .. } => self.admit(body).await,
         };
         match answer {
             Err(refusal) if refusal.status.is_client_error() => self.park(refusal, posted),
@@ -203,12 +203,15 @@ impl Door {
     }
 
     /// Every error of the client is one of what was posted: it stays one however often it is posted.
-    fn admit(&self, envelope: &[u8]) -> Result<Answer, Refusal> {
+    async fn admit(&self, envelope: &[u8]) -> Result<Answer, Refusal> {
         let events = parse(envelope)?.collect::<Result<_, _>>()?;
-        match self.relay.admit(events) {
+        match self.relay.admit(events).await {
             Admission::Queued => Ok(text(StatusCode::ACCEPTED, String::new())),
             Admission::Full(endpoint) => {
                 Err(unavailable(format_args!("the backlog of {endpoint} is at its limit")))
+            }
+            Admission::NoRoom(why) => {
+                Err(unavailable(format_args!("there is no room on the disk for {why}")))
             }
             Admission::Broken(endpoint) => {
                 Err(unavailable(format_args!("the queue of {endpoint} has ended")))

@@ -87,7 +87,7 @@ where
     }
 
     fn flush(&self) -> Flushing {
-        self.sink.flush()
+        self.books.flush(self.sink.flush())
     }
 
     fn close(&self) -> Closing {

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use outflow::buffer::{Buffer, Policy};
+use outflow::durable::Undecodable;
 use outflow::http::{BuildError, HttpSink};
 use outflow::metrics::Publisher;
 use outflow::queue::{Batch, QueueOptions, QueueStats};
@@ -16,6 +17,7 @@ use ring::digest;
 
 use crate::args::{Args, Secrets, WhenFull};
 use crate::books::{Account, Books, PostError, Spill};
+use crate::durable::{OnDisk, Stores, UNCONFIRMED};
 use crate::endpoint::Endpoint;
 use crate::envelope::{self, Event, MEDIA_TYPE};
 use crate::held::{Counted, Held};
@@ -32,13 +34,25 @@ const DISK: Duration = Duration::from_secs(1);
 pub(crate) struct Leg {
     pub(crate) endpoint: Endpoint,
     pub(crate) posts: Meter,
-    queue: Box<dyn Backlog>,
+    queue: Waiting,
     books: Arc<Books>,
+}
+
+/// What gets the events for all endpoints.
+pub(crate) enum To<'a> {
+    InMemory(&'a Broadcaster<Event>),
+    OnDisk(&'a Stores),
+}
+
+/// Where events wait for an endpoint.
+enum Waiting {
+    InMemory(Box<dyn Backlog>),
+    OnDisk(OnDisk),
 }
 
 impl Leg {
     pub(crate) fn add(
-        to: &Broadcaster<Event>,
+        to: &To<'_>,
         endpoint: Endpoint,
         args: &Args,
         secrets: &Secrets,
@@ -46,7 +60,7 @@ impl Leg {
         publisher: &Publisher,
     ) -> Result<Self, Box<dyn std::error::Error>> {
         let (posts, retries) = (Meter::new(), Counter::new());
-        let books = Arc::new(Books::new(endpoint.to_string(), file));
+        let books = Arc::new(Books::new(endpoint.to_string(), file, matches!(to, To::OnDisk(_))));
 
         let keeps_refused = file.is_some();
         let http = http_sink(&endpoint, args, secrets)?.metered(&posts).catch_panic();
@@ -72,32 +86,65 @@ impl Leg {
             // Where what is refused cannot be written down it is tried again.
             .retry(Constant::new(DISK));
 
-        let buffer = Buffer::bounded(args.backlog);
         let batch = Batch::of(args.batch);
         let chain = Held::new(chain, &books);
-        let spill = Spill::new(&books);
         let name = endpoint.to_string();
         publisher.meter(&*name, &posts).latency(&*name, &posts).retries(&*name, &retries);
-        let queue = match args.when_full {
-            WhenFull::Refuse => {
-                let options = QueueOptions::new(buffer.spill(spill)).name(&*name);
-                add(to, chain.batched_with(batch, options), publisher, &name)?
+        let queue = match to {
+            To::InMemory(to) => {
+                let buffer = Buffer::bounded(args.backlog);
+                let spill = Spill::new(&books);
+                Waiting::InMemory(match args.when_full {
+                    WhenFull::Refuse => {
+                        let options = QueueOptions::new(buffer.spill(spill)).name(&*name);
+                        add(to, chain.batched_with(batch, options), publisher, &name)?
+                    }
+                    WhenFull::DropOldest => {
+                        let options = QueueOptions::new(buffer.drop_oldest().spill(spill)).name(&*name);
+                        add(to, chain.batched_with(batch, options), publisher, &name)?
+                    }
+                })
             }
-            WhenFull::DropOldest => {
-                let options = QueueOptions::new(buffer.drop_oldest().spill(spill)).name(&*name);
-                add(to, chain.batched_with(batch, options), publisher, &name)?
+            To::OnDisk(stores) => {
+                // What is read ahead for the next request.
+                let ahead = QueueOptions::new(Buffer::bounded(args.batch)).name(&*name);
+                let chain = chain.batched_with(batch, ahead);
+                let queue = stores.queue_with(&endpoint, chain, |options| {
+                    // So that there is another batch while one is being confirmed.
+                    let options = options.unconfirmed(UNCONFIRMED.max(2 * args.batch as u64));
+                    match file {
+                        Some(file) => options.undecodable(park(file)),
+                        None => options,
+                    }
+                })?;
+                queue.found(&endpoint).iter().for_each(crate::say);
+                Waiting::OnDisk(queue)
             }
         };
         Ok(Self { endpoint, posts, queue, books })
     }
 
+    /// Its queue, if that is on disk.
+    pub(crate) fn on_disk(&self) -> Option<&OnDisk> {
+        match &self.queue {
+            Waiting::InMemory(_) => None,
+            Waiting::OnDisk(queue) => Some(queue),
+        }
+    }
+
     /// How many events find room. Unless somebody writes meanwhile, it only grows.
     pub(crate) fn room(&self) -> usize {
-        self.queue.room()
+        match &self.queue {
+            Waiting::InMemory(queue) => queue.room(),
+            Waiting::OnDisk(_) => usize::MAX,
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.queue.is_closed()
+        match &self.queue {
+            Waiting::InMemory(queue) => queue.is_closed(),
+            Waiting::OnDisk(queue) => queue.is_closed(),
+        }
     }
 
     /// What is given up from now on is left over, not evicted. While it is called, nobody writes.
@@ -108,7 +155,8 @@ impl Leg {
     /// Accounts for what an aborted close has left behind, as far as it does not come back: nobody knows
     /// whether the endpoint has it.
     pub(crate) fn settle(&self) {
-        let accepted = self.queue.stats().accepted;
+        let Waiting::InMemory(queue) = &self.queue else { return };
+        let accepted = queue.stats().accepted;
         let deadline = Instant::now() + ACCOUNTING;
         while !self.books.are_balanced(accepted) && Instant::now() < deadline {
             self.books.leave_in_hand("it was being posted when the grace was over: it may have arrived");
@@ -121,7 +169,10 @@ impl Leg {
     pub(crate) fn tally(&self) -> Tally {
         let posts = self.posts.snapshot();
         Tally {
-            accepted: self.queue.stats().accepted,
+            accepted: match &self.queue {
+                Waiting::InMemory(queue) => queue.stats().accepted,
+                Waiting::OnDisk(queue) => queue.accepted(),
+            },
             posted: posts.events,
             failed: posts.failures,
             account: self.books.account(),
@@ -146,6 +197,16 @@ where
     publisher.queue(name, &queue);
     to.add(queue.clone())?;
     Ok(Box::new(queue))
+}
+
+/// Where what is on disk goes that this program cannot read.
+fn park(file: &Undelivered) -> impl Sink<Undecodable, Error = Infallible> + Send + Sync + 'static {
+    let file = file.clone();
+    from_fn(move |Undecodable { number, bytes, error, .. }: &Undecodable| {
+        file.park(&format!("event {number} on disk cannot be read: {error}"), bytes.clone())?;
+        file.sync()
+    })
+    .retry(Constant::new(DISK))
 }
 
 fn http_sink(

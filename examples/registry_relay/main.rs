@@ -2,8 +2,8 @@
 //! endpoint, in order, whatever becomes of the endpoints meanwhile.
 //!
 //! ```text
-//! cargo run --release --example registry_relay --features http,metrics,tracing -- --self-test
-//! cargo run --release --example registry_relay --features http,metrics,tracing -- \
+//! cargo run --release --example registry_relay --features durable,http,metrics,tracing -- --self-test
+//! cargo run --release --example registry_relay --features durable,http,metrics,tracing -- \
 //!     --to https://hooks.example/registry --to https://audit.example/in \
 //!     --only push,delete --repository 'library/**' --undelivered /var/lib/relay/undelivered.ndjson
 //! ```
@@ -136,7 +136,10 @@ mod args;
 mod books;
 #[path = "../relay/check.rs"]
 mod check;
+mod commit;
 mod door;
+#[path = "../relay/durable/mod.rs"]
+mod durable;
 #[path = "../relay/endpoint.rs"]
 mod endpoint;
 #[path = "../relay/envelope.rs"]
@@ -149,6 +152,8 @@ mod lines;
 mod metrics;
 mod notes;
 mod one_by_one;
+#[path = "../relay/out_of_time.rs"]
+mod out_of_time;
 #[path = "../relay/receiver.rs"]
 mod receiver;
 mod relay;
@@ -191,6 +196,7 @@ fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     ctrlc::set_handler(move || _ = interrupt.send(Happening::Interrupted))?;
 
     let grace = humantime::format_duration(args.grace);
+    let fate = if args.durable.durable.is_some() { "stays on disk" } else { "is given up" };
     let service = Service::start(args, secrets, tell)?;
     say(format_args!("listening on {}", service.address));
     let happening = happenings.recv()?;
@@ -198,7 +204,7 @@ fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         Happening::Interrupted => ("", "once more"),
         Happening::ServerEnded => ("the server has ended: ", "a signal"),
     };
-    say(format_args!("{why}stopping; what is not delivered in {grace} is given up ({again}: at once)"));
+    say(format_args!("{why}stopping; what is not delivered in {grace} {fate} ({again}: at once)"));
     let verdict = service.stop(happenings.into_iter()).conclude();
     Ok(match happening {
         Happening::Interrupted => verdict,

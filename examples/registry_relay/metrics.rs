@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use metrics::{Unit, counter, describe_counter};
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use outflow::metrics::Publisher;
 use tokio::time;
@@ -43,6 +43,16 @@ impl Metrics {
             Unit::Count,
             "Bodies that cannot be relayed and are written down"
         );
+        describe_gauge!(
+            "registry_relay_on_disk_events",
+            Unit::Count,
+            "Events on disk that an endpoint does not have for certain"
+        );
+        describe_gauge!(
+            "registry_relay_on_disk_bytes",
+            Unit::Bytes,
+            "The files of an endpoint's queue on disk"
+        );
         Ok(Self { handle, publisher: Publisher::new() })
     }
 
@@ -65,6 +75,12 @@ impl Metrics {
         for leg in &relay.legs {
             let refused = counter!("registry_relay_refused_total", "endpoint" => leg.endpoint.to_string());
             refused.absolute(leg.tally().account.refused);
+            if let Some(queue) = leg.on_disk() {
+                let name = leg.endpoint.to_string();
+                gauge!("registry_relay_on_disk_events", "endpoint" => name.clone())
+                    .set(queue.pending() as f64);
+                gauge!("registry_relay_on_disk_bytes", "endpoint" => name).set(queue.bytes() as f64);
+            }
         }
         self.handle.render()
     }

@@ -10,14 +10,16 @@ use outflow::{Broadcaster, Closing, Sink, SinkExt};
 use parking_lot::Mutex;
 
 use crate::args::{Args, Secrets, WhenFull};
+use crate::commit::Committer;
+use crate::durable::{OnDisk, Stores};
 use crate::endpoint::Endpoint;
 use crate::envelope::Event;
-use crate::leg::Leg;
+use crate::leg::{Leg, To};
 use crate::undelivered::Undelivered;
 
 /// Every endpoint's chain, and the one way in.
 pub(crate) struct Relay {
-    broadcaster: Broadcaster<Event>,
+    intake: Intake,
     pub(crate) legs: Vec<Leg>,
     file: Option<Undelivered>,
     /// How many bodies stand in the file that could not be relayed.
@@ -28,6 +30,12 @@ pub(crate) struct Relay {
     admission: Mutex<Admitting>,
 }
 
+/// How an envelope gets into every endpoint's queue.
+enum Intake {
+    InMemory(Broadcaster<Event>),
+    OnDisk(Committer),
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Admitting {
     Yes,
@@ -35,12 +43,14 @@ enum Admitting {
 }
 
 /// What becomes of an envelope: all of it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
     /// Each event that is relayed stands in every endpoint's queue.
     Queued,
     /// The backlog of this endpoint is at its limit, and nothing was taken.
     Full(String),
+    /// There is no room on the disk, for this endpoint and for this reason. Other endpoints may get it all the same.
+    NoRoom(String),
     /// It has more events than a backlog ever holds.
     TooMany,
     /// This endpoint's queue has ended, and so has the relay's promise.
@@ -57,19 +67,43 @@ impl Relay {
         publisher: &Publisher,
     ) -> Result<Self, Box<dyn Error>> {
         let file = args.undelivered.as_deref().map(open).transpose()?;
+        if args.durable.durable_bytes.is_some_and(|bytes| bytes / 4 < args.max_body as u64) {
+            return Err("--durable-bytes is less than four envelopes of --max-body: raise it".into());
+        }
+        let stores = Stores::open(&args.durable, &endpoints)?;
+        if let Some(stores) = &stores {
+            stores.others(&endpoints)?.iter().for_each(crate::say);
+        }
         let broadcaster = Broadcaster::new();
-        let legs = endpoints
+        let to = stores.as_ref().map_or(To::InMemory(&broadcaster), To::OnDisk);
+        let legs: Vec<Leg> = endpoints
             .into_iter()
-            .map(|endpoint| Leg::add(&broadcaster, endpoint, &args, secrets, file.as_ref(), publisher))
+            .map(|endpoint| Leg::add(&to, endpoint, &args, secrets, file.as_ref(), publisher))
             .collect::<Result<_, _>>()?;
+        let intake = if stores.is_some() {
+            let queue_of = |leg: &Leg| leg.on_disk().map(|queue| (leg.endpoint.to_string(), queue.clone()));
+            Intake::OnDisk(Committer::start(legs.iter().filter_map(queue_of).collect())?)
+        } else {
+            Intake::InMemory(broadcaster)
+        };
         let parked = AtomicU64::new(0);
-        Ok(Self { broadcaster, legs, file, parked, args, admission: Mutex::new(Admitting::Yes) })
+        Ok(Self { intake, legs, file, parked, args, admission: Mutex::new(Admitting::Yes) })
     }
 
-    /// Queues the events that are relayed, for every endpoint or for none. It waits for nobody but another
-    /// admission, which does the same.
-    pub(crate) fn admit(&self, events: Vec<Event>) -> Admission {
+    /// Queues the events that are relayed, for every endpoint or for none. It waits for nobody but other
+    /// admissions, which do the same, and for the disk.
+    pub(crate) async fn admit(&self, events: Vec<Event>) -> Admission {
         let events: Vec<Event> = events.into_iter().filter(|event| self.wants(event)).collect();
+        match &self.intake {
+            Intake::InMemory(broadcaster) => self.admit_to(broadcaster, events),
+            Intake::OnDisk(committer) => match self.broken() {
+                Some(endpoint) => Admission::Broken(endpoint),
+                None => committer.commit(events).await,
+            },
+        }
+    }
+
+    fn admit_to(&self, broadcaster: &Broadcaster<Event>, events: Vec<Event>) -> Admission {
         if events.len() > self.args.backlog {
             return Admission::TooMany;
         }
@@ -89,7 +123,7 @@ impl Relay {
             return Admission::Full(leg.endpoint.to_string());
         }
         // Each write finds room, or makes it.
-        match self.broadcaster.write_all(events) {
+        match broadcaster.write_all(events) {
             Ok(()) => Admission::Queued,
             Err(_) => Admission::Stopped,
         }
@@ -107,7 +141,12 @@ impl Relay {
 
     /// Writes down what was posted and cannot be relayed.
     pub(crate) fn park(&self, reason: &str, body: Vec<u8>) -> io::Result<()> {
-        self.file.as_ref().ok_or(io::ErrorKind::NotFound)?.park(reason, body)?;
+        let file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        file.park(reason, body)?;
+        if let Intake::OnDisk(_) = &self.intake {
+            // Like what is relayed.
+            file.sync()?;
+        }
         self.parked.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -118,17 +157,38 @@ impl Relay {
 
     /// An endpoint whose queue has ended though nobody stopped it.
     pub(crate) fn broken(&self) -> Option<String> {
-        self.legs.iter().find(|leg| leg.is_closed()).map(|leg| leg.endpoint.to_string())
+        let ended = self.legs.iter().find(|leg| leg.is_closed()).map(|leg| leg.endpoint.to_string());
+        ended.or_else(|| self.failed())
+    }
+
+    /// A queue on disk that takes no events before the relay is started again, and why.
+    pub(crate) fn failed(&self) -> Option<String> {
+        match &self.intake {
+            Intake::InMemory(_) => None,
+            Intake::OnDisk(committer) => committer.failed(),
+        }
+    }
+
+    /// Whether what is not delivered stays on disk.
+    pub(crate) fn is_on_disk(&self) -> bool {
+        matches!(self.intake, Intake::OnDisk(_))
     }
 
     /// Admits no more, and begins to drain. No envelope is half admitted then.
     pub(crate) fn stop(&self) -> Closing {
+        let broadcaster = match &self.intake {
+            Intake::InMemory(broadcaster) => broadcaster,
+            Intake::OnDisk(committer) => {
+                committer.stop();
+                return Closing::all(self.legs.iter().filter_map(Leg::on_disk).map(OnDisk::close));
+            }
+        };
         let mut admitting = self.admission.lock();
         if *admitting == Admitting::Yes {
             *admitting = Admitting::Stopped;
             self.legs.iter().for_each(Leg::begin_drain);
         }
-        self.broadcaster.close()
+        broadcaster.close()
     }
 
     /// Accounts for what an aborted close has left behind.

@@ -9,6 +9,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
+use crate::durable::DurableArgs;
 use crate::endpoint::{is_like_a_url, shows_a_url};
 use crate::input::Input;
 
@@ -46,6 +47,9 @@ pub(crate) struct Args {
     /// How long Ctrl-C waits for what is not delivered yet
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5s")]
     pub(crate) grace: Duration,
+
+    #[command(flatten)]
+    pub(crate) durable: DurableArgs,
 }
 
 impl Args {

@@ -1,4 +1,4 @@
-//! How a run ends: the input does, or Ctrl-C ends it, and then the broadcaster is closed.
+//! How a run ends: the input does, or Ctrl-C ends it, and then its queues are closed.
 
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,9 +6,9 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
-use outflow::{Broadcaster, CloseError, Sink};
+use outflow::CloseError;
 
-use crate::envelope::Event;
+use crate::intake::Intake;
 use crate::progress::Progress;
 use crate::{Leg, Reading};
 
@@ -62,7 +62,7 @@ impl Watch {
     /// `grace`.
     pub(crate) fn wait(
         self,
-        broadcaster: &Broadcaster<Event>,
+        intake: &Intake,
         grace: Duration,
         legs: &[Leg],
         mut progress: Progress,
@@ -73,16 +73,17 @@ impl Watch {
             match self.happenings.recv_timeout(TICK) {
                 Ok(Happening::InputEnded(ended)) => {
                     reading = Some(ended);
-                    let closing = broadcaster.close();
+                    let closing = intake.close();
                     self.tell_outcome(move || closing.wait());
                 }
                 Ok(Happening::Interrupted) => {
                     interrupted = true;
                     let longest = humantime::format_duration(grace);
+                    let fate = intake.fate();
                     progress.notes().say(format_args!(
-                        "closing; what is not delivered in {longest} is given up (Ctrl-C again: at once)"
+                        "closing; what is not delivered in {longest} {fate} (Ctrl-C again: at once)"
                     ));
-                    let closing = broadcaster.close();
+                    let closing = intake.close();
                     self.tell_outcome(move || closing.within(grace));
                 }
                 Ok(Happening::Closed(outcome)) => break outcome,

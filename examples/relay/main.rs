@@ -4,26 +4,37 @@
 //! ```text
 //! cargo run --release --example relay                 # 251 samples, to two receivers of its own
 //! cargo run --release --example relay -- --to https://hooks.example/registry < notifications.ndjson
+//! cargo run --release --features durable --example relay -- --durable /var/lib/relay \
+//!     --to https://hooks.example/registry < notifications.ndjson
 //! ```
 //!
 //! The samples are real notifications, but not of your registry: with `--to` what is relayed is what was given, a
 //! file or standard input. A line is an envelope as a registry posts it, or what `registry_relay` wrote down
 //! because it could not deliver it.
 //!
-//! An event passes from left to right; each queue has a thread of its own, and the sinks behind it run there:
+//! An event passes from left to right; what stands behind a queue runs on its worker:
 //!
 //! ```text
 //!               ┌─▶ filter ─▶ queue ┄▶ retry ─▶ meter ─▶ HTTP sink
 //!   broadcaster ┤
 //!               └─▶ filter ─▶ queue ┄▶ retry ─▶ meter ─▶ HTTP sink
 //! ```
+//!
+//! With `--durable` the queues are on disk, and what is read goes to each of them, at once as much as there is. An event is
+//! accepted when it is in all of them. Killed and started again, the relay delivers what it had accepted, to each
+//! endpoint, in order, though up to 256 events come twice to each; the next input has to begin behind it (`durable_inspect`
+//! says how many events a queue has ever taken). A disk that is full holds up the reading until there is room. After
+//! Ctrl-C what is not delivered stays on disk for the next run, and is told.
 
 mod args;
 mod check;
+mod durable;
 mod ending;
 mod endpoint;
 mod envelope;
 mod input;
+mod intake;
+mod out_of_time;
 mod progress;
 mod receiver;
 mod report;
@@ -37,14 +48,16 @@ use std::thread;
 use std::time::Duration;
 
 use outflow::retry::Breaker;
-use outflow::{AddError, Broadcaster, Closing, Flushing, Meter, Queue, Sink, SinkExt, SinkId, WriteError};
+use outflow::{Closing, Flushing, Meter, Queue, Sink, SinkExt, SinkId, WriteError};
 use parking_lot::Mutex;
 
 use crate::args::{Args, Settings};
+use crate::durable::{OnDisk, Stores};
 use crate::ending::{Happening, Watch};
 use crate::endpoint::Endpoint;
 use crate::envelope::{Event, MEDIA_TYPE};
 use crate::input::{Input, InputError};
+use crate::intake::Intake;
 use crate::progress::{Notes, Progress};
 use crate::receiver::{Fault, Receiver};
 use crate::report::Tally;
@@ -96,42 +109,60 @@ impl HttpSink {
 /// The chain to one endpoint, and what there is to know of it.
 struct Leg {
     endpoint: Endpoint,
-    queue: Queue<Event>,
-    id: SinkId,
+    queue: Waiting,
     posts: Meter,
     last_failure: Arc<Mutex<Option<String>>>,
 }
 
+/// Where events wait for an endpoint.
+enum Waiting {
+    InMemory(Queue<Event>, SinkId),
+    OnDisk(OnDisk),
+}
+
 impl Leg {
-    fn add(to: &Broadcaster<Event>, endpoint: Endpoint, args: &Arc<Args>) -> Result<Self, AddError> {
+    fn new(to: &mut Intake, endpoint: Endpoint, args: &Arc<Args>) -> Result<Self, Box<dyn Error>> {
         let Settings { timeout, threshold, backoff } = args.settings();
         let posts = Meter::new();
         let last_failure = Arc::new(Mutex::new(None));
 
-        let queue = HttpSink::new(endpoint.clone(), timeout)
+        let post = HttpSink::new(endpoint.clone(), timeout)
             .metered(&posts)
             .retry(Breaker::new(threshold, backoff))
             .on_failure({
                 let last_failure = Arc::clone(&last_failure);
                 move |failure| *last_failure.lock() = Some(failure.error.to_string())
-            })
-            .queued();
-        let id = to.add(queue.clone().filter({
-            let args = Arc::clone(args);
-            move |event: &Event| args.wants(&event.action)
-        }))?;
-        Ok(Self { endpoint, queue, id, posts, last_failure })
+            });
+        let queue = to.add(&endpoint, post, args)?;
+        Ok(Self { endpoint, queue, posts, last_failure })
     }
 
     fn tally(&self) -> Tally {
-        let events = self.queue.stats();
+        let (accepted, acknowledged) = match &self.queue {
+            Waiting::InMemory(queue, _) => {
+                let events = queue.stats();
+                (events.accepted, events.delivered)
+            }
+            Waiting::OnDisk(queue) => {
+                let accepted = queue.recovered() + queue.accepted();
+                (accepted, accepted.saturating_sub(queue.pending()))
+            }
+        };
         let posts = self.posts.snapshot();
         Tally {
-            accepted: events.accepted,
+            accepted,
             posted: posts.events,
             failed: posts.failures,
-            pending: events.accepted - events.delivered,
-            acknowledged: events.delivered,
+            pending: accepted - acknowledged,
+            acknowledged,
+        }
+    }
+
+    /// Events that are on disk.
+    fn on_disk(&self) -> u64 {
+        match &self.queue {
+            Waiting::InMemory(..) => 0,
+            Waiting::OnDisk(queue) => queue.pending(),
         }
     }
 
@@ -157,23 +188,28 @@ fn relay(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let own: Vec<String> = receivers.iter().map(Receiver::url).collect();
     let endpoints = Endpoint::parse_all(if receivers.is_empty() { &args.to } else { &own })?;
 
-    let broadcaster = Broadcaster::new();
-    let legs = endpoints.into_iter().map(|endpoint| Leg::add(&broadcaster, endpoint, &args));
+    let stores = Stores::open(&args.durable, &endpoints)?;
+    let others = stores.as_ref().map_or(Ok(Vec::new()), |stores| stores.others(&endpoints))?;
+    let mut intake = Intake::new(stores);
+    let legs = endpoints.into_iter().map(|endpoint| Leg::new(&mut intake, endpoint, &args));
     let legs: Vec<Leg> = legs.collect::<Result<_, _>>()?;
+    let intake = Arc::new(intake);
 
     let progress = Progress::new(&legs);
     let notes = progress.notes();
+    others.iter().for_each(|line| notes.say(line));
+    intake.found().iter().for_each(|line| notes.say(line));
     for (leg, receiver) in legs.iter().zip(&receivers) {
         notes.say(format_args!("{} {}", leg.endpoint, receiver.fault()));
     }
     let watch = Watch::new()?;
     // On a thread of its own, since there may be nothing to read for ever, whatever Ctrl-C says.
     thread::spawn({
-        let (broadcaster, args, receivers) = (broadcaster.clone(), Arc::clone(&args), receivers.clone());
+        let (intake, args, receivers) = (Arc::clone(&intake), Arc::clone(&args), receivers.clone());
         let (tell, notes) = (watch.teller(), notes.clone());
-        move || tell.send(Happening::InputEnded(read(input, &broadcaster, &args, &receivers, &notes)))
+        move || tell.send(Happening::InputEnded(read(input, &intake, &args, &receivers, &notes)))
     });
-    let ending = watch.wait(&broadcaster, args.grace, &legs, progress);
+    let ending = watch.wait(&intake, args.grace, &legs, progress);
     Ok(report::conclude(&ending, &legs, &receivers, &notes))
 }
 
@@ -187,35 +223,29 @@ struct Reading {
     relayed: Vec<String>,
 }
 
-fn read(
-    input: Input,
-    to: &Broadcaster<Event>,
-    args: &Args,
-    receivers: &[Receiver],
-    notes: &Notes,
-) -> Reading {
+fn read(input: Input, to: &Intake, args: &Args, receivers: &[Receiver], notes: &Notes) -> Reading {
     let (mut readable, mut malformed) = (true, 0);
-    let lines = input.filter_map(|line| {
-        line.inspect_err(|error| {
-            notes.say(error);
+    let mut events_of = |line: Result<Vec<Event>, InputError>| {
+        line.unwrap_or_else(|error| {
+            notes.say(&error);
             match error {
                 InputError::Unreadable { .. } => readable = false,
                 InputError::Malformed { .. } => malformed += 1,
             }
+            Vec::new()
         })
-        .ok()
-    });
-    let events = lines.flatten();
+    };
     if receivers.is_empty() {
-        let written = to.write_all(events).is_ok();
+        let written = to.relay(input, &mut events_of, args, notes);
         return Reading { whole: written && readable, malformed, relayed: Vec::new() };
     }
 
     // A receiver that goes down in the middle of the run has to know where that is.
-    let events: Vec<Event> = events.collect();
-    let wanted = events.iter().filter(|event| args.wants(&event.action));
-    let relayed: Vec<String> = wanted.map(|event| event.id.clone()).collect();
+    let lines: Vec<_> = input.map(|line| Ok(events_of(line))).collect();
+    let events = lines.iter().flatten().flatten();
+    let relayed = events.filter(|event| args.wants(&event.action)).map(|event| event.id.clone());
+    let relayed: Vec<String> = relayed.collect();
     receivers.iter().for_each(|receiver| receiver.go_down_at(relayed.len().div_ceil(2)));
-    let written = to.write_all(events).is_ok();
+    let written = to.relay(lines.into_iter(), &mut events_of, args, notes);
     Reading { whole: written && readable, malformed, relayed }
 }

@@ -7,10 +7,11 @@ use outflow::CloseError;
 
 use crate::check::Check;
 use crate::ending::{Ending, INTERRUPTED};
+use crate::out_of_time::is_out_of_time;
 use crate::progress::Notes;
 use crate::receiver::Receiver;
 use crate::table::Table;
-use crate::{Leg, Reading};
+use crate::{Leg, Reading, Waiting};
 
 /// Prints the table and what its own receivers got, and says how it went.
 pub(crate) fn conclude(ending: &Ending, legs: &[Leg], receivers: &[Receiver], notes: &Notes) -> ExitCode {
@@ -26,8 +27,16 @@ pub(crate) fn conclude(ending: &Ending, legs: &[Leg], receivers: &[Receiver], no
     if !ending.reading.as_ref().is_some_and(|reading| reading.whole) {
         complain("the input was not read to its end".to_string());
     }
+    for leg in legs {
+        if let left @ 1.. = leg.on_disk() {
+            notes.say(format_args!("on disk for {}: {left}, for the next run with --durable", leg.endpoint));
+        }
+    }
     if let Err(error) = &ending.outcome {
-        complain(undelivered(error, legs));
+        let stays = |leg: &Leg| matches!(leg.queue, Waiting::OnDisk(_));
+        if !(legs.iter().all(stays) && is_out_of_time(error)) {
+            complain(undelivered(error, legs));
+        }
     } else if let Some(Reading { whole: true, relayed, .. }) = &ending.reading {
         for (receiver, leg) in receivers.iter().zip(legs) {
             let arrivals = receiver.arrivals();
@@ -49,7 +58,8 @@ pub(crate) fn conclude(ending: &Ending, legs: &[Leg], receivers: &[Receiver], no
 fn undelivered(error: &CloseError, legs: &[Leg]) -> String {
     let mut text = format!("not delivered: {}", error.undelivered());
     for (id, error) in error.sinks() {
-        let Some(leg) = legs.iter().find(|leg| leg.id == id) else { continue };
+        let is_its = |leg: &&Leg| matches!(leg.queue, Waiting::InMemory(_, own) if own == id);
+        let Some(leg) = legs.iter().find(is_its) else { continue };
         text += &format!("\n  {} to {}", error.undelivered(), leg.endpoint);
         match error {
             CloseError::Undelivered { in_flight: 0, .. } => {}
