@@ -22,7 +22,7 @@ use ring::digest;
 use serde_json::{Value, json};
 
 use service::{
-    Client, Cut, Ended, Refuse, Relay, Running, Scratch, Take, TakeAndCut, Webhook, id_of, wait_until,
+    Client, Cut, DEAD, Ended, Refuse, Relay, Running, Scratch, Take, TakeAndCut, Webhook, id_of, wait_until,
     without_repeats,
 };
 
@@ -85,6 +85,67 @@ fn both_receivers_get_what_the_registry_tells_all_of_it_in_order() {
     for row in ended.rows() {
         assert_eq!((row.accepted, row.delivered), (truth.len() as u64, truth.len() as u64), "{ended:?}");
     }
+}
+
+/// While one endpoint is dead, and another fails.
+#[test]
+fn a_relay_that_is_killed_loses_nothing_that_the_registry_was_told_is_taken() {
+    const KILLS: usize = 5;
+
+    let Some(programs) = Programs::find() else { return };
+    let scratch = Scratch::new("registry-killed");
+    let (healthy, failing) = (Webhook::healthy(), Webhook::start(half_and_an_outage()));
+    let recorder = Webhook::healthy();
+    // The registry knows it by its address.
+    let [address, _] = service::free_ports();
+    let (address, directory) = (address.to_string(), scratch.join("queues"));
+    let start = || {
+        Relay::run(
+            Relay::command(&["--listen", &address, "--durable", &directory, "--threshold", "3"])
+                .args(["--to", &healthy.url("/hook"), "--to", &failing.url("/hook"), "--to", DEAD])
+                .args(["--backoff", "50ms", "--batch", "4", "--grace", "1s"])
+                .env("REGISTRY_RELAY_TOKEN", TOKEN)
+                .env("REGISTRY_RELAY_SIGNING_SECRETS", SECRET),
+        )
+    };
+    let mut relay = start();
+    let registry = Registry::start(&programs, &scratch, relay.address, &recorder);
+
+    let skopeo = Skopeo { programs: &programs, registry: registry.address, scratch: scratch.path() };
+    let in_use = AtomicUsize::new(1);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            use_it(&skopeo);
+            in_use.store(0, Ordering::SeqCst);
+        });
+        for kill in 1..=KILLS {
+            // In the middle of it, but for the last.
+            wait_until("there is more to tell", || {
+                healthy.all().len() >= 5 * kill || in_use.load(Ordering::SeqCst) == 0
+            });
+            relay.kill();
+            relay = start();
+        }
+    });
+    registry.wait_until_the_last_event_is_recorded(&recorder);
+    // Though one endpoint gets nothing at all.
+    registry.wait_until_nothing_is_pending();
+    let truth = recorder.events();
+    for receiver in [&healthy, &failing] {
+        wait_until("all of it has arrived", || without_repeats(&receiver.ids()).0.len() >= truth.len());
+    }
+    let ended = relay.terminate();
+    drop(registry);
+
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let repeats = [&healthy, &failing].map(|receiver| assert_got(receiver, &truth, &ended));
+    println!("{} events; repeats: {repeats:?}", truth.len());
+    let left: Vec<u64> = ended.rows_on_disk().iter().map(|[.., on_disk]| *on_disk).collect();
+    assert!(left[..2] == [0, 0] && left[2] >= truth.len() as u64, "{ended:?}");
+    assert!(
+        ended.stderr.contains(&format!("on disk for {DEAD}: {}, for the next start", left[2])),
+        "{ended:?}"
+    );
 }
 
 /// Anybody who may pull can make one.
@@ -269,7 +330,7 @@ impl Registry {
         vars["registry"]["notifications"]["endpoints"].as_array().cloned()
     }
 
-    fn wait_until_all_is_told(&self, recorder: &Webhook) {
+    fn wait_until_the_last_event_is_recorded(&self, recorder: &Webhook) {
         // What was asked of it last has two events: the manifest, and the tag.
         wait_until("the last event is recorded", || {
             let events = recorder.events();
@@ -278,10 +339,18 @@ impl Registry {
                 && last["target"]["repository"] == "library/last"
                 && last["target"]["tag"] == "v1"
         });
+    }
+
+    fn wait_until_nothing_is_pending(&self) {
         wait_until("nothing is pending", || {
             let endpoints = self.endpoints().unwrap();
             endpoints.iter().all(|endpoint| endpoint["Metrics"]["Pending"] == 0)
         });
+    }
+
+    fn wait_until_all_is_told(&self, recorder: &Webhook) {
+        self.wait_until_the_last_event_is_recorded(recorder);
+        self.wait_until_nothing_is_pending();
         let told = recorder.events().len();
         for endpoint in self.endpoints().unwrap() {
             assert_eq!(endpoint["Metrics"]["Events"], told, "{endpoint}");

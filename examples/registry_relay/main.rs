@@ -23,8 +23,7 @@
 //!
 //! # What happens to an event
 //!
-//! An envelope comes in on the left; each endpoint has a thread of its own, and what stands behind its queue
-//! runs there:
+//! An envelope comes in on the left; what stands behind an endpoint's queue runs on the worker of that queue:
 //!
 //! ```text
 //!                                                        ┌─▶ queue ┄▶ retry ─▶ meter ─▶ HTTP sink
@@ -59,16 +58,49 @@
 //!
 //! # When an endpoint is dead
 //!
-//! A dead endpoint, bounded memory and "accept all, lose none" cannot all be had. When `--backlog` events
+//! A dead endpoint, bounded memory and "accept all, lose none" cannot all be had in memory. When `--backlog` events
 //! wait for an endpoint, `--when-full refuse` answers 503 before any endpoint has taken anything: the
 //! registry keeps the envelope, and the live endpoints wait with the dead one. `--when-full drop-oldest` goes
 //! on, and counts for that endpoint what it drops.
 //!
-//! Without a durable queue, which this does not have, a crash loses what was answered 2xx and is not
-//! delivered yet. SIGTERM does not: it stops listening, delivers for `--grace`, and writes what is left to
-//! `--undelivered`; what was posted and not answered is there, too. The exit status is 0 when every event was
-//! delivered, or stands in the file, or was dropped as asked for, and 1 when one was lost, because the file could
-//! not be written or there was none, or when something had ended by itself: an endpoint's queue, or the server.
+//! Or the events are on disk, and then a dead endpoint costs disk (below).
+//!
+//! A crash loses what was answered 2xx and is not delivered yet, unless that is on disk. SIGTERM does not: it stops
+//! listening, delivers for `--grace`, and writes what is left to `--undelivered`; what was posted and not answered is there,
+//! too. The exit status is 0 when every event was delivered, or stands in the file or on disk, or was dropped as asked for,
+//! and 1 when one was lost, because the file could not be written or there was none, or when something had ended by
+//! itself: an endpoint's queue, or the server.
+//!
+//! # With the events on disk
+//!
+//! `--durable DIR` puts a [durable queue](outflow::docs::durable) for each endpoint in the place of the one in memory:
+//!
+//! ```text
+//! POST ─▶ token, limits, ─▶ commit to every ┄▶ read ─▶ batch ┄▶ retry ─▶ meter ─▶ HTTP sink
+//!         form, filters     queue, or 503                            └▶ refused for good ─▶ file
+//! ```
+//!
+//! - An envelope is answered 202 when it is on disk for every endpoint, synced unless `--durable-sync` says otherwise.
+//!   What is posted meanwhile is committed together, one sync for each endpoint.
+//! - Killed at any time and started again, the relay delivers everything that was answered 2xx, to each endpoint, in
+//!   order. What may come twice then, to each: 256 events or two of `--batch`, whichever is more; and what was posted and
+//!   not answered, which the registry posts again.
+//! - A dead endpoint holds up nobody: no other endpoint, and no registry. What waits for it is on disk, and of that as
+//!   much as two requests have in memory. So there is no `--backlog`, and no `--when-full`: the bound is the disk, or
+//!   `--durable-bytes`.
+//! - When there is no room for one endpoint, the answer is 503, and the registry posts the envelope again until there is.
+//!   An endpoint whose disk has room has it by then, and gets it a second time when it is taken: twice, as long as no other
+//!   disk fills up in between, since the endpoint without room is tried first.
+//! - SIGTERM delivers for `--grace`; what is left stays on disk, is told, and goes out first after the next start.
+//!   `--undelivered` gets what an endpoint refuses for good and what cannot be relayed or read, as before, and is synced
+//!   before the event leaves the disk, or the 202.
+//! - What is on disk for an endpoint that is not given any more stays there, and the start says how much. An endpoint
+//!   goes by its whole URL: whoever changes a path or a password renames its directory while the relay is stopped.
+//!   Filters concern what is posted from now on.
+//! - After a write or a sync that failed (and not for want of room) the relay takes nothing more, answers 503, also to
+//!   `/healthz`, and has to be started again: only then is it known what is on disk. Then the exit status is 1.
+//!
+//! `examples/durable_inspect` prints what is in such a directory, also while the relay runs.
 //!
 //! # What was not delivered
 //!
@@ -104,7 +136,7 @@
 //! loopback alone. It speaks plain HTTP: beyond loopback, put a proxy with TLS before it. The head of a
 //! request, its body, and idling have `--client-timeout` each. At most `--max-connections` are connected, and
 //! while others wait, a client is let go after its answer. No secret is printed, logged or written; an endpoint
-//! goes by scheme, host and port.
+//! goes by scheme, host and port, and its directory by a checksum of 32 bits besides.
 //!
 //! A page in a browser on the same machine cannot post here, not even by a name of its own that it has resolve
 //! to loopback: a request with an `Origin` is refused (403), and, without a token, one whose `Host` is not a

@@ -96,10 +96,7 @@ impl Relay {
         let events: Vec<Event> = events.into_iter().filter(|event| self.wants(event)).collect();
         match &self.intake {
             Intake::InMemory(broadcaster) => self.admit_to(broadcaster, events),
-            Intake::OnDisk(committer) => match self.broken() {
-                Some(endpoint) => Admission::Broken(endpoint),
-                None => committer.commit(events).await,
-            },
+            Intake::OnDisk(committer) => committer.commit(events).await,
         }
     }
 

@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::mem;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
@@ -49,8 +49,18 @@ pub struct Running {
 
 impl Running {
     pub fn start(command: &mut Command) -> Self {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::spawn(command.stdin(Stdio::null()))
+    }
+
+    /// What is written to the pipe is its standard input.
+    pub fn piped(command: &mut Command) -> (Self, ChildStdin) {
+        let mut running = Self::spawn(command.stdin(Stdio::piped()));
+        let stdin = running.child.stdin.take().unwrap();
+        (running, stdin)
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (tell, stderr) = mpsc::channel();
         thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line + "\n")));
@@ -134,6 +144,15 @@ pub struct Row {
 }
 
 impl Ended {
+    /// What the table of a relay with `--durable` says: of each endpoint seven counts.
+    pub fn rows_on_disk(&self) -> Vec<[u64; 7]> {
+        let counts = |line: &str| {
+            let counts: Vec<u64> = line.split_whitespace().skip(1).flat_map(str::parse).collect();
+            counts.try_into().ok()
+        };
+        self.stdout.lines().skip(1).map_while(counts).collect()
+    }
+
     pub fn rows(&self) -> Vec<Row> {
         let rows = self.stdout.lines().skip(1).map_while(|line| {
             let words: Vec<&str> = line.split_whitespace().collect();
@@ -199,6 +218,12 @@ impl Relay {
 
     pub fn wait_for_metric(&self, name: &str, value: u64) {
         wait_until(&format!("{name} is {value}"), || self.metric(name) == Some(value));
+    }
+
+    /// Ends it where it is.
+    pub fn kill(&mut self) {
+        self.process.signal("KILL");
+        wait_until("it has ended", || self.process.has_ended());
     }
 
     pub fn terminate(self) -> Ended {
@@ -268,6 +293,20 @@ impl Client {
         // Who is refused in the middle of it may be cut off there; the answer is what counts.
         let _ = self.stream.write_all(body);
         self.answer().unwrap_or_else(|| panic!("no answer to {head}"))
+    }
+
+    /// Posts an envelope. `None` if it is not answered.
+    pub fn try_post(mut stream: TcpStream, envelope: &str) -> Option<u16> {
+        stream.set_read_timeout(Some(SOON)).ok()?;
+        stream.set_nodelay(true).ok()?;
+        let length = envelope.len();
+        let head = format!(
+            "POST /events HTTP/1.1\r\nhost: localhost\r\ncontent-type: {MEDIA_TYPE}\r\n\
+             content-length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(envelope.as_bytes())).ok()?;
+        let from = BufReader::new(stream.try_clone().ok()?);
+        Some(Self { stream, from }.answer()?.status)
     }
 
     /// The next answer; `None` if the connection is closed instead.
