@@ -49,6 +49,7 @@
 //!
 //! - With `Sync::Every(time)`, in a power failure, what was written in the last `time`; with `Sync::Os`, what the system had
 //!   not written yet. A crash of the process loses nothing in either.
+//! - With `drop_oldest`, what had to make room. It is counted, also across restarts.
 //! - What the disk damages. It is reported by number, and the bytes are kept aside.
 //! - What a sink below accepts and drops because it was told to: a `lossy`, a `filter`, an `expire_after`. It has
 //!   accepted the event. So has a channel or a subscription, as soon as the event is in it.
@@ -72,6 +73,19 @@
 //! An event may be the death of the process that delivers it, each time. `max_attempts` gives it up: see there for what
 //! counts. Without it, a sink that panics ends the queue, and after each start it is tried again; and a sink whose flush fails
 //! for good gets one event again every 10 s, without an end, told by `failed_flushes` and a warning each time.
+//!
+//! # When there is no room
+//!
+//! When the disk is full, or the store has `max_bytes`, a write is an error with its event, and works again once there is
+//! room: events are delivered, and whole segments given back. The policies of a [`Buffer`](crate::Buffer) are these here:
+//!
+//! | of a buffer | of a durable queue |
+//! | --- | --- |
+//! | `reject` | the default |
+//! | wait, as `bounded` does | `wait_for_room`; there is no `block_for` |
+//! | `drop_oldest` | `drop_oldest`: a segment at a time, counted on disk; not what is with the sink |
+//! | `drop_newest` | the default, and [`lossy`](crate::SinkExt::lossy) above, which counts |
+//! | `spill` | the default, and [`fallback`](crate::SinkExt::fallback) above. What `drop_oldest` drops is not spilled |
 //!
 //! # Which sync
 //!

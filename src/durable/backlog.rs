@@ -193,6 +193,7 @@ where
                     self.state.store.acknowledge(events)?;
                 }
                 count(&self.state.counts.acknowledged, group.count);
+                self.state.has_room();
                 self.backoff = BACKOFF.0;
             }
         }
@@ -357,6 +358,7 @@ where
                         count(&self.state.counts.damaged, events.end - events.start);
                     }
                     self.state.store.acknowledge(events)?;
+                    self.state.has_room();
                 }
                 Ok(None) => {
                     if let Some(next) = self.idle(quiet) {

@@ -19,7 +19,8 @@
 //! - An event whose write failed may be delivered after a crash all the same.
 //! - Damage costs the records that are damaged, and is reported by number ([`Damage`]). The bytes are kept, in files
 //!   `damaged-*`, which nothing here removes.
-//! - On a full disk a write is an error, and works again once there is room. The store makes some itself, when events are
+//! - On a full disk a write is an error, and works again once there is room, unless there is a policy:
+//!   [`wait_for_room`](DurableOptions::wait_for_room) or [`drop_oldest`](DurableOptions::drop_oldest). The store makes some itself, when events are
 //!   acknowledged: whole segments of 32 MiB. What remains when all is acknowledged is at most 1 MiB.
 //! - After any other failure of a write, and after every failure of a sync, the store refuses until it is opened again.
 //! - Files have the mode 0600, the directory 0700; no symbolic link is followed.

@@ -54,6 +54,7 @@ pub struct DurableOptions<E, R = MayBlock> {
     pub(super) encoding: Arc<dyn Encoding<E>>,
     pub(super) delivery: Delivery<E>,
     pub(super) place: Place,
+    pub(super) waits_for_room: bool,
     sinks: PhantomData<fn() -> R>,
 }
 
@@ -117,6 +118,7 @@ impl<E> DurableOptions<E> {
                 undecodable: None,
             },
             place: Place::new(),
+            waits_for_room: false,
             sinks: PhantomData,
         }
     }
@@ -140,11 +142,54 @@ impl<E, R> DurableOptions<E, R> {
     }
 
     /// How many bytes the store may have, but for acknowledgements; a write beyond is
-    /// [`MaxBytes`](super::CommitError::MaxBytes). Space is given back by segments of 32 MiB, or an eighth of this if that is
+    /// [`MaxBytes`](super::CommitError::MaxBytes), unless there is a policy: [`drop_oldest`](DurableOptions::drop_oldest) or
+    /// [`wait_for_room`](DurableOptions::wait_for_room). Space is given back by segments of 32 MiB, or an eighth of this if that is
     /// less, but at least 16 KiB, of which 4 KiB are overhead. No bound without this.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.store.max_bytes = bytes;
         self.store.segment_bytes = Options::default().segment_bytes.min((bytes / 8).max(16 << 10));
+        self
+    }
+
+    /// When the store has as many bytes as it may, or the disk is full, the oldest events make room for new ones: all of a
+    /// segment, but for those that are with the sink and not confirmed. How many were dropped so far is in
+    /// [`DurableStats::dropped`](super::DurableStats::dropped), also after a restart. A write is an error, as without this, if
+    /// there is no other event to drop. A run of [`write_all`](crate::SinkExt::write_all) is committed in parts of at most a
+    /// quarter of [`max_bytes`](DurableOptions::max_bytes).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use outflow::durable::{DurableOptions, Sync};
+    /// use outflow::{Sink, SinkExt, retry::Constant, sink};
+    /// use std::time::Duration;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("outflow-drop-oldest-{}", std::process::id()));
+    /// let dead = sink::from_fn(|_: &String| Err("no route to host"));
+    /// let options = DurableOptions::new(&path).sync(Sync::Os).max_bytes(64 << 10).drop_oldest();
+    /// let queue = dead.retry(Constant::new(Duration::from_secs(3600))).durable_with(options)?;
+    /// for n in 0..1000 {
+    ///     queue.write(format!("{n:1000}"))?;
+    /// }
+    /// let stats = queue.stats();
+    /// assert_eq!(stats.pending + stats.dropped, 1000);
+    /// assert!(stats.bytes <= 64 << 10);
+    /// # drop(queue);
+    /// # std::fs::remove_dir_all(&path)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn drop_oldest(mut self) -> Self {
+        (self.store.drops_oldest, self.waits_for_room) = (true, false);
+        self
+    }
+
+    /// When the store has as many bytes as it may, or the disk is full, a write waits for room: until events have been delivered
+    /// and their segment is given back, or the queue is closed, when it answers `Closed`. It is an error, as without this, if
+    /// the event has more than half of [`max_bytes`](DurableOptions::max_bytes), and on the queue's own worker, which would
+    /// wait for itself. A run of [`write_all`](crate::SinkExt::write_all) is committed in parts of at most a quarter of
+    /// `max_bytes`. What is passed over gives no room.
+    pub fn wait_for_room(mut self) -> Self {
+        (self.store.drops_oldest, self.waits_for_room) = (false, true);
         self
     }
 
@@ -272,8 +317,8 @@ impl<E, R> DurableOptions<E, R> {
     }
 
     fn with_sinks<T>(self) -> DurableOptions<E, T> {
-        let Self { path, store, encoding, delivery, place, sinks: _ } = self;
-        DurableOptions { path, store, encoding, delivery, place, sinks: PhantomData }
+        let Self { path, store, encoding, delivery, place, waits_for_room, sinks: _ } = self;
+        DurableOptions { path, store, encoding, delivery, place, waits_for_room, sinks: PhantomData }
     }
 }
 

@@ -5,7 +5,7 @@ use std::vec;
 
 use super::backlog::Backlog;
 use super::confirm::Confirming;
-use super::disk_log::{MAX_PAYLOAD, OpenError, Recovered, Store};
+use super::disk_log::{MAX_PAYLOAD, OpenError, Recovered, Store, StoreError};
 use super::encoding::Encoding;
 use super::error::CommitError;
 use super::options::DurableOptions;
@@ -53,6 +53,17 @@ use crate::worker::{AbortDrain, AsyncOnly, Awaited, Closes, ClosesAsync, Deliver
 pub struct Durable<E> {
     handle: Arc<Handle>,
     encoding: Arc<dyn Encoding<E>>,
+    when_full: WhenFull,
+    max_bytes: u64,
+}
+
+/// What a write does that finds no room.
+#[derive(Clone, Copy, PartialEq)]
+enum WhenFull {
+    Refuse,
+    /// The store does.
+    DropOldest,
+    Wait,
 }
 
 struct Handle(Arc<DurableState>);
@@ -101,7 +112,13 @@ where
         E: Send + 'static,
         D: Deliver<E, Receipt = ()>,
     {
-        let DurableOptions { path, store, encoding, delivery, place, .. } = options;
+        let DurableOptions { path, store, encoding, delivery, place, waits_for_room, .. } = options;
+        let max_bytes = store.max_bytes;
+        let when_full = match (store.drops_oldest, waits_for_room) {
+            (true, _) => WhenFull::DropOldest,
+            (_, true) => WhenFull::Wait,
+            _ => WhenFull::Refuse,
+        };
         let store = Store::open(&path, store)?;
         let letters = (delivery.dead_letter.iter().map(|sink| Arc::new(Arc::clone(sink)) as Arc<dyn Closes>))
             .chain(delivery.undecodable.iter().map(|sink| Arc::new(Arc::clone(sink)) as Arc<dyn Closes>));
@@ -110,7 +127,7 @@ where
         let backlog = Backlog::new(Arc::clone(&state), flush, Arc::clone(&encoding), delivery);
         let life = Life::new(backlog, Confirming { sink, state: Arc::clone(&state) });
         place.start(life).map_err(|error| OpenError::io(&path, "starting a thread for", error))?;
-        Ok(Self { handle: Arc::new(Handle(state)), encoding })
+        Ok(Self { handle: Arc::new(Handle(state)), encoding, when_full, max_bytes })
     }
 
     /// Where the events are. Holds up neither the worker nor a writer for longer than a count takes.
@@ -144,11 +161,43 @@ where
     /// Commits what `encode` gives, if anything; `None` is closed.
     fn commit(&self, records: &[Vec<u8>]) -> Result<(), Option<CommitError>> {
         let state = self.state();
-        let Some(_writing) = state.begin_write() else { return Err(state.refusal()) };
-        match state.store.write_all(records.iter().map(Vec::as_slice)) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(CommitError::of(error)),
+        loop {
+            let room = state.room();
+            let written = {
+                let Some(_writing) = state.begin_write() else { return Err(state.refusal()) };
+                state.store.write_all(records.iter().map(Vec::as_slice))
+            };
+            if self.when_full == WhenFull::DropOldest {
+                state.log_dropped(std::any::type_name::<E>());
+            }
+            match written {
+                Ok(_) => return Ok(()),
+                // It is counted out while it waits, so that a close does not wait for it.
+                Err(StoreError::DiskFull(_) | StoreError::MaxBytes { .. })
+                    if self.may_wait(records) && state.wait_for_room(room) => {}
+                Err(error) => return Err(CommitError::of(error)),
+            }
         }
+    }
+
+    /// Whether there will be room for them once everything is delivered.
+    fn may_wait(&self, records: &[Vec<u8>]) -> bool {
+        let bytes: usize = records.iter().map(Vec::len).sum();
+        self.when_full == WhenFull::Wait && bytes as u64 <= self.max_bytes / 2
+    }
+
+    /// How many of these to commit at once: what there may never be room for is none.
+    fn longest_part(&self, records: &[Vec<u8>]) -> usize {
+        if self.when_full == WhenFull::Refuse {
+            return records.len();
+        }
+        let mut left = self.max_bytes / 4;
+        let fits = |record: &&Vec<u8>| {
+            let fits = record.len() as u64 <= left;
+            left = left.saturating_sub(record.len() as u64);
+            fits
+        };
+        records.iter().take_while(fits).count().max(1)
     }
 
     fn try_write(&self, event: &E) -> Result<(), Option<CommitError>> {
@@ -190,7 +239,7 @@ where
     }
 
     /// Commits all of them at once: if that fails, none of them is written. If one cannot be encoded, those before it are
-    /// written first.
+    /// written first. If there is a policy for a full store, they are committed in parts of at most a quarter of `max_bytes`.
     fn write_run(&self, run: &mut vec::IntoIter<E>) -> Result<(), WriteError<E, CommitError>> {
         let mut records = Vec::with_capacity(run.len());
         let mut unfit = None;
@@ -203,10 +252,17 @@ where
                 }
             }
         }
-        let committed = self.commit(&records);
-        let written = if committed.is_ok() { records.len() } else { 0 };
+        let (mut written, mut refused) = (0, None);
+        while written < records.len() && refused.is_none() {
+            let rest = &records[written..];
+            let part = &rest[..self.longest_part(rest)];
+            match self.commit(part) {
+                Ok(()) => written += part.len(),
+                Err(why) => refused = Some(why),
+            }
+        }
         run.by_ref().take(written).for_each(drop);
-        match (committed.err(), unfit) {
+        match (refused, unfit) {
             (Some(why), _) => run.next().map_or(Ok(()), |event| Err(refusal(event, why))),
             (None, Some(error)) => run.next().map_or(Ok(()), |event| Err(refusal(event, Some(error)))),
             (None, None) => Ok(()),
@@ -238,7 +294,8 @@ impl<E> RefUnwindSafe for Durable<E> {}
 
 impl<E> Clone for Durable<E> {
     fn clone(&self) -> Self {
-        Self { handle: Arc::clone(&self.handle), encoding: Arc::clone(&self.encoding) }
+        let (handle, encoding) = (Arc::clone(&self.handle), Arc::clone(&self.encoding));
+        Self { handle, encoding, ..*self }
     }
 }
 

@@ -13,8 +13,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::disk_log::{Store, StoreError, age};
 use super::error::CommitError;
@@ -22,9 +23,13 @@ use super::stats::DurableStats;
 use crate::lifecycle::completion::{Completion, Outcome};
 use crate::lifecycle::{CloseError, Closing, Flushing, MaybeDone, Remaining, close_caught, join};
 use crate::sync::Parties;
+use crate::sync::blocking::blocking;
 use crate::sync::waker::ReaderWaker;
 use crate::trace;
 use crate::worker::{Cause, Closes, Drain, WorkerState};
+
+/// How long a writer that waits for room sleeps at most.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) struct DurableState {
     pub(super) worker: WorkerState<Arc<dyn Closes>>,
@@ -40,6 +45,11 @@ pub(super) struct DurableState {
     by_close: AtomicBool,
     /// Those that may be committing something.
     writers: AtomicUsize,
+    /// How often there may have been room since a writer found none: what a writer that waits for it looks at.
+    room: Mutex<u64>,
+    room_changed: Condvar,
+    /// Dropped events that the log was told of.
+    logged: AtomicU64,
     /// Why the worker cannot go on.
     failure: Mutex<Option<CommitError>>,
     /// The dead-letter sinks, until they are closed.
@@ -77,6 +87,7 @@ impl DurableState {
         let completion = Completion::within(vec![worker.scope]);
         let log = trace::ShedLog::default();
         log.of_queue(name);
+        let store_dropped = store.stats().dropped;
         Arc::new(Self {
             worker,
             store,
@@ -88,6 +99,9 @@ impl DurableState {
             closed: AtomicBool::new(false),
             by_close: AtomicBool::new(false),
             writers: AtomicUsize::new(0),
+            room: Mutex::new(0),
+            room_changed: Condvar::new(),
+            logged: AtomicU64::new(store_dropped),
             failure: Mutex::new(None),
             letters: Mutex::new(letters),
             parties: Parties::new(1),
@@ -117,9 +131,51 @@ impl DurableState {
 
     pub(super) fn close(&self) -> Closing {
         self.by_close.store(true, Ordering::SeqCst);
-        self.closed.store(true, Ordering::SeqCst);
+        self.shut();
         self.ask();
         self.closing()
+    }
+
+    /// Refuses writes, also those that wait for room.
+    fn shut(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.has_room();
+    }
+
+    /// How often there has been room.
+    pub(super) fn room(&self) -> u64 {
+        *self.room.lock()
+    }
+
+    /// There may be room, or nothing to wait for.
+    pub(super) fn has_room(&self) {
+        *self.room.lock() += 1;
+        self.room_changed.notify_all();
+    }
+
+    /// Waits until there may be more room than `before`, at most a second, since another program may make some. `false` on a
+    /// thread that would wait for itself.
+    pub(super) fn wait_for_room(&self, before: u64) -> bool {
+        if self.worker.scope.is_current() {
+            return false;
+        }
+        blocking(|| {
+            let mut room = self.room.lock();
+            if *room == before {
+                self.room_changed.wait_for(&mut room, LOOK_AGAIN);
+            }
+        });
+        true
+    }
+
+    /// Tells the log of events that were dropped to make room.
+    #[cold]
+    pub(super) fn log_dropped(&self, event_type: &'static str) {
+        let dropped = self.store.stats().dropped;
+        let more = dropped.saturating_sub(self.logged.fetch_max(dropped, Ordering::Relaxed));
+        if more > 0 {
+            self.log.count(false, more, event_type);
+        }
     }
 
     /// Ends the worker where it is and frees the store, unless `close` was called: then it delivers first.
@@ -192,6 +248,7 @@ impl DurableState {
             oldest: oldest.map(age),
             next: store.next,
             bytes: store.bytes,
+            dropped: store.dropped,
             delivered: get(&counts.delivered),
             acknowledged: get(&counts.acknowledged),
             dead_lettered: get(&counts.dead_lettered),
@@ -237,7 +294,7 @@ impl Drain for DurableState {
     }
 
     fn stop(&self) -> bool {
-        self.closed.store(true, Ordering::SeqCst);
+        self.shut();
         !self.stopped.swap(true, Ordering::AcqRel)
     }
 
@@ -261,9 +318,8 @@ impl Drain for DurableState {
         self.shed_rest();
     }
 
-    /// All that it accepted is on disk, or delivered.
     fn given_up(&self) -> u64 {
-        0
+        self.store.stats().dropped
     }
 
     /// None is lost that is on disk.

@@ -18,6 +18,8 @@ pub struct DurableStats {
     pub next: u64,
     /// The bytes of the store.
     pub bytes: u64,
+    /// Dropped to make room, since the store was made.
+    pub dropped: u64,
     /// Accepted by the sink; again, if they were delivered again.
     pub delivered: u64,
     /// Acknowledged, and gone from the disk.

@@ -5,6 +5,7 @@ mod crash;
 #[cfg(unix)]
 mod full;
 mod laws;
+mod policies;
 mod promises;
 mod scratch;
 

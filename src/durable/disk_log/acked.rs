@@ -80,6 +80,8 @@ pub(super) struct Progress {
     pub(super) acked: Acked,
     /// Of events that are not acknowledged.
     pub(super) attempts: BTreeMap<u64, u32>,
+    /// How many of those that are done with were given up to make room.
+    pub(super) dropped: u64,
 }
 
 impl Progress {
@@ -90,11 +92,21 @@ impl Progress {
         }
     }
 
+    pub(super) fn attempts_of(&self, number: u64) -> u32 {
+        self.attempts.get(&number).copied().unwrap_or(0)
+    }
+
+    /// How many bytes it is encoded as.
+    pub(super) fn len(&self) -> usize {
+        8 * (4 + 2 * self.acked.above.len() + 2 * self.attempts.len())
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let counts = [self.acked.above.len(), self.attempts.len()].map(|count| count as u64);
         let ranges = self.acked.above.iter().flat_map(|(&from, &to)| [from, to]);
         let attempts = self.attempts.iter().flat_map(|(&number, &count)| [number, u64::from(count)]);
-        let numbers = [self.acked.below].into_iter().chain(counts).chain(ranges).chain(attempts);
+        let numbers =
+            [self.acked.below].into_iter().chain(counts).chain(ranges).chain(attempts).chain([self.dropped]);
         numbers.flat_map(u64::to_le_bytes).collect()
     }
 
@@ -111,6 +123,7 @@ impl Progress {
         for _ in 0..attempts {
             progress.attempts.insert(numbers.next()?, numbers.next()?.try_into().ok()?);
         }
+        progress.dropped = numbers.next()?;
         Some(progress)
     }
 }

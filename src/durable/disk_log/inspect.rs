@@ -30,6 +30,8 @@ pub struct Inspection {
     pub bytes: u64,
     /// What cannot be read and has not been repaired, which opening the store does.
     pub damage: Vec<Damage>,
+    /// Events that were dropped to make room, since the store was made.
+    pub dropped: u64,
     /// Events that were given up by earlier repairs, as far as the segments that had them are still there.
     pub lost: u64,
     /// The files with copies of damaged bytes.
@@ -88,7 +90,7 @@ fn describe(found: Found, path: &Path) -> Result<Inspection, OpenError> {
         // What is being written at this moment.
         damage.retain(|damage| damage.committed || damage.file != last.name);
     }
-    let Progress { acked, attempts } = found.progress;
+    let Progress { acked, attempts, dropped } = found.progress;
     let mut oldest = None;
     for segment in &found.segments {
         let Some(number) = acked.missing(segment.events.clone()).map(|range| range.start).next() else {
@@ -117,6 +119,7 @@ fn describe(found: Found, path: &Path) -> Result<Inspection, OpenError> {
         segments: found.segments.len(),
         bytes: found.segments.iter().map(|segment| segment.end).sum(),
         damage,
+        dropped,
         lost: lost_before,
         aside: found.leftovers.aside,
         attempts: attempts.into_iter().collect(),

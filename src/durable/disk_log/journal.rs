@@ -27,7 +27,9 @@ use parking_lot::{Condvar, Mutex};
 use super::acked::Progress;
 use super::disk::{Disk, DiskFile, Site};
 use super::error::{OpenError, StoreError};
-use super::format::{Header, Kind, MAX_PAYLOAD, MAX_SCHEMA, Place, START, place_record, push_record};
+use super::format::{
+    Header, Kind, MAX_PAYLOAD, MAX_SCHEMA, Place, START, place_record, push_record, record_size,
+};
 use super::options::{Options, Sync};
 use super::recover::{Damage, acknowledged_name, look, repair, segment_name, unnamed_name};
 use super::wall_clock::unix_millis;
@@ -60,6 +62,8 @@ pub(crate) struct StoreStats {
     /// The bytes of all segments.
     pub(crate) bytes: u64,
     pub(crate) segments: usize,
+    /// To make room, since the store was made.
+    pub(crate) dropped: u64,
 }
 
 /// When all is acknowledged, a segment with more bytes than this is left for a new one.
@@ -100,6 +104,8 @@ struct Shared {
     sealed_bytes: u64,
     progress: Progress,
     next: u64,
+    /// Events before this were read, and are not dropped to make room.
+    taken: u64,
 }
 
 /// A segment as far as a reader may read it.
@@ -180,6 +186,7 @@ impl Journal {
                 segments,
                 progress: found.progress,
                 next: found.next,
+                taken: 0,
             }),
             done: Condvar::new(),
             recovered,
@@ -200,6 +207,7 @@ impl Journal {
             next: shared.next,
             bytes: shared.bytes(),
             segments: shared.segments.len(),
+            dropped: shared.progress.dropped,
         }
     }
 
@@ -217,7 +225,21 @@ impl Journal {
             push_record(&mut bytes, Kind::Event, record);
             events += 1;
         }
+        if !self.options.drops_oldest {
+            return self.write_bytes(bytes, events);
+        }
+        // Once nothing is left to drop, it is tried once more: what was acknowledged meanwhile has made room by then.
+        let mut drops = true;
+        loop {
+            match self.write_bytes(bytes.clone(), events) {
+                Err(StoreError::MaxBytes { .. }) if drops => drops = self.drop_oldest(bytes.len())?,
+                Err(StoreError::DiskFull(_)) if drops => drops = self.drop_oldest(usize::MAX)?,
+                result => return result,
+            }
+        }
+    }
 
+    fn write_bytes(&self, bytes: Vec<u8>, events: u64) -> Result<u64, StoreError> {
         let mut shared = self.shared.lock();
         if let Some(refusal) = &shared.refusal {
             return Err(refusal.clone());
@@ -226,7 +248,7 @@ impl Journal {
             return Ok(shared.next);
         }
         let max_bytes = self.options.max_bytes;
-        if shared.bytes() + (shared.group.bytes.len() + bytes.len()) as u64 > max_bytes {
+        if !self.has_room(&shared, bytes.len()) {
             shared.wants_room = true;
             return Err(StoreError::MaxBytes { max_bytes });
         }
@@ -397,7 +419,7 @@ impl Journal {
         if !is_noted {
             self.noted(self.write_progress(&mut log))?;
         }
-        Ok(self.progress_of(number).1)
+        Ok(self.shared.lock().progress.attempts_of(number))
     }
 
     fn take_back_trial(&self, log: &mut Log) {
@@ -409,6 +431,56 @@ impl Journal {
             None => return, // Acknowledged.
         }
         log.progress_unwritten = true;
+    }
+
+    /// Whether `max_bytes` allows so many more, with the segment that may have to be begun for them.
+    fn has_room(&self, shared: &Shared, more: usize) -> bool {
+        let Options { max_bytes, segment_bytes, .. } = self.options;
+        let more = (shared.group.bytes.len() + more) as u64;
+        let written_to = shared.segments.last().map_or(0, |segment| segment.end);
+        let begins = written_to + more > segment_bytes;
+        let begun = if begins { START + record_size(shared.progress.len()) } else { 0 };
+        shared.bytes() + more + begun <= max_bytes
+    }
+
+    /// Gives up the oldest segment's events, but for those that were read, unless `max_bytes` has room for so many by now.
+    /// `false` if there are no other events.
+    fn drop_oldest(&self, bytes: usize) -> Result<bool, StoreError> {
+        let mut log = self.log.lock();
+        self.refuse_if_failed()?;
+        if bytes < usize::MAX && self.has_room(&self.shared.lock(), bytes) {
+            return Ok(true);
+        }
+        let oldest = |shared: &Shared| {
+            let of_segment = |segment: &Published| segment.events.start.max(shared.taken)..segment.events.end;
+            let is_pending = |events: &Range<u64>| !shared.progress.acked.covers(events.clone());
+            shared.segments.iter().map(of_segment).find(is_pending)
+        };
+        let Some(events) = oldest(&self.shared.lock()) else { return Ok(false) };
+        if events.end > log.first {
+            // The space of the segment that is written to is given back only once another is.
+            let sealed = self.next_segment(&mut log);
+            self.noted(sealed)?;
+        }
+        {
+            let mut shared = self.shared.lock();
+            // What was read meanwhile stays.
+            let events = events.start.max(shared.taken)..events.end;
+            let dropped = shared
+                .progress
+                .acked
+                .missing(events.clone())
+                .map(|range| range.end - range.start)
+                .sum::<u64>();
+            shared.progress.dropped += dropped;
+            shared.progress.acknowledge(events);
+            shared.wants_room = true;
+            log.unsynced_acks += dropped;
+            log.progress_unwritten = true;
+        }
+        let result = self.give_back(&mut log);
+        self.noted(result)?;
+        Ok(true)
     }
 
     fn give_back(&self, log: &mut Log) -> Result<(), StoreError> {
@@ -522,11 +594,14 @@ impl Journal {
         shared.segments.iter().find(|segment| segment.place.index >= index).cloned()
     }
 
-    /// Whether the event is done with, and how often it was tried.
-    pub(super) fn progress_of(&self, number: u64) -> (bool, u32) {
-        let shared = self.shared.lock();
-        let attempts = shared.progress.attempts.get(&number).copied().unwrap_or(0);
-        (shared.progress.acked.contains(number), attempts)
+    /// Takes the event for the reader, unless it is done with; how often it was tried.
+    pub(super) fn take(&self, number: u64) -> Option<u32> {
+        let mut shared = self.shared.lock();
+        if shared.progress.acked.contains(number) {
+            return None;
+        }
+        shared.taken = shared.taken.max(number + 1);
+        Some(shared.progress.attempts_of(number))
     }
 
     /// What of these events is not done with, from the first to the last.

@@ -20,6 +20,8 @@ pub(crate) struct Options {
     pub(crate) schema: String,
     /// What the files may have in all, but for acknowledgements.
     pub(crate) max_bytes: u64,
+    /// Whether the oldest events make room for new ones.
+    pub(crate) drops_oldest: bool,
     /// A segment that has so many bytes is not written to any more.
     pub(crate) segment_bytes: u64,
     /// At most so many acknowledged events are not synced, and come twice after a power failure.
@@ -32,6 +34,7 @@ impl Default for Options {
             sync: Sync::Always,
             schema: String::new(),
             max_bytes: u64::MAX,
+            drops_oldest: false,
             segment_bytes: 32 << 20,
             unsynced_acks: 4096,
         }

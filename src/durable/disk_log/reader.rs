@@ -84,23 +84,23 @@ impl Reader {
                     }
                 }
                 Some((_, Item::Record(record))) if record.kind == Kind::Event => {
-                    let (acked, attempts) = self.journal.progress_of(record.number);
                     if record.number < self.next {
                         continue;
                     }
-                    let bytes = if acked { Vec::new() } else { scan.payload().to_vec() };
-                    let lost = self.reach(record.number);
-                    self.next = record.number + 1;
                     let (number, millis) = (record.number, record.millis);
-                    let event = (!acked).then_some(Next::Event { number, millis, attempts, bytes });
-                    let Some(lost) = lost else {
-                        if event.is_none() {
-                            continue;
-                        }
+                    let event = self.journal.take(number).map(|attempts| {
+                        let bytes = scan.payload().to_vec();
+                        Next::Event { number, millis, attempts, bytes }
+                    });
+                    let lost = self.reach(number);
+                    self.next = number + 1;
+                    if let Some(lost) = lost {
+                        self.held = event;
+                        return Ok(Some(Next::Damaged(lost)));
+                    }
+                    if event.is_some() {
                         return Ok(event);
-                    };
-                    self.held = event;
-                    return Ok(Some(Next::Damaged(lost)));
+                    }
                 }
                 Some((_, Item::Record(_) | Item::Cut)) => {}
                 Some((at, Item::Payload(_) | Item::Damage { .. })) => {
