@@ -39,6 +39,21 @@ const QUEUE_LOST: &str = "outflow_queue_lost_total";
 const QUEUE_PENDING: &str = "outflow_queue_pending";
 const QUEUE_IN_FLIGHT: &str = "outflow_queue_in_flight";
 const QUEUE_AGE: &str = "outflow_queue_oldest_age_seconds";
+#[cfg(feature = "durable")]
+mod durable {
+    pub(super) const DELIVERED: &str = "outflow_durable_delivered_total";
+    pub(super) const ACKNOWLEDGED: &str = "outflow_durable_acknowledged_total";
+    pub(super) const DROPPED: &str = "outflow_durable_dropped_total";
+    pub(super) const DEAD_LETTERED: &str = "outflow_durable_dead_lettered_total";
+    pub(super) const DAMAGED: &str = "outflow_durable_damaged_total";
+    pub(super) const FAILED_FLUSHES: &str = "outflow_durable_failed_flushes_total";
+    pub(super) const FAILED_READS: &str = "outflow_durable_failed_reads_total";
+    pub(super) const PENDING: &str = "outflow_durable_pending";
+    pub(super) const UNCONFIRMED: &str = "outflow_durable_unconfirmed";
+    pub(super) const PASSED_OVER: &str = "outflow_durable_passed_over";
+    pub(super) const BYTES: &str = "outflow_durable_bytes";
+    pub(super) const AGE: &str = "outflow_durable_oldest_age_seconds";
+}
 const FOLLOWER_ACCEPTED: &str = "outflow_follower_accepted_total";
 const FOLLOWER_DELIVERED: &str = "outflow_follower_delivered_total";
 const FOLLOWER_SKIPPED: &str = "outflow_follower_skipped_total";
@@ -166,7 +181,41 @@ impl Publisher {
                     (QUEUE_LOST, stats.lost),
                 ],
                 gauges: vec![(QUEUE_PENDING, stats.pending), (QUEUE_IN_FLIGHT, stats.in_flight)],
-                waiting: Some((stats.accepted, stats.pending)),
+                oldest: Oldest::Waits { accepted: stats.accepted, pending: stats.pending },
+                ended,
+            }
+        }))
+    }
+
+    /// Publishes a durable queue: what was delivered, acknowledged, dropped and dead-lettered since it was opened, and what
+    /// failed; how many events and bytes are on disk, and the age of the oldest, labelled `queue="name"`. Those are right after
+    /// a restart, too: the age is counted from the write.
+    #[cfg(feature = "durable")]
+    pub fn durable<N, E>(&self, name: N, queue: &crate::durable::Durable<E>) -> &Self
+    where
+        N: Into<Arc<str>>,
+        E: 'static,
+    {
+        let stats = queue.observer();
+        self.add(OfStats::new("queue", durable::AGE, name.into(), move || {
+            let (stats, ended) = stats();
+            Observed {
+                counts: vec![
+                    (durable::DELIVERED, stats.delivered),
+                    (durable::ACKNOWLEDGED, stats.acknowledged),
+                    (durable::DROPPED, stats.dropped),
+                    (durable::DEAD_LETTERED, stats.dead_lettered),
+                    (durable::DAMAGED, stats.damaged),
+                    (durable::FAILED_FLUSHES, stats.failed_flushes),
+                    (durable::FAILED_READS, stats.failed_reads),
+                ],
+                gauges: vec![
+                    (durable::PENDING, stats.pending),
+                    (durable::UNCONFIRMED, stats.unconfirmed),
+                    (durable::PASSED_OVER, stats.passed_over),
+                    (durable::BYTES, stats.bytes),
+                ],
+                oldest: Oldest::Is(stats.oldest.unwrap_or_default()),
                 ended,
             }
         }))
@@ -194,7 +243,7 @@ impl Publisher {
                     (FOLLOWER_LOST, stats.lost),
                 ],
                 gauges: vec![(FOLLOWER_PENDING, stats.pending), (FOLLOWER_IN_FLIGHT, stats.in_flight)],
-                waiting: Some((stats.accepted, stats.pending)),
+                oldest: Oldest::Waits { accepted: stats.accepted, pending: stats.pending },
                 ended,
             }
         }))
@@ -213,7 +262,7 @@ impl Publisher {
             Observed {
                 counts: vec![(SUBSCRIPTION_DROPPED, dropped), (SUBSCRIPTION_SPILLED, spilled)],
                 gauges: vec![(SUBSCRIPTION_PENDING, pending)],
-                waiting: None,
+                oldest: Oldest::Unknown,
                 ended,
             }
         }))
@@ -367,10 +416,19 @@ struct Observed {
     /// Counters, always the same ones.
     counts: Vec<(&'static str, u64)>,
     gauges: Vec<(&'static str, u64)>,
-    /// How many events were accepted, and how many of them wait; `None` if the age of the oldest is not published.
-    waiting: Option<(u64, u64)>,
+    oldest: Oldest,
     /// Whether nothing can be counted any more.
     ended: bool,
+}
+
+/// What is known of the age of the oldest event.
+enum Oldest {
+    /// It is not published.
+    Unknown,
+    /// How many events were accepted, and how many of them wait: from which it is reckoned.
+    Waits { accepted: u64, pending: u64 },
+    #[cfg(feature = "durable")]
+    Is(Duration),
 }
 
 struct OfStats {
@@ -404,8 +462,15 @@ impl Source for OfStats {
         for (metric, value) in observed.gauges {
             gauges.add(metric, self.label, &self.name, value);
         }
-        if let Some((accepted, pending)) = observed.waiting {
-            let age = self.arrivals.lock().age(accepted, pending, Instant::now());
+        let age = match observed.oldest {
+            Oldest::Unknown => None,
+            Oldest::Waits { accepted, pending } => {
+                Some(self.arrivals.lock().age(accepted, pending, Instant::now()))
+            }
+            #[cfg(feature = "durable")]
+            Oldest::Is(age) => Some(age),
+        };
+        if let Some(age) = age {
             gauges.max(self.age, self.label, &self.name, age.as_secs_f64());
         }
         observed.ended
@@ -467,6 +532,8 @@ fn describe() {
         "Events on their way from the queue to the sink or the spill."
     );
     describe_gauge!(QUEUE_AGE, Unit::Seconds, "How long the oldest event has waited in the queue.");
+    #[cfg(feature = "durable")]
+    describe_durable();
     describe_counter!(FOLLOWER_ACCEPTED, Unit::Count, "Events appended since the follower began.");
     describe_counter!(FOLLOWER_DELIVERED, Unit::Count, "Events that the follower's sink accepted.");
     describe_counter!(FOLLOWER_SKIPPED, Unit::Count, "Events that the follower skipped to keep up.");
@@ -487,4 +554,32 @@ fn describe() {
         "Events that were evicted or left unread, and spilled."
     );
     describe_gauge!(SUBSCRIPTION_PENDING, Unit::Count, "Events that wait to be read.");
+}
+
+#[cfg(feature = "durable")]
+fn describe_durable() {
+    describe_counter!(
+        durable::DELIVERED,
+        Unit::Count,
+        "Events that the sink accepted; again, if they came again."
+    );
+    describe_counter!(durable::ACKNOWLEDGED, Unit::Count, "Events that are done with.");
+    describe_counter!(durable::DROPPED, Unit::Count, "Events that made room for others.");
+    describe_counter!(durable::DEAD_LETTERED, Unit::Count, "Events that a dead-letter sink accepted.");
+    describe_counter!(
+        durable::DAMAGED,
+        Unit::Count,
+        "Events that the disk damaged while the store was open."
+    );
+    describe_counter!(durable::FAILED_FLUSHES, Unit::Count, "Flushes after which events come again.");
+    describe_counter!(durable::FAILED_READS, Unit::Count, "Reads of the disk that failed.");
+    describe_gauge!(durable::PENDING, Unit::Count, "Events that are on disk and not acknowledged.");
+    describe_gauge!(
+        durable::UNCONFIRMED,
+        Unit::Count,
+        "Events that are with the sink, without a flush since."
+    );
+    describe_gauge!(durable::PASSED_OVER, Unit::Count, "Events that stay on disk and are not delivered.");
+    describe_gauge!(durable::BYTES, Unit::Bytes, "The bytes of the store.");
+    describe_gauge!(durable::AGE, Unit::Seconds, "How long ago the oldest event was written.");
 }

@@ -134,6 +134,18 @@
 //! | `outflow_queue_pending` | gauge | `queue` | |
 //! | `outflow_queue_in_flight` | gauge | `queue` | |
 //! | `outflow_queue_oldest_age_seconds` | gauge | `queue` | how long the oldest event has waited, since the first update that saw it |
+//! | `outflow_durable_delivered_total` | counter | `queue` | `Durable::stats`, since it was opened |
+//! | `outflow_durable_acknowledged_total` | counter | `queue` | |
+//! | `outflow_durable_dropped_total` | counter | `queue` | |
+//! | `outflow_durable_dead_lettered_total` | counter | `queue` | |
+//! | `outflow_durable_damaged_total` | counter | `queue` | |
+//! | `outflow_durable_failed_flushes_total` | counter | `queue` | |
+//! | `outflow_durable_failed_reads_total` | counter | `queue` | |
+//! | `outflow_durable_pending` | gauge | `queue` | what is on disk, also after a restart |
+//! | `outflow_durable_unconfirmed` | gauge | `queue` | |
+//! | `outflow_durable_passed_over` | gauge | `queue` | |
+//! | `outflow_durable_bytes` | gauge | `queue` | bytes of the store |
+//! | `outflow_durable_oldest_age_seconds` | gauge | `queue` | since the oldest was written, also after a restart |
 //! | `outflow_follower_accepted_total` | counter | `follower` | [`FollowerHandle::stats`](crate::log::FollowerHandle::stats) |
 //! | `outflow_follower_delivered_total` | counter | `follower` | |
 //! | `outflow_follower_skipped_total` | counter | `follower` | |
@@ -147,7 +159,7 @@
 //! | `outflow_subscription_spilled_total` | counter | `subscription` | |
 //! | `outflow_subscription_pending` | gauge | `subscription` | [`Events::len`](crate::channel::Events::len) |
 //!
-//! All are numbers of events, except for the histogram, which is in seconds. For what Docker Registry publishes of an
+//! All are numbers of events, except where the name says seconds or bytes. For what Docker Registry publishes of an
 //! endpoint, put a meter right above the sink that sends, and a queue above that:
 //!
 //! | Docker Registry | here |

@@ -50,6 +50,8 @@ const CONFIRM_AFTER: Duration = Duration::from_millis(20);
 pub(super) struct Backlog<E> {
     state: Arc<DurableState>,
     reader: Reader,
+    /// What it has read ahead, so that the age of the oldest is known before that is delivered.
+    ahead: Option<Record>,
     encoding: Arc<dyn Encoding<E>>,
     /// Flushes the sink.
     flush: Box<dyn Fn() -> Flushing + Send>,
@@ -125,8 +127,9 @@ where
         encoding: Arc<dyn Encoding<E>>,
         delivery: Delivery<E>,
     ) -> Self {
-        Self {
+        let mut backlog = Self {
             reader: state.store.reader(),
+            ahead: None,
             recovered: state.store.stats().next,
             alone_before: None,
             state,
@@ -145,7 +148,17 @@ where
             hurries: false,
             resume_at: None,
             backoff: BACKOFF.0,
-        }
+        };
+        backlog.read_ahead();
+        backlog
+    }
+
+    /// Begins to read anew.
+    fn read_ahead(&mut self) {
+        self.reader = self.state.store.reader();
+        // An error is found once more when the worker reads on.
+        self.ahead = self.reader.next().ok().flatten();
+        self.gauge();
     }
 
     fn unconfirmed(&self) -> u64 {
@@ -166,8 +179,12 @@ where
         let counts = &self.state.counts;
         counts.unconfirmed.store(self.unconfirmed() + u64::from(self.current.is_some()), Ordering::Release);
         let first = self.flushing.as_ref().map_or(&self.open, |confirmation| &confirmation.group);
-        let oldest =
-            if first.count > 0 { Some(first.millis) } else { self.current.map(|(_, millis)| millis) };
+        let ahead = match self.ahead {
+            Some(Record::Event { millis, .. }) => Some(millis),
+            _ => None,
+        };
+        let unconfirmed = (first.count > 0).then_some(first.millis);
+        let oldest = unconfirmed.or(self.current.map(|(_, millis)| millis)).or(ahead);
         counts.oldest_millis.store(oldest.unwrap_or(0), Ordering::Release);
     }
 
@@ -212,8 +229,8 @@ where
             self.exhausted = (attempts >= self.delivery.max_attempts).then_some(first);
         }
         self.alone_before = self.alone_before.max(Some(self.next));
-        self.reader = self.state.store.reader();
         self.next = first;
+        self.read_ahead();
         self.resume_at = Instant::now().checked_add(self.backoff);
         self.backoff = (2 * self.backoff).min(BACKOFF.1);
         Ok(())
@@ -344,7 +361,8 @@ where
                 continue;
             }
             let quiet = self.state.is_quiet();
-            match self.reader.next() {
+            let record = self.ahead.take().map_or_else(|| self.reader.next(), |record| Ok(Some(record)));
+            match record {
                 Ok(Some(Record::Event { number, millis, attempts, bytes })) => {
                     if let Some(event) = self.take(number, millis, attempts, bytes)? {
                         self.confirm_at = None;

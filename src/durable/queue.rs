@@ -145,6 +145,20 @@ where
         self.state().store.stats().pending
     }
 
+    /// Gives the stats later, with what was dropped since it was opened, and whether they are the last. Does not keep the queue
+    /// open.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn observer(&self) -> impl Fn() -> (DurableStats, bool) + Send + Sync + use<E> {
+        let state = Arc::clone(self.state());
+        move || {
+            // Looked at first: then nothing is counted after the stats are read.
+            let last = state.completion().is_done();
+            let mut stats = state.stats();
+            stats.dropped -= state.dropped_before;
+            (stats, last)
+        }
+    }
+
     fn state(&self) -> &Arc<DurableState> {
         &self.handle.0
     }

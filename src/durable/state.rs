@@ -48,7 +48,10 @@ pub(super) struct DurableState {
     /// How often there may have been room since a writer found none: what a writer that waits for it looks at.
     room: Mutex<u64>,
     room_changed: Condvar,
-    /// Dropped events that the log was told of.
+    /// How many events had been dropped when the store was opened.
+    #[cfg(feature = "metrics")]
+    pub(super) dropped_before: u64,
+    /// Dropped events that the log was told of, with those.
     logged: AtomicU64,
     /// Why the worker cannot go on.
     failure: Mutex<Option<CommitError>>,
@@ -63,7 +66,7 @@ pub(super) struct DurableState {
 pub(super) struct Counts {
     pub(super) unconfirmed: AtomicU64,
     pub(super) passed_over: AtomicU64,
-    /// When the oldest event was written that is unconfirmed or next; 0 if there is none.
+    /// When the oldest event was written that is unconfirmed, or else the next; 0 if there is none.
     pub(super) oldest_millis: AtomicU64,
     pub(super) delivered: AtomicU64,
     pub(super) acknowledged: AtomicU64,
@@ -87,7 +90,7 @@ impl DurableState {
         let completion = Completion::within(vec![worker.scope]);
         let log = trace::ShedLog::default();
         log.of_queue(name);
-        let store_dropped = store.stats().dropped;
+        let dropped_before = store.stats().dropped;
         Arc::new(Self {
             worker,
             store,
@@ -101,7 +104,9 @@ impl DurableState {
             writers: AtomicUsize::new(0),
             room: Mutex::new(0),
             room_changed: Condvar::new(),
-            logged: AtomicU64::new(store_dropped),
+            #[cfg(feature = "metrics")]
+            dropped_before,
+            logged: AtomicU64::new(dropped_before),
             failure: Mutex::new(None),
             letters: Mutex::new(letters),
             parties: Parties::new(1),

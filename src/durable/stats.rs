@@ -12,7 +12,7 @@ pub struct DurableStats {
     /// Of these, how many are passed over until it is opened again: they cannot be decoded or were tried too often, and no
     /// dead-letter sink took them.
     pub passed_over: u64,
-    /// The age of the oldest event that is with the sink or is the next to be; `None` if there is none.
+    /// How long ago the oldest event was written that the sink has unconfirmed, or else the next; `None` if there is none.
     pub oldest: Option<Duration>,
     /// The number that the next event gets. Numbers begin with 0, and go on after a restart.
     pub next: u64,

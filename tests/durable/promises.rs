@@ -467,9 +467,11 @@ fn ages_and_numbers_go_on_after_a_restart() {
     drop(queue);
     thread::sleep(Duration::from_millis(50));
     let queue = dead::<u32>(options(&scratch));
-    eventually(|| queue.stats().oldest.is_some());
+    // At once, whether the worker has begun or not.
     let stats = queue.stats();
     assert!(stats.oldest.unwrap() >= Duration::from_millis(50), "{stats:?}");
+    eventually(|| queue.stats().unconfirmed == 1);
+    let stats = queue.stats();
     assert_eq!((stats.pending, stats.next, stats.unconfirmed), (3, 3, 1));
 }
 

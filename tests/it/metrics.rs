@@ -200,6 +200,47 @@ fn the_age_of_the_oldest_event_grows_while_it_waits_and_no_longer() {
     queue.close().wait().unwrap();
 }
 
+#[cfg(feature = "durable")]
+#[test]
+fn a_durable_queue_publishes_what_is_on_disk_also_after_a_restart() {
+    use outflow::durable::{DurableOptions, Sync};
+
+    let path = std::env::temp_dir().join(format!("outflow-metrics-{}", std::process::id()));
+    let open = || {
+        let dead = sink::from_fn(|_: &String| Err("no route to host"));
+        let options = DurableOptions::new(&path).sync(Sync::Os).max_bytes(64 << 10).drop_oldest();
+        dead.retry(Constant::new(Duration::from_secs(3600))).durable_with(options).unwrap()
+    };
+    let (scrapes, publisher) = (Scrapes::new(), Publisher::new());
+    let queue = open();
+    publisher.durable("pushes", &queue);
+    assert_eq!(scrapes.update(&publisher).gauges["outflow_durable_oldest_age_seconds{queue=pushes}"], 0.0);
+    queue.write_all((0..100).map(|n| format!("{n:1000}"))).unwrap();
+    let stats = queue.stats();
+    let scrape = scrapes.update(&publisher);
+    assert_eq!(scrape.gauges["outflow_durable_pending{queue=pushes}"], stats.pending as f64);
+    assert_eq!(scrape.gauges["outflow_durable_bytes{queue=pushes}"], stats.bytes as f64);
+    assert_eq!(scrape.counters["outflow_durable_dropped_total{queue=pushes}"], stats.dropped);
+    assert!(stats.dropped > 0 && stats.pending + stats.dropped == 100);
+    queue.close().abort().unwrap();
+    drop(queue);
+    scrapes.update(&publisher);
+    assert!(format!("{publisher:?}").contains("sources: 0"), "it has ended: {publisher:?}");
+    std::thread::sleep(Duration::from_millis(50));
+
+    // The first update after the start is right; what was dropped before is not counted once more.
+    let (scrapes, publisher, queue) = (Scrapes::new(), Publisher::new(), open());
+    publisher.durable("pushes", &queue);
+    let scrape = scrapes.update(&publisher);
+    assert_eq!(scrape.gauges["outflow_durable_pending{queue=pushes}"], stats.pending as f64);
+    assert!(scrape.gauges["outflow_durable_oldest_age_seconds{queue=pushes}"] >= 0.05, "{scrape:?}");
+    assert_eq!(scrape.counters["outflow_durable_dropped_total{queue=pushes}"], 0);
+    assert_eq!(scrape.counters.len() + scrape.gauges.len(), 12);
+    assert_eq!(queue.stats().dropped, stats.dropped);
+    drop(queue);
+    std::fs::remove_dir_all(&path).unwrap();
+}
+
 #[test]
 fn a_follower_and_a_subscription_publish_where_their_events_are() {
     let scrapes = Scrapes::new();
