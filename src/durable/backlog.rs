@@ -40,12 +40,15 @@ use crate::trace;
 use crate::worker::{Drain, End, Next, Source, count};
 
 /// How long a sink whose flush failed is left alone: the first time, and at most.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+const BACKOFF: (Duration, Duration) = match cfg!(test) {
+    true => (Duration::from_micros(100), Duration::from_micros(400)),
+    false => (Duration::from_millis(100), Duration::from_secs(10)),
+};
 
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long the sink is not flushed when there are no more events, since one may come.
-const CONFIRM_AFTER: Duration = Duration::from_millis(20);
+const CONFIRM_AFTER: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 20 });
 
 pub(super) struct Backlog<E> {
     state: Arc<DurableState>,

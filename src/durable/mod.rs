@@ -37,6 +37,8 @@ mod options;
 mod queue;
 mod state;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 pub use self::disk_log::{Damage, Inspection, OpenError, Recovered, Sync, inspect};
 pub use self::encoding::{Encoding, MessagePack};

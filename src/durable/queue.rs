@@ -1,11 +1,12 @@
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::path::Path;
 use std::sync::Arc;
 use std::vec;
 
 use super::backlog::Backlog;
 use super::confirm::Confirming;
-use super::disk_log::{MAX_PAYLOAD, OpenError, Recovered, Store, StoreError};
+use super::disk_log::{MAX_PAYLOAD, OpenError, Options, Recovered, Store, StoreError};
 use super::encoding::Encoding;
 use super::error::CommitError;
 use super::options::DurableOptions;
@@ -51,7 +52,7 @@ use crate::worker::{AbortDrain, AsyncOnly, Awaited, Closes, ClosesAsync, Deliver
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Durable<E> {
-    handle: Arc<Handle>,
+    pub(super) handle: Arc<Handle>,
     encoding: Arc<dyn Encoding<E>>,
     when_full: WhenFull,
     max_bytes: u64,
@@ -66,7 +67,7 @@ enum WhenFull {
     Wait,
 }
 
-struct Handle(Arc<DurableState>);
+pub(super) struct Handle(pub(super) Arc<DurableState>);
 
 impl Drop for Handle {
     fn drop(&mut self) {
@@ -87,7 +88,7 @@ where
         let sink = Arc::new(sink);
         let closes = Arc::new(erase(Arc::clone(&sink)));
         let flushed = Arc::clone(&sink);
-        Self::start(options, closes, Box::new(move || flushed.flush()), Direct(sink))
+        Self::start(options, Store::open, closes, Box::new(move || flushed.flush()), Direct(sink))
     }
 
     pub(crate) fn open_async<S>(options: DurableOptions<E, AsyncOnly>, sink: S) -> Result<Self, OpenError>
@@ -96,14 +97,29 @@ where
         S: AsyncSink<E> + 'static,
         S::Error: Never,
     {
+        Self::open_async_on(options, Store::open, sink)
+    }
+
+    /// On the store that `open` opens.
+    pub(super) fn open_async_on<S>(
+        options: DurableOptions<E, AsyncOnly>,
+        open: impl FnOnce(&Path, Options) -> Result<Store, OpenError>,
+        sink: S,
+    ) -> Result<Self, OpenError>
+    where
+        E: Send + 'static,
+        S: AsyncSink<E> + 'static,
+        S::Error: Never,
+    {
         let sink = Arc::new(sink);
         let closes = Arc::new(ClosesAsync::new(Arc::clone(&sink)));
         let flushed = Arc::clone(&sink);
-        Self::start(options, closes, Box::new(move || flushed.flush()), Awaited(sink))
+        Self::start(options, open, closes, Box::new(move || flushed.flush()), Awaited(sink))
     }
 
     fn start<R, D>(
         options: DurableOptions<E, R>,
+        open: impl FnOnce(&Path, Options) -> Result<Store, OpenError>,
         closes: Arc<dyn Closes>,
         flush: Box<dyn Fn() -> Flushing + Send>,
         sink: D,
@@ -119,7 +135,7 @@ where
             (_, true) => WhenFull::Wait,
             _ => WhenFull::Refuse,
         };
-        let store = Store::open(&path, store)?;
+        let store = open(&path, store)?;
         let letters = (delivery.dead_letter.iter().map(|sink| Arc::new(Arc::clone(sink)) as Arc<dyn Closes>))
             .chain(delivery.undecodable.iter().map(|sink| Arc::new(Arc::clone(sink)) as Arc<dyn Closes>));
         let state = DurableState::new(store, closes, letters.collect(), place.name.as_deref());

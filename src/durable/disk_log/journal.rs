@@ -200,6 +200,11 @@ impl Journal {
         &self.recovered
     }
 
+    #[cfg(test)]
+    pub(super) fn pending_writers(&self) -> usize {
+        self.shared.lock().group.writers
+    }
+
     pub(super) fn stats(&self) -> StoreStats {
         let shared = self.shared.lock();
         StoreStats {

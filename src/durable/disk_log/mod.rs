@@ -54,4 +54,4 @@ pub(crate) use self::store::Store;
 pub(crate) use self::wall_clock::age;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -54,6 +54,18 @@ impl Store {
         Ok(Self { journal, _syncing: syncing, lock: Mutex::new(Some(lock)) })
     }
 
+    /// Without a lock.
+    #[cfg(test)]
+    pub(super) fn of(journal: Arc<Journal>) -> Self {
+        Self { journal, _syncing: None, lock: Mutex::new(None) }
+    }
+
+    /// How many writers are in the group that is pending.
+    #[cfg(test)]
+    pub(crate) fn pending_writers(&self) -> usize {
+        self.journal.pending_writers()
+    }
+
     /// What was found when it was opened.
     pub(crate) fn recovered(&self) -> &Recovered {
         self.journal.recovered()

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -15,13 +16,13 @@ use super::super::disk::{Disk, DiskFile, Site};
 const SECTOR: u64 = 512;
 
 #[derive(Clone)]
-pub(super) struct MemoryDisk {
+pub(in crate::durable) struct MemoryDisk {
     world: Arc<Mutex<World>>,
     /// That of the process it was opened by; those of a dead one find nothing.
     life: u64,
 }
 
-pub(super) struct World {
+pub(in crate::durable) struct World {
     life: u64,
     now: BTreeMap<String, usize>,
     durable: BTreeMap<String, usize>,
@@ -31,17 +32,24 @@ pub(super) struct World {
     /// The sync that is left out.
     pub(super) skip: Option<Site>,
     /// After so many changes everything fails: the process is dying.
-    pub(super) dies_after: Option<u64>,
-    pub(super) fails: Option<Fault>,
-    pub(super) capacity: u64,
+    pub(in crate::durable) dies_after: Option<u64>,
+    pub(in crate::durable) fails: Option<Fault>,
+    pub(in crate::durable) capacity: u64,
+    /// While it is set, a sync of a file does not return.
+    pub(in crate::durable) holds_syncs: Arc<AtomicBool>,
+    /// How often files were written and synced.
+    pub(in crate::durable) writes: u64,
+    pub(in crate::durable) syncs: u64,
 }
 
-pub(super) enum Fault {
+pub(in crate::durable) enum Fault {
     /// The next write does half of its work.
     Write(ErrorKind),
     /// The next write does half of its work, and the cut after it fails, too.
     WriteAndCut,
     Sync,
+    /// The sync after the next.
+    SecondSync,
 }
 
 #[derive(Default)]
@@ -66,7 +74,7 @@ struct MemoryFile {
 }
 
 impl MemoryDisk {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(in crate::durable) fn new(seed: u64) -> Self {
         let world = World {
             life: 0,
             now: BTreeMap::new(),
@@ -78,6 +86,9 @@ impl MemoryDisk {
             dies_after: None,
             fails: None,
             capacity: u64::MAX,
+            holds_syncs: Arc::default(),
+            writes: 0,
+            syncs: 0,
         };
         Self { world: Arc::new(Mutex::new(world)), life: 0 }
     }
@@ -87,7 +98,7 @@ impl MemoryDisk {
         Self { world: Arc::clone(&self.world), life: self.world.lock().life }
     }
 
-    pub(super) fn set<F>(&self, change: F)
+    pub(in crate::durable) fn set<F>(&self, change: F)
     where
         F: FnOnce(&mut World),
     {
@@ -95,14 +106,14 @@ impl MemoryDisk {
     }
 
     /// The process ends, and what it wrote stays.
-    pub(super) fn kill(&self) {
+    pub(in crate::durable) fn kill(&self) {
         let mut world = self.world.lock();
         world.life += 1;
         world.dies_after = None;
     }
 
     /// The machine ends, and what was synced stays.
-    pub(super) fn cut_power(&self) {
+    pub(in crate::durable) fn cut_power(&self) {
         let mut world = self.world.lock();
         world.life += 1;
         world.dies_after = None;
@@ -162,7 +173,12 @@ impl MemoryDisk {
         world.files[inode] = Content { now: content.clone(), durable: content, changes: Vec::new() };
     }
 
-    pub(super) fn bytes(&self) -> u64 {
+    /// What the world says.
+    pub(in crate::durable) fn get<T>(&self, look: impl FnOnce(&World) -> T) -> T {
+        look(&self.world.lock())
+    }
+
+    pub(in crate::durable) fn bytes(&self) -> u64 {
         self.world.lock().bytes()
     }
 
@@ -306,6 +322,7 @@ impl DiskFile for MemoryFile {
             bytes = &bytes[..bytes.len() - (grows - room) as usize];
             result = Err(ErrorKind::StorageFull.into());
         }
+        world.writes += 1;
         let file = &mut world.files[self.inode];
         put(&mut file.now, at, bytes);
         file.changes.push(Change::Write(at, bytes.to_vec()));
@@ -325,11 +342,20 @@ impl DiskFile for MemoryFile {
     }
 
     fn sync(&self, site: Site) -> io::Result<()> {
+        let holds = Arc::clone(&self.disk.world.lock().holds_syncs);
+        while holds.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
         let mut world = self.disk.change()?;
-        if let Some(Fault::Sync) = world.fails {
-            world.fails = None;
-            world.files[self.inode].changes.clear();
-            return Err(io::Error::other("a sync"));
+        world.syncs += 1;
+        match world.fails {
+            Some(Fault::Sync) => {
+                world.fails = None;
+                world.files[self.inode].changes.clear();
+                return Err(io::Error::other("a sync"));
+            }
+            Some(Fault::SecondSync) => world.fails = Some(Fault::Sync),
+            _ => {}
         }
         if world.skip != Some(site) {
             let file = &mut world.files[self.inode];

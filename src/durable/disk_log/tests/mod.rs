@@ -3,7 +3,7 @@
 mod crashes;
 mod damage;
 mod faults;
-mod memory_disk;
+pub(in crate::durable) mod memory_disk;
 mod real;
 
 use std::path::Path;
@@ -14,9 +14,15 @@ use super::error::OpenError;
 use super::journal::Journal;
 use super::options::Options;
 use super::reader::{Next, Reader};
+use super::store::Store;
 
 fn open(disk: &MemoryDisk, options: &Options) -> Result<Arc<Journal>, OpenError> {
     Journal::open(Arc::new(disk.handle()), Path::new("memory"), options.clone()).map(Arc::new)
+}
+
+/// A store on it, without a lock.
+pub(in crate::durable) fn open_store(disk: &MemoryDisk, options: &Options) -> Result<Store, OpenError> {
+    open(disk, options).map(Store::of)
 }
 
 /// Everything that is there to read: events, and what is missing between them.
@@ -33,7 +39,7 @@ fn numbers(journal: &Arc<Journal>) -> Vec<u64> {
     read_all(journal).into_iter().map(number).collect()
 }
 
-fn rounds(n: u64) -> u64 {
+pub(in crate::durable) fn rounds(n: u64) -> u64 {
     let factor = std::env::var("OUTFLOW_TEST_ROUNDS").ok().and_then(|factor| factor.parse().ok());
     ((n as f64 * factor.unwrap_or(1.0)) as u64).max(1)
 }
