@@ -204,7 +204,9 @@ impl Candidate for PersistentQueue {
     fn open(path: &Path, sync: Policy) -> Self {
         let durability = if sync != Policy::Os { QueueDurability::Group } else { QueueDurability::None };
         let store = RedbStore::open(path).expect("a store");
-        let (producer, consumer) = Builder::new(store).durability(durability).open().expect("a queue");
+        // Without this a push waits for room after 1,024 events.
+        let builder = Builder::new(store).capacity(usize::MAX);
+        let (producer, consumer) = builder.durability(durability).open().expect("a queue");
         Self { producer, consumer }
     }
 

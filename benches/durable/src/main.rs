@@ -14,6 +14,7 @@ mod bare;
 mod candidates;
 mod ours;
 mod queue;
+mod sync;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
