@@ -83,7 +83,9 @@
 //!
 //! For the same reason do not call in an `async` function what waits on its thread: [`Closing::wait`](crate::Closing::wait),
 //! [`Flushing::wait`](crate::Flushing::wait), a write into a full [`Buffer::bounded`](crate::Buffer::bounded). Await the first two
-//! (feature `futures`); the next section is about the last.
+//! (feature `futures`); the next section is about the last. A queue on a runtime writes to its
+//! [spill](crate::Buffer::spill) there, when it ends before its time: let that be a queue without a bound, or a sink that
+//! is quick.
 //!
 //! # Back-pressure
 //!

@@ -2,9 +2,12 @@
 //!
 //! # Why no timer is late
 //!
-//! A timer is set under the lock under which the thread looks for the next one and goes to sleep. One that comes before all
-//! others notifies it. The thread gives itself up (`runs`) under that lock too, and only when no timer is set: a timer
-//! that is set afterwards finds that there is none, and starts another.
+//! A timer is set under the lock under which the thread looks for the next one and goes to sleep. One that comes before the
+//! time at which the thread looks again (`looks_at`) notifies it. The thread gives itself up (`runs`) under that lock too, and
+//! only when no timer is set: a timer that is set afterwards finds that there is none, and starts another.
+//!
+//! A timer that is taken back may have been the one that the thread sleeps for: the last one notifies it, unless it looks
+//! soon in any case. So timeouts that are set and taken back again and again wake it about once in each `KEEP_ALIVE`.
 //!
 //! A waker is a user's code. It is called and dropped without the lock, and its panic goes no further.
 
@@ -51,10 +54,12 @@ struct State {
     numbers: u64,
     /// Whether there is a thread.
     runs: bool,
+    /// When it wakes up by itself, if it sleeps.
+    looks_at: Option<Instant>,
 }
 
 static TIMERS: Timers = Timers {
-    state: Mutex::new(State { wakers: BTreeMap::new(), numbers: 0, runs: false }),
+    state: Mutex::new(State { wakers: BTreeMap::new(), numbers: 0, runs: false, looks_at: None }),
     changed: Condvar::new(),
 };
 
@@ -77,8 +82,7 @@ impl Future for Sleep {
 impl Sleep {
     fn take_back(&mut self) {
         if let Some(number) = self.number.take() {
-            let waker = TIMERS.state.lock().wakers.remove(&(self.deadline, number));
-            drop_caught(waker);
+            drop_caught(TIMERS.take_back(&(self.deadline, number)));
         }
     }
 }
@@ -109,12 +113,24 @@ impl Timers {
         });
         let key = (sleep.deadline, number);
         let before = state.wakers.insert(key, waker);
-        if before.is_none() && state.wakers.first_key_value().is_some_and(|(first, _)| *first == key) {
+        if before.is_none() && state.looks_at.is_some_and(|looks_at| sleep.deadline < looks_at) {
             self.changed.notify_one();
         }
         drop(state);
         drop_caught(before);
         true
+    }
+
+    fn take_back(&self, key: &(Instant, u64)) -> Option<Waker> {
+        let mut state = self.state.lock();
+        let waker = state.wakers.remove(key);
+        if waker.is_some() && state.wakers.is_empty() {
+            let soon = Instant::now() + KEEP_ALIVE;
+            if state.looks_at.is_some_and(|looks_at| looks_at > soon) {
+                self.changed.notify_one();
+            }
+        }
+        waker
     }
 
     fn run(&self) {
@@ -132,17 +148,16 @@ impl Timers {
                 state = self.state.lock();
                 continue;
             }
-            match state.wakers.first_key_value().map(|((first, _), _)| *first) {
-                Some(first) => {
-                    self.changed.wait_until(&mut state, first);
-                }
-                None if self.changed.wait_for(&mut state, KEEP_ALIVE).timed_out()
-                    && state.wakers.is_empty() =>
-                {
-                    state.runs = false;
-                    return;
-                }
-                None => {}
+            let first = state.wakers.first_key_value().map(|((first, _), _)| *first);
+            let (looks_at, numbers) = (first.unwrap_or(now + KEEP_ALIVE), state.numbers);
+            state.looks_at = Some(looks_at);
+            let idle = self.changed.wait_until(&mut state, looks_at).timed_out()
+                && first.is_none()
+                && numbers == state.numbers;
+            state.looks_at = None;
+            if idle && state.wakers.is_empty() {
+                state.runs = false;
+                return;
             }
         }
     }
@@ -213,6 +228,22 @@ mod tests {
         }
         drop((sleep, waker));
         assert_eq!(Arc::strong_count(&task), 1);
+    }
+
+    #[test]
+    fn the_thread_does_not_sleep_for_a_timer_that_was_taken_back() {
+        let mut late = after(3_600_000);
+        assert!(Pin::new(&mut late).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        // So that it sleeps.
+        thread::sleep(Duration::from_millis(20));
+        drop(late);
+        let deadline = Instant::now() + 30 * KEEP_ALIVE;
+        // Until it ends, or sleeps for a timer of another test that is near.
+        while TIMERS.state.lock().looks_at.is_some_and(|looks_at| looks_at > Instant::now() + 3 * KEEP_ALIVE)
+        {
+            assert!(Instant::now() < deadline, "it sleeps for an hour");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Panics when it is woken, and when it is dropped.

@@ -521,7 +521,7 @@ impl<'a> Planner<'a> {
                 (_, true) => p.awaited_failing(next),
             };
             p.targets.pop();
-            std::iter::once(below).chain(p.spill(next)).collect()
+            std::iter::once(below).chain(p.spill_of(runs, next)).collect()
         })
     }
 
@@ -592,8 +592,16 @@ impl<'a> Planner<'a> {
         let runs = self.runs();
         self.plan(Make::Follow { lag, runs }, |p| {
             let below = if runs == Runs::Sync { p.reliable(next) } else { p.awaited(next) };
-            std::iter::once(below).chain(p.spill(next)).collect()
+            std::iter::once(below).chain(p.spill_of(runs, next)).collect()
         })
+    }
+
+    /// On a runtime a spill must not wait, since the runtime does.
+    fn spill_of(&mut self, runs: Runs, next: u32) -> Option<Plan> {
+        match runs {
+            Runs::Tokio | Runs::Closure => self.one(40).then(|| self.beside(next.max(DEEPEST - 1))),
+            Runs::Sync | Runs::Workers | Runs::Dedicated => self.spill(next),
+        }
     }
 
     fn runs(&mut self) -> Runs {

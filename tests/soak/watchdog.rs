@@ -67,9 +67,12 @@ pub fn unplanned() -> Vec<String> {
     UNPLANNED.lock().unwrap().clone()
 }
 
-/// How many threads this process has, where the system says so.
+/// How many threads this process has, where the system says so; but for that of the timers, which stays for a second.
 pub fn threads() -> usize {
-    fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
+    let is_timers = |task: &fs::DirEntry| {
+        fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "outflow-timers")
+    };
+    fs::read_dir("/proc/self/task").map_or(0, |tasks| tasks.flatten().filter(|task| !is_timers(task)).count())
 }
 
 /// Waits for what nothing signals, as short a time as a watchdog allows.
