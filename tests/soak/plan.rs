@@ -448,7 +448,11 @@ impl<'a> Planner<'a> {
             },
             flush_panics: traits.has(ClosePanics) && self.one(20),
             clones: self.one(50),
-            calls_back: every(self, Reentry, 60),
+            // An abort waits for the spills of what it sheds, so that these must not wait for what it is to wake.
+            calls_back: match every(self, Reentry, 60) {
+                _ if self.in_spill && traits.has(Stuck) => 0,
+                calls => calls,
+            },
             call: Op::random(self.rng, traits, 8),
         }
     }
