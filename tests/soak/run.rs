@@ -69,28 +69,6 @@ pub fn run(program: &Program) -> Broken {
         world
             .broke("no thread is left", format!("{} more than before", watchdog::threads() - threads_before));
     }
-    {
-        use std::io::Write as _;
-        let c: u64 = nodes.iter().map(|n| n.edge.look(crate::probe::From::Above, |t| t.cancelled)).sum();
-        let to = nodes
-            .iter()
-            .filter(|n| matches!(n.make, crate::plan::Make::Timeout { .. }))
-            .map(|n| n.edge.look(crate::probe::From::Above, |t| t.failed))
-            .sum::<u64>();
-        let a = nodes
-            .iter()
-            .filter(|n| {
-                n.edge.node > 0
-                    && matches!(n.make, crate::plan::Make::Queue{runs, ..} if runs != crate::plan::Runs::Sync)
-            })
-            .count();
-        let sh = program.threads.iter().flatten().any(|o| matches!(o, crate::operations::Op::ShutDown));
-        let lost: u64 = accounts.values().filter_map(|a| a.0).map(|s| s.lost).sum();
-        let _ = writeln!(
-            std::fs::OpenOptions::new().append(true).create(true).open("/tmp/soak_stats.txt").unwrap(),
-            "{c} {to} {a} {sh} {lost}"
-        );
-    }
     let books = Books { program, nodes: &nodes, accounts: &accounts };
     books.check(&mut |promise, detail| world.broke(promise, detail));
     if !world.broken().is_empty() {
