@@ -5,6 +5,7 @@
 
 mod service;
 
+use std::error::Error;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -15,7 +16,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use outflow::durable::inspect;
+use outflow::durable::{DurableOptions, Encoding, inspect};
+use outflow::retry::Constant;
+use outflow::{Sink, SinkExt, sink};
 
 use service::{
     Client, Cut, DEAD, Refuse, Relay, Running, Scratch, Take, TakeAndCut, Webhook, envelope, event, example,
@@ -335,6 +338,60 @@ fn what_is_refused_for_good_goes_into_the_file_and_leaves_the_disk() {
     let ended = Relay::start(&args).terminate();
     assert_eq!(ended.rows_on_disk(), [[0; 7]], "{ended:?}");
     assert_eq!(webhook.ids(), ["a", "b", "c"]);
+}
+
+/// Such as what a newer relay has left, of the same schema.
+#[test]
+fn what_is_on_disk_and_cannot_be_read_goes_into_the_file_and_holds_up_nothing() {
+    struct Bytes;
+
+    impl Encoding<Vec<u8>> for Bytes {
+        fn encode(&self, event: &Vec<u8>, bytes: &mut Vec<u8>) -> Result<(), Box<dyn Error + Send + Sync>> {
+            bytes.extend(event);
+            Ok(())
+        }
+
+        fn decode(&self, bytes: &[u8]) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
+            Ok(bytes.to_vec())
+        }
+    }
+
+    static IS_UP: AtomicBool = AtomicBool::new(false);
+    let scratch = Scratch::new("unreadable");
+    let (directory, file) = (scratch.join("queues"), scratch.join("undelivered.ndjson"));
+    let webhook = down_until(&IS_UP);
+    let args = ["--durable", &directory, "--backoff", "5ms", "--grace", "200ms", "--to", &webhook.url("/")];
+    let relay = Relay::start(&args);
+    assert_eq!(relay.post(&envelope(&[event("a")])).status, 202);
+    assert_eq!(relay.terminate().code, Some(0));
+
+    let store = fs::read_dir(&directory).unwrap().next().unwrap().unwrap().path();
+    let stuck = sink::from_fn(|_: &Vec<u8>| Err("down")).retry(Constant::new(Duration::from_secs(3600)));
+    let options = DurableOptions::with_encoding(&store, Bytes).schema("registry-notification/1");
+    let queue = stuck.durable_with(options).unwrap();
+    for bytes in [&b"\xff"[..], b"{\"id\":\"no action\"}", event("b").as_bytes()] {
+        queue.write(bytes.to_vec()).unwrap();
+    }
+    drop(queue);
+
+    IS_UP.store(true, Ordering::SeqCst);
+    let relay = Relay::start(&args);
+    webhook.wait_for_events(2);
+    let ended = relay.terminate();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let left = format!("on disk for {}: 2, for the next start", webhook.url(""));
+    assert!(ended.stderr.contains(&left), "without a file they stay: {ended:?}");
+
+    let ended = Relay::start(&[&args[..], &["--undelivered", &file]].concat()).terminate();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.rows_on_disk()[0][6], 0, "{ended:?}");
+    let written = fs::read_to_string(&file).unwrap();
+    let lines: Vec<&str> = written.lines().collect();
+    assert!(lines[0].starts_with(r#"{"reason":"event 1 on disk cannot be read: "#), "{written}");
+    assert!(lines[0].ends_with(r#","base64":"/w=="}"#), "{written}");
+    assert!(lines[1].ends_with(r#"missing field `action`","envelope":{"id":"no action"}}"#), "{written}");
+    assert_eq!(lines.len(), 2, "{written}");
+    assert_eq!(webhook.ids(), ["a", "b"]);
 }
 
 #[test]

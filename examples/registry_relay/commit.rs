@@ -18,6 +18,8 @@ use crate::relay::Admission;
 /// How many events are committed together, and bytes of them, unless one envelope has more.
 const RUN: (usize, usize) = (1024, 1 << 20);
 
+const PANICKED: &str = "every endpoint: what commits has panicked";
+
 /// Commits what is posted until it is dropped.
 pub(crate) struct Committer {
     posted: mpsc::UnboundedSender<Posted>,
@@ -52,7 +54,7 @@ impl Committer {
         let (answer, answered) = oneshot::channel();
         let _ = self.posted.send(Posted { events, answer });
         // It is dropped unanswered if that thread has panicked.
-        answered.await.unwrap_or_else(|_| Admission::Broken("this relay".to_string()))
+        answered.await.unwrap_or_else(|_| Admission::Broken(PANICKED.to_string()))
     }
 
     /// Commits no more. No envelope is half committed by that.
@@ -62,7 +64,8 @@ impl Committer {
 
     /// What has failed and takes no events before the relay is started again.
     pub(crate) fn failed(&self) -> Option<String> {
-        self.state.lock().failed.clone()
+        let panicked = self.posted.is_closed().then(|| PANICKED.to_string());
+        panicked.or_else(|| self.state.lock().failed.clone())
     }
 }
 
