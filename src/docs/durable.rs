@@ -103,25 +103,29 @@
 //! Strings of 256 bytes through `durable_with`, as MessagePack, against the same bytes by bare file operations or through
 //! persistent-queue 0.2, in turn on the same disk: microseconds an event, and the median of the pairwise ratios of nine runs
 //! each. The sink takes each event at once, so that events are read, delivered and acknowledged while others are written; in
-//! the last column it is stuck on the first, as an endpoint that is down. On two cores beside other work (load 6 to 15),
-//! where an `fdatasync` took 0.2 to 5 ms. `cargo run --release --manifest-path benches/durable/Cargo.toml` makes the table anew.
+//! the last column it is stuck on the first, as an endpoint that is down. On two cores of a shared machine, where an
+//! `fdatasync` took 0.15 ms; bold is a bar that was missed.
+//! `cargo run --release --manifest-path benches/durable/Cargo.toml -- --only=durable_with` makes the table anew.
 //!
 //! | | against | µs an event | ratio | was to be | sink stuck |
 //! | --- | --- | --- | --- | --- | --- |
-//! | 1 writer, `Always` | append and `fdatasync` | 1,200 | 0.87 | 1.4 | 1.00 |
-//! | 8 writers, `Always` | the same for 8 at once | 111 | 0.24 | 1.5 | 0.49 |
-//! | `write_all` of 1,000, `Always` | the same for 1,000 | 5.3 | 1.08 | 2.0 | 1.16 |
-//! | 1 writer, `Every` 100 ms | one `write` each | 6.9 | 2.5 | | 2.1 |
-//! | 1 writer, `Os` | one `write` each | 4.8 | 1.7 | 2.0 | 1.6 |
-//! | a backlog of 100,000 delivered | reading the same bytes | 0.8 | **21** | 5 | |
-//! | 8 writers, `Always` | persistent-queue, its group policy | 175 | 0.30 | 0.7 | |
-//! | 8 writers, `Every` 100 ms | the same | 12 | 0.01 | 0.7 | |
-//! | 8 writers, `Os` | the same | 17 | 0.02 | 0.7 | |
+//! | 1 writer, `Always` | append and `fdatasync` | 179 | 1.12 | 1.4 | 1.08 |
+//! | 8 writers, `Always` | the same for 8 at once | 41 | **1.84** | 1.5 | **2.02** |
+//! | `write_all` of 1,000, `Always` | the same for 1,000 | 0.63 | 1.57 | 2.0 | 1.55 |
+//! | 1 writer, `Every` 100 ms | one `write` each | 3.0 | 3.0 | | 1.7 |
+//! | 1 writer, `Os` | one `write` each | 1.8 | 1.81 | 2.0 | 1.58 |
+//! | a backlog of 100,000 delivered | reading the same bytes | 0.18 | **9.4** | 5 | |
+//! | 8 writers, `Always` | persistent-queue, its group policy | 31 | 0.51 | 0.7 | |
+//! | 8 writers, `Every` 100 ms | the same | 3.9 | 0.05 | 0.7 | |
+//! | 8 writers, `Os` | the same | 3.2 | 0.05 | 0.7 | |
 //!
-//! From run to run, with what else the machine and its disk had to do: one writer 0.8 to 1.35, eight 0.16 to 1.67 (which
-//! misses its bar, when a sync took 0.2 ms and the worker was in the way of the writers), runs 0.9 to 2.4, `Os` 1.6 to 2.35,
-//! the backlog 7 to 28, persistent-queue 0.26 to 0.94. A backlog is a copy out of the system's cache for the one, at 12 GB/s,
-//! and for the other a record checked, an event allocated and decoded, a write and its books: 0.2 µs on a quieter machine.
+//! Beside other work (load 6 to 15), where an `fdatasync` took 2 to 5 ms: one writer 0.8 to 1.3, eight 0.16 to 0.5, runs 0.9 to
+//! 2.4, `Os` 1.6 to 2.2, the backlog 7 to 28, persistent-queue 0.3 to 0.5.
+//!
+//! What bounds the misses. Eight writers share nearly every sync (7.5 of 8), but seven of them are woken one after the other,
+//! which takes as long again as two thirds of a sync of 0.15 ms; where a sync takes milliseconds it is nothing. For a backlog the bare
+//! one copies out of the system's cache, at 12 GB/s; the queue checks a record, allocates and decodes an event, writes it and
+//! keeps its books.
 //!
 //! On disk an event is its bytes and some tens more. Space is given back by whole segments of 32 MiB; what remains when all is
 //! delivered is at most 1 MiB. `max_bytes` bounds it.
