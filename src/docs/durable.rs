@@ -123,7 +123,7 @@
 //! 2.4, `Os` 1.6 to 2.2, the backlog 7 to 28, persistent-queue 0.3 to 0.5.
 //!
 //! What bounds the misses. Eight writers share nearly every sync (7.5 of 8), but seven of them are woken one after the other,
-//! which takes as long again as two thirds of a sync of 0.15 ms; where a sync takes milliseconds it is nothing. For a backlog the bare
+//! which takes 0.1 ms; where a sync takes milliseconds that is nothing. For a backlog the bare
 //! one copies out of the system's cache, at 12 GB/s; the queue checks a record, allocates and decodes an event, writes it and
 //! keeps its books.
 //!
