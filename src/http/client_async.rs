@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use http::header::{ACCEPT, CONTENT_LENGTH, HOST, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use parking_lot::Mutex;
@@ -19,7 +18,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::Answer;
-use super::client_options::{self, ClientOptions, DRAIN, LONGEST_BODY};
+use super::client_options::{ClientOptions, DRAIN, LONGEST_BODY};
 use super::connect_async::Connector;
 use super::endpoint::Endpoint;
 use super::fault::Fault;
@@ -28,6 +27,9 @@ use super::pool::Pool;
 use super::socket::Stream;
 use super::wire::{Exchange, Whole, Wire};
 use super::{BuildError, HttpError, TransportFailure};
+
+/// A connection that was used so recently is not looked at anew before it is used again.
+const LOOKED_AT: Duration = Duration::from_millis(1);
 
 /// Makes requests. Its errors contain no secret.
 pub(super) struct Client {
@@ -57,7 +59,6 @@ impl Client {
     ) -> Result<Answer, HttpError> {
         let deadline = Instant::now() + self.timeout;
         let body = Bytes::from(body);
-        let headers = framed(endpoint, headers, body.len());
         self.send_before(endpoint, headers, body, deadline)
             .await
             .map_err(|fault| fault.into_error(endpoint, self.timeout))
@@ -92,9 +93,11 @@ impl Client {
     async fn open_link(&self, url: &Uri) -> (Option<Box<Link>>, u64) {
         loop {
             let (kept, generation) = self.pool.take(url);
-            let Some(mut link) = kept else { return (None, generation) };
-            // So that the runtime looks at its sockets: it knows nothing of what came while it did something else.
-            yield_now().await;
+            let Some((mut link, since)) = kept else { return (None, generation) };
+            // The runtime knows nothing of what came to its sockets while it did something else. So that it looks:
+            if since.elapsed() >= LOOKED_AT {
+                yield_now().await;
+            }
             if link.is_open() {
                 return (Some(link), generation);
             }
@@ -114,7 +117,7 @@ impl Client {
         let request = self.request(endpoint, headers, Whole::begin(body, &link.exchange));
         let (head, body) = link.exchange(request, deadline).await?;
         if let Some(body) = body {
-            if link.drain(body, deadline).await {
+            if link.drain(body, deadline).await && link.is_idle() {
                 self.pool.put(&endpoint.url, generation, link);
             }
         }
@@ -129,18 +132,6 @@ impl Client {
         *request.headers_mut() = headers;
         request
     }
-}
-
-/// The headers of a request with those of the client, in whose place a sink may have set others.
-fn framed(endpoint: &Endpoint, given: HeaderMap, length: usize) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(given.keys_len() + 4);
-    let host = endpoint.url.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
-    headers.extend(host.map(|host| (HOST, host)));
-    headers.insert(USER_AGENT, HeaderValue::from_static(client_options::USER_AGENT));
-    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-    headers.insert(CONTENT_LENGTH, length.into());
-    headers.extend(given);
-    headers
 }
 
 /// Why no answer came over a connection.
@@ -182,7 +173,8 @@ impl Link {
         let connection = &mut self.connection;
         let answered = poll_fn(|context| {
             drive(connection, context);
-            response.as_mut().poll(context)
+            // The answer comes from the connection. A waker of this task would only have it polled once more.
+            response.as_mut().poll(&mut Context::from_waker(Waker::noop()))
         });
         let answered = timeout_at(deadline, answered).await;
 
@@ -199,15 +191,23 @@ impl Link {
         Err(Failure { fault, came: exchange.came, broken })
     }
 
-    /// Reads the body of an answer. Returns whether the connection can be used again.
+    /// Reads the body of an answer. Returns whether that ended.
     ///
     /// The body changes nothing: with a head of 2xx the endpoint has the event, even if it stalls afterwards.
     async fn drain(&mut self, mut body: Incoming, deadline: Instant) -> bool {
+        if body.is_end_stream() {
+            return true;
+        }
         let mut length = 0;
         let ended = poll_fn(|context| {
             loop {
-                drive(&mut self.connection, context);
-                match ready!(Pin::new(&mut body).poll_frame(context)) {
+                let mut frame = Pin::new(&mut body).poll_frame(context);
+                if frame.is_pending() {
+                    // Now that hyper knows that the body is wanted.
+                    drive(&mut self.connection, context);
+                    frame = Pin::new(&mut body).poll_frame(context);
+                }
+                match ready!(frame) {
                     Some(Ok(frame)) => length += frame.data_ref().map_or(0, Bytes::len),
                     end => return Poll::Ready(end.is_none()),
                 }
@@ -217,13 +217,18 @@ impl Link {
             }
         });
         let until = deadline.min(Instant::now() + DRAIN);
-        timeout_at(until, ended).await == Ok(true) && self.is_open()
+        timeout_at(until, ended).await == Ok(true)
     }
 
     /// Whether another request can be sent: the endpoint has neither closed the connection nor sent what nobody asked for.
     fn is_open(&mut self) -> bool {
         drive(&mut self.connection, &mut Context::from_waker(Waker::noop()));
         self.connection.is_some() && self.sender.is_ready()
+    }
+
+    /// Whether another request can be sent, as far as hyper knows.
+    fn is_idle(&mut self) -> bool {
+        self.connection.is_some() && (self.sender.is_ready() || self.is_open())
     }
 }
 

@@ -234,8 +234,9 @@ impl<T: Transport> Transport for ReadingHeads<T> {
             return self.inner.await_input(timeout);
         }
         let head = self.read_head(timeout).map_err(|error| self.classify(error))?;
-        self.head.input_append_buf()[..head.rewritten.len()].copy_from_slice(&head.rewritten);
-        self.head.input_appended(head.rewritten.len());
+        let rewritten = head.rewritten(true);
+        self.head.input_append_buf()[..rewritten.len()].copy_from_slice(&rewritten);
+        self.head.input_appended(rewritten.len());
         Ok(true)
     }
 

@@ -77,45 +77,61 @@ enum Beginning {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    /// Its length in bytes, before it was rewritten.
+    /// Its length in bytes.
     pub(super) length: usize,
     pub(super) status: u16,
     /// The headers that the sink itself looks at, each once.
     pub(super) kept: Vec<(&'static str, String)>,
-    /// The same head in a form that every client can read, without the lines that are not needed. If a line is not valid
-    /// HTTP/1.1, the end of the answer is uncertain: then the rewritten head closes the connection, and has no body.
-    pub(super) rewritten: Vec<u8>,
+    minor: u8,
+    /// The headers that frame the answer. `None` if a line is not valid HTTP/1.1, so that its end is uncertain.
+    framing: Option<Vec<(&'static str, String)>>,
 }
 
 impl Head {
     /// The head of an answer of which only the status can be read, in its first `length` bytes.
     fn of_status(status: u16, length: usize) -> Self {
-        Self::new(length, 1, status, Vec::new(), false)
+        Self { length, status, kept: Vec::new(), minor: 1, framing: None }
     }
-}
 
-impl Head {
-    fn new(length: usize, minor: u8, status: u16, fields: Vec<Field>, well_formed: bool) -> Self {
-        let mut rewritten = format!("HTTP/1.{} {status} \r\n", minor.min(1));
-        let mut kept: Vec<(&'static str, String)> = Vec::new();
-        for Field { name, value } in fields {
-            match name {
-                // Of several with one name the first counts.
-                Some(name) if KEPT.contains(&name) && kept.iter().all(|(other, _)| *other != name) => {
-                    rewritten += &format!("{name}: {value}\r\n");
-                    kept.push((name, value));
+    /// How many bytes of the body follow the head, if that is certain.
+    #[cfg(feature = "http-async")]
+    pub(super) fn body_length(&self) -> Option<usize> {
+        let framing = self.framing.as_ref().filter(|_| !matches!(self.status, 101 | 204 | 304))?;
+        let of = |name| framing.iter().find(move |(other, _)| *other == name);
+        if of("transfer-encoding").is_some() { None } else { of("content-length")?.1.parse().ok() }
+    }
+
+    /// The same head in a form that every client can read, without the lines that are not needed, and with a body as it was
+    /// or, if that was taken off, with none. If the end of the answer is uncertain, the head closes the connection, and
+    /// has no body.
+    pub(super) fn rewritten(&self, with_body: bool) -> Vec<u8> {
+        let mut head = Vec::with_capacity(128);
+        head.extend_from_slice(if self.minor == 0 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
+        head.extend(
+            [self.status / 100, self.status / 10 % 10, self.status % 10].map(|digit| b'0' + digit as u8),
+        );
+        head.extend_from_slice(b" \r\n");
+        let mut add = |name: &str, value: &str| {
+            for part in [name, ": ", value, "\r\n"] {
+                head.extend_from_slice(part.as_bytes());
+            }
+        };
+        match &self.framing {
+            Some(framing) => {
+                for (name, value) in framing {
+                    add(name, if *name == "content-length" && !with_body { "0" } else { value });
                 }
-                Some(name) if FRAMING.contains(&name) && well_formed => {
-                    rewritten += &format!("{name}: {value}\r\n");
-                }
-                _ => {}
+            }
+            None => {
+                add("connection", "close");
+                add("content-length", "0");
             }
         }
-        if !well_formed {
-            rewritten += "connection: close\r\ncontent-length: 0\r\n";
+        for (name, value) in &self.kept {
+            add(name, value);
         }
-        rewritten += "\r\n";
-        Self { length, status, kept, rewritten: rewritten.into_bytes() }
+        head.extend_from_slice(b"\r\n");
+        head
     }
 }
 
@@ -150,7 +166,19 @@ fn read(input: &[u8]) -> Beginning {
         return Beginning::Interim(rest);
     }
     well_formed &= is_framed(&fields);
-    Beginning::Answer(Head::new(rest, minor, status, fields, well_formed))
+    let (mut kept, mut framing) = (Vec::new(), Vec::new());
+    for Field { name, value } in fields {
+        match name {
+            // Of several with one name the first counts.
+            Some(name) if KEPT.contains(&name) && kept.iter().all(|(other, _)| *other != name) => {
+                kept.push((name, value));
+            }
+            Some(name) if FRAMING.contains(&name) => framing.push((name, value)),
+            _ => {}
+        }
+    }
+    let framing = well_formed.then_some(framing);
+    Beginning::Answer(Head { length: rest, status, kept, minor: minor.min(1), framing })
 }
 
 struct NotHttp;
@@ -253,14 +281,12 @@ mod tests {
 
     fn head(input: &str) -> (usize, String) {
         match read(input.as_bytes()) {
-            Beginning::Answer(Head { length, rewritten, .. }) => {
-                (length, String::from_utf8(rewritten).unwrap())
-            }
+            Beginning::Answer(head) => (head.length, String::from_utf8(head.rewritten(true)).unwrap()),
             other => panic!("{input:?}: {other:?}"),
         }
     }
 
-    const CLOSED: &str = "connection: close\r\ncontent-length: 0\r\n\r\n";
+    const CLOSED: &str = "connection: close\r\ncontent-length: 0\r\n";
 
     #[test]
     fn a_well_formed_head_keeps_its_framing_and_the_headers_that_the_sink_reads() {
@@ -299,10 +325,38 @@ mod tests {
             ("HTTP/1.1 200 OK\r\ncontent-length:\r\n\r\n", ""),
         ] {
             let (length, rewritten) = head(sloppy);
-            assert_eq!((length, rewritten), (sloppy.len(), format!("HTTP/1.1 200 \r\n{kept}{CLOSED}")));
+            assert_eq!((length, rewritten), (sloppy.len(), format!("HTTP/1.1 200 \r\n{CLOSED}{kept}\r\n")));
         }
         let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "connection: close\r\n".repeat(33));
-        assert_eq!(head(&many).1, format!("HTTP/1.1 200 \r\n{CLOSED}"));
+        assert_eq!(head(&many).1, format!("HTTP/1.1 200 \r\n{CLOSED}\r\n"));
+    }
+
+    #[cfg(feature = "http-async")]
+    #[test]
+    fn a_body_whose_length_is_certain_can_be_taken_off() {
+        let head = |lines: &str| match read(format!("HTTP/1.1 200 OK\r\n{lines}\r\n").as_bytes()) {
+            Beginning::Answer(head) => head,
+            other => panic!("{lines:?}: {other:?}"),
+        };
+        let sized = head("connection: close\r\ncontent-length: 5\r\nretry-after: 7\r\n");
+        assert_eq!(sized.body_length(), Some(5));
+        assert_eq!(
+            sized.rewritten(false),
+            b"HTTP/1.1 200 \r\nconnection: close\r\ncontent-length: 0\r\nretry-after: 7\r\n\r\n"
+        );
+        for lines in [
+            "",
+            "transfer-encoding: chunked\r\n",
+            "transfer-encoding: chunked\r\ncontent-length: 5\r\n",
+            "x-a : b\r\ncontent-length: 5\r\n",
+            "content-length: 5\r\ncontent-length: 5\r\n",
+        ] {
+            assert_eq!(head(lines).body_length(), None, "{lines:?}");
+        }
+        for status in [101, 204, 304] {
+            let text = format!("HTTP/1.1 {status} OK\r\ncontent-length: 5\r\n\r\n");
+            assert!(matches!(read(text.as_bytes()), Beginning::Answer(head) if head.body_length().is_none()));
+        }
     }
 
     #[test]

@@ -284,6 +284,8 @@ mod client_options;
 mod connect;
 #[cfg(feature = "http-async")]
 mod connect_async;
+#[cfg(feature = "http-async")]
+mod defaults;
 mod encode;
 mod endpoint;
 mod error;

@@ -31,8 +31,9 @@ impl<C> Pool<C> {
         Self { most, idle: Mutex::new(Idle { connections: VecDeque::new(), generation: 0 }) }
     }
 
-    /// Takes out a connection to where `url` leads, if one is idle, and says of which generation one is that is made now.
-    pub(super) fn take(&self, url: &Uri) -> (Option<C>, u64) {
+    /// Takes out a connection to where `url` leads, if one is idle, with the time since when it is. Says of which
+    /// generation a connection is that is made now.
+    pub(super) fn take(&self, url: &Uri) -> (Option<(C, Instant)>, u64) {
         let origin = origin(url);
         let mut idle = self.idle.lock();
         let old = idle.connections.iter().take_while(|(_, since, _)| since.elapsed() >= IDLE).count();
@@ -42,7 +43,7 @@ impl<C> Pool<C> {
         let generation = idle.generation;
         drop(idle);
         drop(old);
-        (found.map(|(.., connection)| connection), generation)
+        (found.map(|(_, since, connection)| (connection, since)), generation)
     }
 
     /// Keeps a connection of this generation for a later request.

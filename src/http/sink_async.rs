@@ -5,6 +5,7 @@ use std::pin::pin;
 use tokio::runtime::Handle;
 
 use super::client_async::Client;
+use super::defaults::Defaults;
 use super::encode::Encode;
 use super::error::HttpError;
 use super::request::Requests;
@@ -80,6 +81,7 @@ use crate::sync::scope::Scope;
 pub struct AsyncHttpSink<E> {
     client: Client,
     requests: Requests<E>,
+    defaults: Defaults,
     /// The one that the connections belong to.
     runtime: Handle,
     /// Entered for each poll, so that [`is_delivering`](crate::is_delivering) is true in it.
@@ -99,10 +101,18 @@ impl<E, C> HttpSinkBuilder<E, C> {
     where
         C: Encode<E> + Send + Sync + 'static,
     {
-        let (requests, client) = self.check()?;
+        let (mut requests, client) = self.check()?;
         let client = Client::new(&client)?;
+        let defaults = Defaults::add_to(&mut requests);
         let runtime = Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
-        Ok(AsyncHttpSink { client, requests, runtime, scope: Scope::new(), closed: ClosedFlag::default() })
+        Ok(AsyncHttpSink {
+            client,
+            requests,
+            defaults,
+            runtime,
+            scope: Scope::new(),
+            closed: ClosedFlag::default(),
+        })
     }
 }
 
@@ -113,10 +123,11 @@ impl<E> AsyncHttpSink<E> {
     }
 
     async fn request(&self, event: E) -> Result<(), WriteError<E, HttpError>> {
-        let request = match self.requests.make(&event) {
+        let mut request = match self.requests.make(&event) {
             Ok(request) => request,
             Err(error) => return Err(WriteError::failed(event, error)),
         };
+        self.defaults.set(&mut request.headers, request.endpoint.as_ref(), request.body.len());
         let endpoint = request.endpoint.as_ref().unwrap_or(&self.requests.endpoint);
         let answer = self.client.send(endpoint, request.headers, request.body).await;
         match answer.and_then(|answer| self.requests.judge(&event, endpoint, answer)) {

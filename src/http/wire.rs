@@ -10,23 +10,22 @@
 
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
-use std::mem;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWrite as _};
 
 use super::TransportFailure;
 use super::fault::{Fault, is_broken, of_io};
 use super::head::{Head, HeadReader, Step};
 use super::socket::Stream;
 
-/// How many bytes are read from a stream at once.
-const READ: usize = 4 * 1024;
+/// How many bytes are read from a stream at once. An idle connection keeps room for so many.
+const READ: usize = 2 * 1024;
 
 /// One request over a connection and its answer.
 #[derive(Default)]
@@ -107,11 +106,8 @@ impl Wire {
 
     /// Reads some bytes; none at the end.
     fn fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut bytes = [0; READ];
-        let mut buffer = ReadBuf::new(&mut bytes);
-        ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
-        self.input.extend_from_slice(buffer.filled());
-        Poll::Ready(Ok(buffer.filled().len()))
+        self.input.reserve(READ);
+        pin!(self.stream.read_buf(&mut self.input)).poll(context)
     }
 
     /// Reads until a rewritten head is at the front of `input`, and the request is sent.
@@ -127,8 +123,12 @@ impl Wire {
                 return Poll::Pending;
             }
             match exchange.reader.look(&self.input) {
-                Step::Head(mut head) => {
-                    drop(self.input.splice(..head.length, mem::take(&mut head.rewritten)));
+                Step::Head(head) => {
+                    // A body that has come with its head, as most do, is none of hyper's business.
+                    let whole = head.body_length().and_then(|body| head.length.checked_add(body));
+                    let whole = whole.filter(|whole| *whole <= self.input.len());
+                    let rewritten = head.rewritten(whole.is_none());
+                    drop(self.input.splice(..whole.unwrap_or(head.length), rewritten));
                     exchange.head = Some(head);
                 }
                 Step::Skip(length) => drop(self.input.drain(..length)),

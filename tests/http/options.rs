@@ -134,6 +134,22 @@ fn header_bearer_and_url_are_made_for_each_request() {
 }
 
 #[test]
+fn a_header_that_is_made_takes_the_place_of_the_clients() {
+    let server = Server::status("200 OK");
+    let sink = post(&server)
+        .header_with("user-agent", |event| format!("registry/{event}"))
+        .header_with("accept", |_| "text/plain".to_string())
+        .header_with("host", |event| format!("{event}.example"))
+        .build_face()
+        .unwrap();
+    sink.write("3".to_string()).unwrap();
+    let request = &server.requests()[0];
+    for (name, value) in [("user-agent", "registry/3"), ("accept", "text/plain"), ("host", "3.example")] {
+        assert_eq!(request.header(name), Some(value));
+    }
+}
+
+#[test]
 fn an_event_may_go_to_another_host_and_an_error_names_that() {
     let (one, other) = (Server::status("200 OK"), Server::status("404 Not Found"));
     let url = other.url();
