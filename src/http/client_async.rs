@@ -40,9 +40,9 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(options: &ClientOptions) -> Result<Self, BuildError> {
+    pub(super) fn new(options: &ClientOptions, encrypted: bool) -> Result<Self, BuildError> {
         Ok(Self {
-            connector: Connector::new(options)?,
+            connector: Connector::new(options, encrypted)?,
             pool: Pool::new(options.idle_connections),
             method: options.method.clone(),
             timeout: options.timeout,

@@ -20,14 +20,20 @@ use super::{BuildError, TransportFailure, tls_async};
 
 /// Makes connections.
 pub(super) struct Connector {
-    tls: TlsConnector,
+    /// `None` where nothing is encrypted. It takes some memory, which a thousand sinks need not have.
+    tls: Option<TlsConnector>,
     proxy: Option<Proxy>,
 }
 
 impl Connector {
-    pub(super) fn new(options: &ClientOptions) -> Result<Self, BuildError> {
-        let tls = tls_async::connector(&options.trust, options.client_certificate.as_ref())?;
-        Ok(Self { tls, proxy: options.proxy.clone() })
+    /// For URLs that are all of https, or all of http.
+    pub(super) fn new(options: &ClientOptions, encrypted: bool) -> Result<Self, BuildError> {
+        let proxy = options.proxy.clone();
+        let by_https = proxy.as_ref().is_some_and(|proxy| proxy.protocol() == ProxyProtocol::Https);
+        let tls = (encrypted || by_https)
+            .then(|| tls_async::connector(&options.trust, options.client_certificate.as_ref()))
+            .transpose()?;
+        Ok(Self { tls, proxy })
     }
 
     /// Makes a connection to where `url` leads, before the deadline.
@@ -67,9 +73,11 @@ impl Connector {
     }
 
     async fn encrypt(&self, url: &Uri, stream: Stream, deadline: Instant) -> Result<Stream, Fault> {
-        let host = bare(url.host().unwrap_or_default()).to_string();
-        let name = ServerName::try_from(host).map_err(|_| Fault::transport(TransportFailure::Tls, ""))?;
-        match timeout_at(deadline, self.tls.connect(name, stream)).await {
+        let name = ServerName::try_from(bare(url.host().unwrap_or_default()).to_string());
+        let (Ok(name), Some(tls)) = (name, &self.tls) else {
+            return Err(Fault::transport(TransportFailure::Tls, ""));
+        };
+        match timeout_at(deadline, tls.connect(name, stream)).await {
             Ok(Ok(encrypted)) => Ok(Box::new(encrypted)),
             Ok(Err(error)) => Err(of_io(&error)),
             Err(_) => Err(Fault::Timeout),

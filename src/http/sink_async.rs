@@ -102,7 +102,7 @@ impl<E, C> HttpSinkBuilder<E, C> {
         C: Encode<E> + Send + Sync + 'static,
     {
         let (mut requests, client) = self.check()?;
-        let client = Client::new(&client)?;
+        let client = Client::new(&client, requests.endpoint.is_encrypted())?;
         let defaults = Defaults::add_to(&mut requests);
         let runtime = Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
         Ok(AsyncHttpSink {

@@ -13,7 +13,7 @@ use outflow::{Sink, SinkExt, sink};
 
 use super::BuildFace;
 use crate::common::{Latch, SOON, in_time};
-use crate::server::{Request, Server, empty};
+use crate::server::{Request, Server, answer, empty};
 
 fn bytes(url: String) -> HttpSinkBuilder<Vec<u8>, impl outflow::http::Encode<Vec<u8>> + Send + Sync> {
     HttpSink::post(url).encode(|event: &Vec<u8>| Ok::<_, Infallible>(event.clone()))
@@ -112,6 +112,35 @@ fn an_answer_to_a_body_that_is_read_no_further_is_received_when_the_time_is_over
         );
     }
     gone.open();
+}
+
+#[test]
+fn an_endpoint_that_answers_at_once_and_reads_on_gets_the_whole_body() {
+    const LENGTH: usize = 5_000_000;
+    for headers in [&[][..], &["connection: close"]] {
+        let (sender, read) = mpsc::channel();
+        let server = Server::raw(move |mut stream, _| {
+            while stream.peek(&mut [0]).is_ok_and(|read| read > 0) {
+                read_head(&mut stream);
+                stream.write_all(answer("200 OK", headers, "read").as_bytes()).unwrap();
+                // So that the client has the answer, and more than the buffers of the sockets hold is to be sent.
+                thread::sleep(Duration::from_millis(100));
+                let mut body = vec![0; LENGTH];
+                sender.send(stream.read_exact(&mut body).map(|()| body)).unwrap();
+                if !headers.is_empty() {
+                    return;
+                }
+            }
+        });
+        let sink = bytes(server.url()).build_face().unwrap();
+        in_time("the writes", move || {
+            for byte in [b'a', b'b'] {
+                sink.write(vec![byte; LENGTH]).unwrap();
+                assert!(read.recv().unwrap().unwrap() == vec![byte; LENGTH]);
+            }
+            assert_eq!(server.connections(), 1 + headers.len());
+        });
+    }
 }
 
 #[test]

@@ -14,8 +14,10 @@ mod delivery;
 mod hostile;
 #[path = "../logging.rs"]
 mod logging;
+mod many;
 #[path = "../options.rs"]
 mod options;
+mod runtime;
 #[path = "../secrets.rs"]
 mod secrets;
 #[path = "../signing.rs"]
