@@ -119,6 +119,8 @@
 //!   [`Cursor`](log::Cursor) are `Stream`s, and `into_futures` makes a `futures::Sink` of a sink whose writes
 //!   never wait. Brings `futures-core` and `futures-sink`.
 //! - `http`: the module `http`, a sink that posts events to webhooks. Brings ureq with rustls, ring and serde.
+//! - `http-async`: an asynchronous webhook sink beside it, by the same builder. Brings hyper and tokio-rustls; asks for
+//!   `http` and `tokio`.
 //! - `metrics`: what meters and queues count, published through the `metrics` facade. See
 //!   [`docs::observability`].
 //! - `testing`: the test kit, for sinks of your own: sinks that fail, wait and panic on command, a clock that

@@ -32,7 +32,7 @@
 //! ```
 //!
 //! The leaves are [`sink::from_async_fn`](crate::sink::from_async_fn), `sink::from_service` for a `tower::Service`
-//! (feature `tower`), and what implements the trait. The combinators are the methods of
+//! (feature `tower`), `http::AsyncHttpSink` for webhooks (feature `http-async`), and what implements the trait. The combinators are the methods of
 //! [`AsyncSinkExt`](crate::AsyncSinkExt): those with an asterisk in the
 //! [table](crate#all-combinators), and [`timeout`](crate::AsyncSinkExt::timeout).
 //!
@@ -56,7 +56,8 @@
 //! | [`.dedicated()`](crate::queue::QueueOptions::dedicated) | on a thread of its own |
 //!
 //! A client that needs its runtime (tokio's sockets and timers, and all that is built on them) has to be polled there: give the
-//! queue that runtime's handle. On a pool of this crate its first poll panics with "there is no reactor running".
+//! queue that runtime's handle. On a pool of this crate its first poll panics with "there is no reactor running". (The webhook
+//! sink keeps the handle of the runtime that it was built on, and may be polled anywhere.)
 //!
 //! A `Sink` may block, and would hold up the other tasks of a runtime. Options with a runtime or a closure in them have the type
 //! `QueueOptions<E, P, AsyncOnly>`, which a queue over a `Sink` does not take:

@@ -33,8 +33,10 @@ const IDLE_CONNECTIONS: usize = 32;
 /// The statuses that an answer can have. 100 is only that of an interim answer.
 const STATUSES: RangeInclusive<u16> = 101..=999;
 
-/// Builds an [`HttpSink`]. Made by [`HttpSink::post`] and [`HttpSink::put`]. Its methods check nothing;
-/// [`build`](HttpSinkBuilder::build) checks everything.
+/// Builds an [`HttpSink`], or an `AsyncHttpSink` (feature `http-async`). Made by [`HttpSink::post`] and
+/// [`HttpSink::put`]. Its methods check nothing; [`build`](HttpSinkBuilder::build) and `build_async` check everything.
+///
+/// Where it says that a closure runs on the writer's thread, that of an asynchronous sink runs in a poll of the write.
 ///
 /// Its `Debug` output shows the endpoint's name, and nothing that is secret.
 ///
@@ -296,7 +298,7 @@ impl<E, C> HttpSinkBuilder<E, C> {
     ///
     /// It does not limit the connections in use: a writer that finds no idle one makes a new one. If it is less than the
     /// number of threads that write at the same time, connections are closed and made anew all the time. An idle
-    /// connection is kept for 15 seconds, and holds up to 100 KiB.
+    /// connection is kept for 15 seconds, and holds up to 100 KiB; that of an asynchronous sink about 20 KiB.
     pub fn idle_connections(mut self, connections: usize) -> Self {
         self.options.idle_connections = connections;
         self
@@ -331,7 +333,8 @@ impl<E, C> HttpSinkBuilder<E, C> {
     /// There are three exceptions. Connecting to an address may take at least 10 ms. If name resolution ends just when
     /// the time is over, connecting takes as long as the operating system allows, which may be minutes if the host
     /// does not respond. If the endpoint stops reading in the middle of a body that is larger than the socket's buffers,
-    /// a write may take up to twice this time, since a system call that was partly done is repeated once.
+    /// a write may take up to twice this time, since a system call that was partly done is repeated once. An asynchronous
+    /// sink has none of these.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = timeout;
         self

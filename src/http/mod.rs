@@ -88,6 +88,13 @@
 //! A redirect is not followed because that loses events. Most clients follow a 302 with a GET in place of the POST,
 //! and the status 200 of the page there would be taken for the delivery.
 //!
+//! # Asynchronous
+//!
+//! With the `http-async` feature the same builder makes an `AsyncHttpSink`
+//! ([`build_async`](HttpSinkBuilder#method.build_async) in place of [`build`](HttpSinkBuilder::build)), which waits for
+//! its answers without a thread: for thousands of endpoints, or where there is a tokio runtime anyway. All of this page
+//! holds for it, too. Two thousand of them, each behind a queue, are posted to by the two threads of a runtime.
+//!
 //! # Many events, one request
 //!
 //! A sink of `Vec<E>` is filled by [`batched`](crate::SinkExt::batched). This posts what Docker Registry does:
@@ -249,7 +256,7 @@
 //! its [name](HttpSinkBuilder::name), or by scheme, host and port. Nor does an error show what the endpoint sent, since
 //! an endpoint may send back what it got.
 //!
-//! The client, ureq, logs through the `log` facade. At level `debug` it shows the host and some headers of the
+//! The blocking client, ureq, logs through the `log` facade. At level `debug` it shows the host and some headers of the
 //! answer. At level `trace` it shows paths and every byte of a head, secrets included: keep the targets `ureq`
 //! and `ureq_proto` at `debug` or above.
 //!

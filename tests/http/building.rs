@@ -1,13 +1,16 @@
 //! `build` refuses what is wrong, and its error names it.
 
-use std::io::Read;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use outflow::Sink;
 use outflow::http::{BuildError, HttpSink, HttpSinkBuilder};
 
 use super::BuildFace;
-use crate::server::{NO_SERVER, Server, in_a_process_of_its_own, report};
+use crate::server::{NO_SERVER, Request, Server, in_a_process_of_its_own, report};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -270,9 +273,11 @@ fn in_environment(variables: &[(&str, &str)], proxied: &str, endpoint: &str) -> 
 fn writes_through_the_proxy_of_its_environment() {
     let Ok(endpoint) = std::env::var("OUTFLOW_TEST_ENDPOINT") else { return };
     let mut builder = HttpSink::post(endpoint).timeout(Duration::from_secs(2));
-    if std::env::var("OUTFLOW_TEST_PROXY").unwrap() == "asked for" {
-        builder = builder.proxy_from_env().bearer("s3cr3t");
-    }
+    builder = match std::env::var("OUTFLOW_TEST_PROXY").unwrap().as_str() {
+        "asked for" => builder.proxy_from_env().bearer("s3cr3t"),
+        "asked for, in the open" => builder.proxy_from_env(),
+        _ => builder,
+    };
     let outcome = match builder.build_face() {
         Ok(sink) => {
             format!("{:?}", sink.write("event").map_err(|refused| refused.error().unwrap().to_string()))
@@ -321,4 +326,36 @@ fn proxy_variables_are_ignored_unless_asked_for() {
         let refused = in_environment(&[("ALL_PROXY", bad)], "asked for", &endpoint.url());
         assert!(refused.contains("proxy that the environment asks for"), "{bad}: {refused}");
     }
+}
+
+/// A proxy that makes a tunnel to wherever it is asked to, and reports what it was asked.
+fn tunneling() -> (Server, mpsc::Receiver<Request>) {
+    let (sender, asked) = mpsc::channel();
+    let proxy = Server::raw(move |mut client, _| {
+        let request = Request::read(&mut client).unwrap().unwrap();
+        let mut target = TcpStream::connect(request.line().split(' ').nth(1).unwrap()).unwrap();
+        sender.send(request).unwrap();
+        // As some do, with headers, and in two parts.
+        client.write_all(b"HTTP/1.1 200 Connection established\r\nVia: a").unwrap();
+        client.write_all(b" proxy\r\n\r\n").unwrap();
+        let (mut from_target, mut to_client) = (target.try_clone().unwrap(), client.try_clone().unwrap());
+        thread::spawn(move || io::copy(&mut from_target, &mut to_client));
+        _ = io::copy(&mut client, &mut target);
+    });
+    (proxy, asked)
+}
+
+#[test]
+fn events_go_through_the_tunnel_of_a_proxy() {
+    let (proxy, asked) = tunneling();
+    let endpoint = Server::status("200 OK");
+    let url = format!("http://user:pr0xys3cr3t@{}", proxy.address);
+    let outcome = in_environment(&[("ALL_PROXY", &url)], "asked for, in the open", &endpoint.url());
+    assert_eq!(outcome, "Ok(())");
+    let connect = asked.try_recv().unwrap();
+    assert_eq!(connect.line(), format!("CONNECT {} HTTP/1.1", endpoint.address));
+    assert_eq!(connect.header("host"), Some(endpoint.address.to_string().as_str()));
+    assert_eq!(connect.header("proxy-authorization"), Some("Basic dXNlcjpwcjB4eXMzY3IzdA=="));
+    let request = &endpoint.requests()[0];
+    assert_eq!((request.line(), request.header("proxy-authorization")), ("POST /hook HTTP/1.1", None));
 }

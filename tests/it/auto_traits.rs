@@ -160,6 +160,8 @@ fn the_webhook_sink_is_send_and_sync() {
         BuildError, EncodeWith, HttpError, HttpSink, HttpSinkBuilder, Json, TransportFailure,
     };
     send_sync::<HttpSink<Event>>();
+    #[cfg(feature = "http-async")]
+    send_sync::<outflow::http::AsyncHttpSink<Event>>();
     send_sync::<(HttpSinkBuilder<Event>, HttpSinkBuilder<Event, EncodeWith<F>>)>();
     send_sync::<(BuildError, EncodeWith<F>, HttpError, Json, TransportFailure)>();
 }

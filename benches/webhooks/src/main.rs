@@ -1,25 +1,26 @@
 //! Requests a second of the asynchronous webhook sink, against loops written by hand over the same client.
 //!
 //! ```text
-//! cargo run --release --manifest-path benches/webhooks/Cargo.toml   # a minute; `-- --quick` for a first look
+//! cargo run --release --manifest-path benches/webhooks/Cargo.toml   # half a minute
+//!     -- --quick     # a first look, in some seconds
+//!     -- --strict    # exits with 1 if the bar is missed
 //! ```
 //!
 //! Each loop posts the same events, as JSON, one after the other on each of its connections, reads each answer to its end,
 //! and gives it ten seconds. Ours and the peer run in turn on a two-thread runtime, and what is shown is the median of the pairwise
-//! ratios, so that what else the machine does hits both. The endpoint is a process of its own. It exits with 1 if the bar is
-//! missed.
+//! ratios, so that what else the machine does hits both. The endpoint is a process of its own.
 
 mod endpoint;
 mod loops;
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{env, process, thread};
 
 use tokio::runtime::{Builder, Runtime};
 
 /// What still runs then hangs.
-const LIMIT: std::time::Duration = std::time::Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(240);
 
 /// At least so many requests of ours for one of the peer.
 const BAR: f64 = 0.9;
@@ -92,5 +93,9 @@ fn main() -> ExitCode {
             );
         }
     }
-    if missed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if missed && env::args().any(|argument| argument == "--strict") {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
