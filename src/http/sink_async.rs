@@ -61,8 +61,7 @@ use crate::sync::scope::Scope;
 ///
 /// # let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
 /// # let _entered = runtime.enter();
-/// let dead = sink::collector().queued();
-/// # let dead = outflow::sink::collector();
+/// let dead = sink::collector();
 /// let hooks = HttpSink::post(url)
 ///     .build_async()?
 ///     .retry(Breaker::new(5, Duration::from_secs(1)))
@@ -75,6 +74,7 @@ use crate::sync::scope::Scope;
 /// hooks.write("push library/alpine").unwrap(); // 503, then 200
 /// hooks.write("malformed").unwrap(); // 422
 /// hooks.close().wait()?; // In an `async` function: `hooks.close().await?`
+/// assert_eq!(dead.events()[0].event, "malformed");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "sinks do nothing unless written to"]
