@@ -56,8 +56,8 @@
 //! | [`.dedicated()`](crate::queue::QueueOptions::dedicated) | on a thread of its own |
 //!
 //! A client that needs its runtime (tokio's sockets and timers, and all that is built on them) has to be polled there: give the
-//! queue that runtime's handle. On a pool of this crate its first poll panics with "there is no reactor running". (The webhook
-//! sink keeps the handle of the runtime that it was built on, and may be polled anywhere.)
+//! queue that runtime's handle. On a pool of this crate its first poll panics with "there is no reactor running". (The
+//! webhook sink keeps the handle of the runtime that it was built on, and may be polled anywhere.)
 //!
 //! A `Sink` may block, and would hold up the other tasks of a runtime. Options with a runtime or a closure in them have the type
 //! `QueueOptions<E, P, AsyncOnly>`, which a queue over a `Sink` does not take:

@@ -22,10 +22,10 @@ use super::client_options::{ClientOptions, DRAIN, LONGEST_BODY};
 use super::connect_async::Connector;
 use super::endpoint::Endpoint;
 use super::fault::Fault;
-use super::head::{Head, LONGEST_REWRITTEN};
+use super::head::Head;
 use super::pool::Pool;
 use super::socket::Stream;
-use super::wire::{Exchange, Whole, Wire};
+use super::wire::{Exchange, READ, Whole, Wire};
 use super::{BuildError, HttpError, TransportFailure};
 
 /// A connection that was used so recently is not looked at anew before it is used again.
@@ -156,14 +156,15 @@ impl Link {
         let exchange = Arc::<Mutex<Exchange>>::default();
         let wire = Wire::new(stream, Arc::clone(&exchange));
         let (sender, connection) = Builder::new()
-            .max_buf_size(LONGEST_REWRITTEN)
+            // A longer head ends its connection, but is known from the exchange.
+            .read_buf_exact_size(Some(READ))
             .handshake(wire)
             .await
             .map_err(|_| Fault::transport(TransportFailure::Other, ""))?;
         Ok(Box::new(Self { sender, connection: Some(connection), exchange }))
     }
 
-    /// Sends a request, and returns the head of its answer. Without a body of the answer the connection is of no more use.
+    /// Sends a request, and returns the head of its answer. Without a body the connection is of no more use.
     async fn exchange(
         &mut self,
         request: Request<Whole>,
@@ -220,7 +221,7 @@ impl Link {
         timeout_at(until, ended).await == Ok(true)
     }
 
-    /// Whether another request can be sent: the endpoint has neither closed the connection nor sent what nobody asked for.
+    /// Whether another request can be sent: the endpoint has neither closed the connection nor sent more than answers.
     fn is_open(&mut self) -> bool {
         drive(&mut self.connection, &mut Context::from_waker(Waker::noop()));
         self.connection.is_some() && self.sender.is_ready()

@@ -85,7 +85,7 @@ impl Connector {
     }
 }
 
-/// Connects to the host of a URL, on one of its addresses. Each gets half of the time that is left, and the last all of it.
+/// Connects to the host of a URL, on one of its addresses. Each gets half of the time that is left, the last all of it.
 async fn dial(url: &Uri, deadline: Instant) -> Result<Stream, Fault> {
     let unknown = || Fault::transport(TransportFailure::Resolve, "");
     let target = target(url).ok_or_else(unknown)?;

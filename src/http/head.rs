@@ -101,9 +101,9 @@ impl Head {
         if of("transfer-encoding").is_some() { None } else { of("content-length")?.1.parse().ok() }
     }
 
-    /// The same head in a form that every client can read, without the lines that are not needed, and with a body as it was
-    /// or, if that was taken off, with none. If the end of the answer is uncertain, the head closes the connection, and
-    /// has no body.
+    /// The same head in a form that every client can read, without the lines that are not needed. Its body is as it was
+    /// or, if that was taken off, empty. If the end of the answer is uncertain, the head closes the connection, and has
+    /// no body.
     pub(super) fn rewritten(&self, with_body: bool) -> Vec<u8> {
         let mut head = Vec::with_capacity(128);
         head.extend_from_slice(if self.minor == 0 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });

@@ -9,7 +9,7 @@ use crate::lifecycle::{Closing, Flushing};
 use crate::sync::scope::Scope;
 
 /// Posts each event to one endpoint. Made by [`post`](HttpSink::post). The [module page](super) says what counts as
-/// delivered, and what to do when a write fails.
+/// delivered, and what to do when a write fails. Its asynchronous twin is `AsyncHttpSink` (feature `http-async`).
 ///
 /// A write makes one request on the writer's thread and waits for the answer, at most for the
 /// [timeout](super::HttpSinkBuilder::timeout), which includes name resolution and handshake. Several writers make

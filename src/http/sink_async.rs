@@ -22,19 +22,19 @@ use crate::sync::scope::Scope;
 ///
 /// # The runtime
 ///
-/// A sink belongs to the tokio runtime that it was built on, which needs its I/O and its time enabled. Its sockets and its timers
-/// are there, so that the runtime has to run; its writes may be polled by any executor, a [pool](crate::Workers) of this
-/// crate included. The worker of a queue does best on the same runtime (`QueueOptions::on`), which saves two wake-ups a
-/// request.
+/// A sink belongs to the tokio runtime that it was built on, which needs its I/O and its time enabled. Its sockets and
+/// timers are there, so that the runtime has to run. Its writes may be polled by any executor, a [pool](crate::Workers)
+/// of this crate included; the worker of a queue does best on the same runtime (`QueueOptions::on`).
 ///
-/// A write makes one request. It polls its connection itself: no task is spawned, and when the future of a write is dropped, its
-/// event and its connection are dropped with it. The endpoint may have got the event or not. When the runtime is shut down, a
-/// write that is polled elsewhere fails and hands its event back; one that was polled there is dropped with its task,
-/// which the [close of the queue](crate::docs::async_sinks#an-abort-and-a-runtime-that-is-shut-down) reports.
+/// A write makes one request. It polls its connection itself: no task is spawned, and when the future of a write is
+/// dropped, its event and its connection are dropped with it. The endpoint may have got the event or not. When the
+/// runtime is shut down, a write that is polled elsewhere fails and hands its event back. One that is polled there is
+/// dropped with its task, which the [close of the
+/// queue](crate::docs::async_sinks#an-abort-and-a-runtime-that-is-shut-down) reports.
 ///
-/// A host name is looked up on a thread for blocking calls of the runtime, of which there may be 512: if a thousand endpoints have
-/// names, set [`max_blocking_threads`](tokio::runtime::Builder::max_blocking_threads). A look-up that takes longer than the timeout keeps its
-/// thread until it ends. An IP address needs no thread.
+/// A host name is looked up on a thread for blocking calls of the runtime, of which there may be 512: where many
+/// endpoints have names, set [`max_blocking_threads`](tokio::runtime::Builder::max_blocking_threads). A look-up that
+/// takes longer than the timeout keeps its thread until it ends. An IP address needs no thread.
 ///
 /// `close` makes later writes fail and returns at once. A request under way continues, bounded by its timeout.
 ///
@@ -117,7 +117,8 @@ impl<E, C> HttpSinkBuilder<E, C> {
 }
 
 impl<E> AsyncHttpSink<E> {
-    /// The endpoint's name as errors show it: the [name](HttpSinkBuilder::name) that was set, else scheme, host and port.
+    /// The endpoint's name as errors show it: the [name](HttpSinkBuilder::name) that was set, else scheme, host and
+    /// port.
     pub fn endpoint(&self) -> &str {
         &self.requests.endpoint.name
     }

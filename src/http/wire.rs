@@ -3,10 +3,10 @@
 //! # Why hyper gets no answer before the request is sent
 //!
 //! An endpoint may answer before it has read the whole body, and read on. To hyper, an answer that closes the connection
-//! is its end, and what was not sent by then is not sent: an event would be counted as delivered that arrived in part. So
-//! the head of an answer is kept back until hyper has handed over the body (`Whole::poll_frame`) and flushed what it had
-//! buffered after that, or until a write fails, which `Socket` passes over. If the time is over first, the write has the
-//! head in `Exchange`. All of this is polled by one task, the write's, and the lock is never contended.
+//! is its end, and what was not sent by then is not sent: an event would be counted as delivered that arrived in part.
+//! So the head of an answer is kept back until hyper has handed over the body (`Whole::poll_frame`) and flushed what it
+//! had buffered after that, or until a write fails, which `Socket` passes over. If the time is over first, the write has
+//! the head in `Exchange`. All of this is polled by one task, the write's, and the lock is never contended.
 
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
@@ -24,8 +24,8 @@ use super::fault::{Fault, is_broken, of_io};
 use super::head::{Head, HeadReader, Step};
 use super::socket::Stream;
 
-/// How many bytes are read from a stream at once. An idle connection keeps room for so many.
-const READ: usize = 2 * 1024;
+/// How many bytes are read from a stream at once, and by hyper. An idle connection keeps room for both.
+pub(super) const READ: usize = 2 * 1024;
 
 /// One request over a connection and its answer.
 #[derive(Default)]

@@ -108,8 +108,9 @@ pub fn queue(runtime: &Runtime, url: &str, connections: usize) -> Box<dyn FnMut(
                 queue.write(event(number)).expect("an open queue");
             }
         }
-        for queue in &queues {
-            queue.flush().wait().expect("a delivery");
+        let flushes: Vec<_> = queues.iter().map(Queue::flush).collect();
+        for (queue, flush) in queues.iter().zip(flushes) {
+            flush.wait().expect("a delivery");
             assert_eq!(queue.stats().delivered as usize, before + each);
         }
     })

@@ -6,11 +6,11 @@
 //!     -- --strict    # exits with 1 if the bar is missed
 //! ```
 //!
-//! One connection is measured with everything on one processor, so that what counts there is the work of a request.
+//! Each loop posts the same events, as JSON, one after the other on each of its connections, reads each answer to its
+//! end, and gives it ten seconds. Ours and the peer run in turn on a two-thread runtime, and what is shown is the median
+//! of the pairwise ratios, so that what else the machine does hits both. The endpoint is a process of its own.
 //!
-//! Each loop posts the same events, as JSON, one after the other on each of its connections, reads each answer to its end,
-//! and gives it ten seconds. Ours and the peer run in turn on a two-thread runtime, and what is shown is the median of the pairwise
-//! ratios, so that what else the machine does hits both. The endpoint is a process of its own.
+//! One connection is measured with everything on one processor, so that what counts there is the work of a request.
 
 mod endpoint;
 mod loops;
@@ -77,8 +77,7 @@ fn main() -> ExitCode {
     let mut missed = false;
     for connections in [200, 16, 1] {
         if connections == 1 {
-            // Where the scheduler puts the thread at the end of a connection, beside that at the other or not, changes its rate
-            // threefold, and stays as it is for long.
+            // Whether the scheduler puts the threads at both ends of a connection together changes its rate threefold.
             on_one_processor();
         }
         let (endpoint, runtime) = (endpoint::Endpoint::start(), runtime());

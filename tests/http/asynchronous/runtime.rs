@@ -161,12 +161,12 @@ fn an_endpoint_of_several_addresses_is_reached_on_the_one_that_listens() {
     assert_eq!(server.connections(), 1);
 }
 
-/// Tasks write over one sink, and some of their futures are dropped on the way, to an endpoint that closes connections after
-/// an answer, before one, and in the middle of one. Whatever a write says was delivered has arrived.
+/// Tasks write over one sink, and some of their futures are dropped on the way, to an endpoint that closes connections
+/// after an answer, before one, and in the middle of one. Whatever a write says was delivered has arrived.
 #[test]
 fn what_many_tasks_wrote_over_one_sink_has_arrived_whatever_becomes_of_its_connections() {
     const TASKS: usize = 8;
-    let each = rounds(100) as usize;
+    let each = rounds(1_000) as usize;
     let arrived = Arc::new(Mutex::new(std::collections::HashSet::new()));
     let seen = Arc::clone(&arrived);
     let count = AtomicUsize::new(0);
