@@ -160,6 +160,21 @@ fn a_redirect_is_not_followed_and_names_the_host_that_it_points_to() {
 }
 
 #[test]
+fn a_redirect_may_point_far() {
+    let location = format!("location: http://elsewhere.example/{}", "a".repeat(10_000));
+    let server = Server::answering(move |_, _| answer("302 Found", &[&location], "moved"));
+    let sink = text(&server);
+    for _ in 0..2 {
+        let refused = sink.write("event".to_string()).unwrap_err();
+        let Some(HttpError::Status { code: 302, redirect, .. }) = refused.error() else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(redirect.as_deref(), Some("elsewhere.example"));
+    }
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[test]
 fn a_redirect_without_a_host_stays_on_the_endpoints_own_wherever_it_leads_then() {
     for location in ["/login", "login?to=https://elsewhere.example/", "#https://elsewhere.example/"] {
         let server =
