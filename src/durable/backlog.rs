@@ -93,7 +93,8 @@ struct Group {
     count: u64,
     /// When the first was written.
     millis: u64,
-    has_letters: bool,
+    /// How many of them went to a dead-letter sink.
+    letters: u64,
     /// It is one event, to be acknowledged before another is delivered.
     is_alone: bool,
 }
@@ -227,7 +228,7 @@ where
         let events = group.count + std::mem::take(&mut self.open).count;
         trace::flush_failed(self.state.queue(), events, self.backoff, shed);
         let first = group.events.first().map_or(self.next, |events| events.start);
-        if group.is_alone && !group.has_letters && self.delivery.max_attempts < u32::MAX {
+        if group.is_alone && group.letters == 0 && self.delivery.max_attempts < u32::MAX {
             let attempts = self.state.store.attempt(first, false)?;
             self.exhausted = (attempts >= self.delivery.max_attempts).then_some(first);
         }
@@ -244,7 +245,7 @@ where
         let group = std::mem::take(&mut self.open);
         self.confirm_at = None;
         let flush = || {
-            let letters = if group.has_letters {
+            let letters = if group.letters > 0 {
                 [
                     self.delivery.dead_letter.as_ref().map(Sink::flush),
                     self.delivery.undecodable.as_ref().map(Sink::flush),
@@ -252,7 +253,11 @@ where
             } else {
                 [None, None]
             };
-            Flushing::all(letters.into_iter().flatten().chain([(self.flush)()]))
+            // Nothing but letters: the sink has no part in it, and may have ended.
+            let all_letters = group.count > 0 && group.letters == group.count;
+            let sink = (!all_letters).then(|| (self.flush)());
+            let others = if all_letters { Vec::new() } else { self.state.take_passed_on() };
+            Flushing::all(letters.into_iter().flatten().chain(others).chain(sink))
         };
         // So that it ends here if it comes back round a ring.
         let given_up = Arc::new(GivenUp::default());
@@ -312,7 +317,7 @@ where
         let is_exhausted = self.exhausted.take_if(|exhausted| *exhausted == number).is_some();
         if letter == Some(true) {
             self.add(number, millis);
-            self.open.has_letters = true;
+            self.open.letters += 1;
             count(&self.state.counts.dead_lettered, 1);
             self.gauge();
         } else if is_new || is_exhausted {

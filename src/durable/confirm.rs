@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use super::state::DurableState;
-use crate::lifecycle::{Flushing, MaybeDone};
+use crate::lifecycle::{Flushing, MaybeDone, flush_caught};
 use crate::sync::timer::sleep_until;
 use crate::worker::Deliver;
 
@@ -80,7 +80,11 @@ where
         }
     }
 
+    /// One that was asked for above. If it fails, a later one may come through all the same, as a sync of a file does; so
+    /// the next that confirms events fails with it.
     fn flush(&self) -> Flushing {
-        self.sink.flush()
+        let flushing = flush_caught(|| self.sink.flush());
+        self.state.passed_on(&flushing);
+        flushing
     }
 }

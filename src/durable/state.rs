@@ -53,6 +53,8 @@ pub(super) struct DurableState {
     pub(super) dropped_before: u64,
     /// Dropped events that the log was told of, with those.
     logged: AtomicU64,
+    /// Flushes of the sink that were asked for above, but for those that have come through.
+    passed_on: Mutex<Vec<Flushing>>,
     /// Why the worker cannot go on.
     failure: Mutex<Option<CommitError>>,
     /// The dead-letter sinks, until they are closed.
@@ -107,6 +109,7 @@ impl DurableState {
             #[cfg(feature = "metrics")]
             dropped_before,
             logged: AtomicU64::new(dropped_before),
+            passed_on: Mutex::default(),
             failure: Mutex::new(None),
             letters: Mutex::new(letters),
             parties: Parties::new(1),
@@ -201,6 +204,16 @@ impl DurableState {
             Flushing::of(self.closing().0.map(move |closed| closed.and_then(|()| state.delivered_all())))
         };
         self.worker.request_flush(|| None, completion, || self.ask(), ended)
+    }
+
+    pub(super) fn passed_on(&self, flushing: &Flushing) {
+        let mut passed_on = self.passed_on.lock();
+        passed_on.retain(|flushing| !matches!(flushing.0.outcome(), Some(Ok(()))));
+        passed_on.push(flushing.clone());
+    }
+
+    pub(super) fn take_passed_on(&self) -> Vec<Flushing> {
+        std::mem::take(&mut *self.passed_on.lock())
     }
 
     fn delivered_all(&self) -> Outcome {

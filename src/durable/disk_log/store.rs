@@ -22,7 +22,8 @@ pub(crate) struct Store {
     journal: Arc<Journal>,
     /// Its end ends the thread of [`Sync::Every`].
     _syncing: Option<Sender<()>>,
-    lock: Mutex<Option<File>>,
+    /// Until it is closed; a test's store has no file.
+    lock: Mutex<Option<Option<File>>>,
 }
 
 impl Store {
@@ -51,13 +52,13 @@ impl Store {
             }
             Sync::Always | Sync::Os => None,
         };
-        Ok(Self { journal, _syncing: syncing, lock: Mutex::new(Some(lock)) })
+        Ok(Self { journal, _syncing: syncing, lock: Mutex::new(Some(Some(lock))) })
     }
 
     /// Without a lock.
     #[cfg(test)]
     pub(super) fn of(journal: Arc<Journal>) -> Self {
-        Self { journal, _syncing: None, lock: Mutex::new(None) }
+        Self { journal, _syncing: None, lock: Mutex::new(Some(None)) }
     }
 
     /// How many writers are in the group that is pending.
@@ -106,7 +107,7 @@ impl Store {
         let Some(file) = lock.take() else { return Ok(()) };
         let closed = blocking(|| self.journal.close());
         // To close the file is not enough: a process that is being started may have it for a moment, too.
-        let _ = file.unlock();
+        let _ = file.map(|file| file.unlock());
         closed
     }
 }

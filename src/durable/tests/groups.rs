@@ -7,8 +7,7 @@ use std::thread;
 use super::super::disk_log::tests::memory_disk::{Fault, MemoryDisk};
 use super::super::disk_log::tests::{open_store, rounds};
 use super::super::{CommitError, Durable, DurableOptions};
-use crate::contract::{Sink, WriteError};
-use crate::ext::SinkExt;
+use crate::contract::{Sink, WriteError, write_all};
 use crate::leaf::from_async_fn;
 
 fn open(disk: &MemoryDisk) -> Durable<u64> {
@@ -24,10 +23,14 @@ fn write_all_commits_a_run_with_one_write_and_one_sync() {
     let queue = open(&disk);
     let cost = || disk.get(|world| (world.writes, world.syncs));
     let before = cost();
-    queue.write_all(0..1000).unwrap();
+    let write_all = |events| {
+        let (write, write_run) = (|event| queue.write(event), |run: &mut _| queue.write_run(run));
+        write_all(events, queue.longest_run(), write, write_run).unwrap();
+    };
+    write_all(0..1000);
     assert_eq!(cost(), (before.0 + 1, before.1 + 1));
     assert_eq!(queue.stats().pending, 1000);
-    queue.write_all(0..3000).unwrap();
+    write_all(0..3000);
     assert_eq!(cost(), (before.0 + 4, before.1 + 4), "runs of 1,024");
     queue.write(0).unwrap();
     assert_eq!(cost(), (before.0 + 5, before.1 + 5));
