@@ -108,6 +108,11 @@ struct Confirmation {
 }
 
 impl Group {
+    /// Whether the sink itself has accepted nothing of it.
+    fn is_letters(&self) -> bool {
+        self.count > 0 && self.letters == self.count
+    }
+
     fn add(&mut self, number: u64, millis: u64) {
         if self.count == 0 {
             self.millis = millis;
@@ -198,18 +203,20 @@ where
         let Some(Confirmation { group, flushing, given_up }) = self.flushing.take_if(is_done) else {
             return Ok(());
         };
-        let known = std::mem::replace(&mut self.given_up, given_up.take());
         let asked_only = std::mem::take(&mut self.asks_given_up);
-        let is_more = |(node, events): (&Scope, &u64)| *events > known.get(node).copied().unwrap_or(0);
-        let is_shed = !self.delivery.acknowledges_shed && self.given_up.iter().any(is_more);
-        match flushing.outcome() {
-            _ if asked_only => {}
-            Some(Err(_)) => self.go_back(group, false)?,
-            _ if is_shed => {
-                self.asks_given_up = true;
-                self.go_back(group, true)?;
+        let is_shed = match (flushing.outcome(), given_up.take()) {
+            (Some(Err(_)), now) => {
+                // Not all below may have said it.
+                self.given_up.extend(now);
+                None
             }
-            _ => {
+            (_, now) => Some(!group.is_letters() && self.has_given_up(now)),
+        };
+        match is_shed {
+            _ if asked_only => {}
+            None => self.go_back(group, false)?,
+            Some(true) => self.go_back(group, true)?,
+            Some(false) => {
                 for events in group.events {
                     self.state.store.acknowledge(events)?;
                 }
@@ -220,6 +227,13 @@ where
         }
         self.gauge();
         Ok(())
+    }
+
+    /// Whether something below has given up more than when it was asked last.
+    fn has_given_up(&mut self, now: BTreeMap<Scope, u64>) -> bool {
+        let before = std::mem::replace(&mut self.given_up, now);
+        let is_more = |(node, events): (&Scope, &u64)| *events > before.get(node).copied().unwrap_or(0);
+        !self.delivery.acknowledges_shed && self.given_up.iter().any(is_more)
     }
 
     /// Has everything come again that is not acknowledged: its flush failed, or something was shed.
@@ -233,6 +247,9 @@ where
             self.exhausted = (attempts >= self.delivery.max_attempts).then_some(first);
         }
         self.alone_before = self.alone_before.max(Some(self.next));
+        self.asks_given_up = !self.given_up.is_empty();
+        // What those were for comes again.
+        drop(self.state.take_passed_on());
         self.next = first;
         self.read_ahead();
         self.resume_at = Instant::now().checked_add(self.backoff);
@@ -254,9 +271,9 @@ where
                 [None, None]
             };
             // Nothing but letters: the sink has no part in it, and may have ended.
-            let all_letters = group.count > 0 && group.letters == group.count;
-            let sink = (!all_letters).then(|| (self.flush)());
-            let others = if all_letters { Vec::new() } else { self.state.take_passed_on() };
+            let is_letters = group.is_letters();
+            let sink = (!is_letters).then(|| (self.flush)());
+            let others = if is_letters { Vec::new() } else { self.state.take_passed_on() };
             Flushing::all(letters.into_iter().flatten().chain(others).chain(sink))
         };
         // So that it ends here if it comes back round a ring.
