@@ -169,6 +169,30 @@ fn a_flush_that_fails_brings_its_events_back_in_order_and_one_by_one() {
     assert_eq!(below.written.lock().len(), 6);
 }
 
+/// As of a file whose sync failed: the next says `Ok`, and knows nothing of what is gone.
+#[test]
+fn a_flush_that_was_asked_for_above_and_failed_confirms_nothing() {
+    let scratch = Scratch::new();
+    let below = Flushed::default();
+    let latch = Latch::new();
+    let stuck = latch.clone();
+    let slow = below.clone().inspect(move |_| stuck.pass());
+    let queue = slow.durable_with(options(&scratch)).unwrap();
+    queue.write(0).unwrap();
+    latch.arrived(1);
+    // Asked for before anything is delivered, so it is the first.
+    let flushing = queue.flush();
+    latch.open();
+    below.next().finish(Err(FlushError::other("the disk of the sink")));
+    assert!(flushing.wait().is_err());
+    below.next().finish(Ok(()));
+    eventually(|| queue.stats().failed_flushes == 1 && below.written.lock().len() == 2);
+    assert_eq!(queue.left_on_disk(), 1);
+    below.next().finish(Ok(()));
+    eventually(|| queue.left_on_disk() == 0);
+    assert_eq!(*below.written.lock(), [0, 0]);
+}
+
 /// One event comes again, and ever more seldom.
 #[test]
 fn a_flush_that_fails_for_good_brings_back_one_event_until_it_is_given_up() {
