@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput};
-use outflow::queue::Batch;
+use outflow::queue::{Batch, QueueOptions};
 use outflow::retry::{Breaker, Constant, ExponentialBackoff};
 use outflow::{Broadcaster, Closing, Flushing, Meter, Sink, SinkExt, WriteError, channel, sink};
 
@@ -241,6 +241,17 @@ fn queue_of(producers: u64) -> Run {
     })
 }
 
+fn keyed_of(producers: u64) -> Run {
+    Box::new(move |events| {
+        let queue = Count::default().queued_with(QueueOptions::default().keyed(8, |event| event % 1000));
+        timed(|| {
+            produce(producers, events, &|event| _ = black_box(queue.write(event)), || {
+                queue.close().wait().expect("nothing is aborted");
+            });
+        })
+    })
+}
+
 fn bare_channel(producers: u64) -> Run {
     Box::new(move |events| {
         let (sender, receiver) = crossbeam_channel::unbounded::<u64>();
@@ -271,6 +282,11 @@ fn queues() -> Vec<Case> {
         case("queue, 1 producer", queue_of(1), 1, Some(1.35), Some(122.0)),
         case("queue, 2 producers", queue_of(2), 2, Some(1.2), None),
         case("queue, 4 producers", queue_of(4), 4, None, Some(231.0)),
+        // The twin is a plain queue.
+        Case {
+            twin: Some(queue_of(1)),
+            ..case("keyed, 1,000 keys, 8 at once", keyed_of(1), 1, Some(2.5), None)
+        },
         case(
             "queue, batches of 100",
             Box::new(|events| {

@@ -39,7 +39,8 @@
 //!    [`close_with_last`](crate::SinkExt::close_with_last).
 //! 6. Events of one writer reach a downstream in the order written, and an event whose write returned before
 //!    another's began precedes it. Spills are excepted, and so are writes from within a write where there are
-//!    [several sinks](#order-across-sinks).
+//!    [several sinks](#order-across-sinks). Below a queue that is [keyed](crate::queue::QueueOptions::keyed) it holds for
+//!    the events of each key, and below a [concurrent](crate::queue::QueueOptions::concurrent) one not at all.
 //! 7. A downstream that answers `Closed` makes the sink above it closed, and never in silence. A queue's close reports
 //!    [`DownstreamClosed`](crate::CloseError::DownstreamClosed). A broadcaster removes the sink, goes on with the
 //!    others, and lists it in [`ended`](crate::Broadcaster::ended) with the events that it refused; its close reports

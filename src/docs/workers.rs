@@ -33,6 +33,23 @@
 //! # Ok::<(), outflow::CloseError>(())
 //! ```
 //!
+//! # Several events at once
+//!
+//! A queue has one worker, which delivers one event after the other. What the sink waits for, all of them wait for. Two options
+//! give it more:
+//!
+//! | | at once | order |
+//! | --- | --- | --- |
+//! | [`QueueOptions::keyed`](crate::queue::QueueOptions::keyed) | events of up to `n` keys | that of each key: a tenant, a container, a file |
+//! | [`QueueOptions::concurrent`](crate::queue::QueueOptions::concurrent) | up to `n` events | none |
+//!
+//! A key whose event is retried holds up its own events and no others, if the backoff is the write's own
+//! ([`per_write`](crate::retry::ExponentialBackoff::per_write)): the other strategies are about the endpoint, for which all
+//! writes wait. `examples/container_backoff.rs` shows that.
+//!
+//! A [`Sink`](crate::Sink) is written to from up to `n` threads, so `n` sinks that block are `n` threads while they do. An
+//! [`AsyncSink`](crate::AsyncSink) needs none: the whole queue is one task.
+//!
 //! # A sink that blocks
 //!
 //! A sink may block: it holds up its own queue, and no other.

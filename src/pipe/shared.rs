@@ -142,6 +142,29 @@ where
         self.receiver.try_recv().inspect(|_| self.is_out())
     }
 
+    /// Calls `f` with what takes the event out that has waited longest, whose permit it keeps, and says what it weighs.
+    pub(crate) fn receiving<T>(
+        &self,
+        f: impl FnOnce(&mut dyn FnMut() -> Result<(E, u64), TryRecvError>) -> T,
+    ) -> T {
+        match &self.bound {
+            Bound::Bounded(permits, _) => {
+                permits.receive(|weigh| f(&mut || self.receiver.try_recv().map(|event| (event, weigh()))))
+            }
+            Bound::Unbounded | Bound::Rendezvous(_) => {
+                f(&mut || self.receiver.try_recv().map(|event| (event, 0)))
+            }
+        }
+    }
+
+    /// Releases the permit of an event that was [received](Self::receiving).
+    #[inline]
+    pub(crate) fn release(&self, weight: u64) {
+        if let Bound::Bounded(permits, _) = &self.bound {
+            permits.release_of(weight);
+        }
+    }
+
     /// Waits for the event that has waited longest, and takes it.
     pub(crate) fn take(&self) -> Result<E, RecvError> {
         self.receiver.recv().inspect(|_| self.is_out())
@@ -248,6 +271,7 @@ where
 
     /// Sheds everything that waits.
     fn drain(&self) {
+        while self.shed_left_over(|| self.end.take_received(self)) {}
         while self.shed_left_over(|| self.try_take().ok()) {}
         while self.shed_left_over(|| self.end.take_kept()) {}
     }
@@ -358,17 +382,26 @@ where
             let mut count = self.evicted.lock();
             permits.acquire_evicting(weight, || {
                 let under_way = self.shed.begin();
-                let oldest = self.receiver.try_recv();
-                *count += u64::from(oldest.is_ok());
-                oldest.map(|oldest| evicted.push((under_way, oldest))).is_ok()
+                let (oldest, weight) = self.end.evict(self)?;
+                *count += 1;
+                evicted.push((under_way, oldest));
+                Some(weight)
             })
         };
+        let mut event = Some(event);
         while !evict() && !permits.try_acquire(weight) {
-            // Full, yet nothing to take: another thread is in the middle of either. It goes on.
+            // Full, yet nothing to take: another thread is in the middle of either. It goes on, unless it is this one: a lane
+            // that moves events may write from within `key`.
+            event = event.and_then(|event| self.end.keep(self, event).err());
+            if event.is_none() {
+                break;
+            }
             std::thread::yield_now();
         }
-        let sent = self.send(sender, event, weight);
-        debug_assert!(sent.is_ok(), "the pipe keeps a receiver");
+        if let Some(event) = event {
+            let sent = self.send(sender, event, weight);
+            debug_assert!(sent.is_ok(), "the pipe keeps a receiver");
+        }
         // Before the spill, which may wait.
         self.end.notify();
         permits.serve();
@@ -416,6 +449,18 @@ pub(crate) trait ReadEnd<E>: Sized {
 
     /// Takes back an event that was kept.
     fn take_kept(&self) -> Option<E>;
+
+    /// Takes the event out that has waited longest of those that hold a permit; and says what it weighs if the reader has
+    /// [received](Pipe::receiving) it.
+    fn evict(&self, pipe: &Pipe<E, Self>) -> Option<(E, Option<u64>)> {
+        pipe.receiver.try_recv().ok().map(|event| (event, None))
+    }
+
+    /// Takes an event out that the reader has [received](Pipe::receiving), and that still waits.
+    fn take_received(&self, pipe: &Pipe<E, Self>) -> Option<E> {
+        let _ = pipe;
+        None
+    }
 
     /// What a thread must have left before the close can complete, besides the spill.
     fn scope(&self) -> Option<Scope>;

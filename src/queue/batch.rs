@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::buffer::Weighing;
 
-/// How many events a queue's worker writes at once, what they may weigh, and how long one may wait for the others.
+/// How many events a queue's worker writes at once, what they may weigh, and how long one may wait for the others. In a
+/// [keyed](crate::queue::QueueOptions::keyed) queue they are of one key.
 ///
 /// # Examples
 ///
@@ -26,6 +27,9 @@ pub struct Batch<E> {
     pub(super) time: Duration,
     pub(super) weighing: Option<Weighing<E>>,
 }
+
+/// The room that a batch is given before it is known how long it gets.
+pub(super) const ROOM: usize = 1024;
 
 impl<E> Batch<E> {
     /// Up to `size` events: whatever is waiting, unless [`within`](Batch::within) says to wait for more.

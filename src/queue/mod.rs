@@ -5,9 +5,15 @@
 //! [`QueueOptions`] say, and [`batched`](crate::SinkExt::batched) one whose worker writes vectors.
 
 mod batch;
+mod chain;
+mod index;
 #[cfg(feature = "futures")]
 mod into_futures;
+mod keys;
+mod lane;
+mod lanes;
 mod options;
+mod received;
 mod reentrant;
 mod reserve;
 mod state;
@@ -30,13 +36,19 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use std::vec;
 
+use self::lane::{Gather, InBatches, Lane, OneByOne};
+use self::lanes::{Lanes, Start};
+use self::options::MakeLanes;
+use self::received::Received;
 use self::state::{QueuePipe, QueueState};
 use self::worker::{Batches, Single};
 use crate::buffer::{BlockFor, Buffer, Full, Policy, Reject, Unbounded};
 use crate::contract::{AsyncSink, Never, Sink, WriteError, erase};
 use crate::lifecycle::{Closing, Flushing};
 use crate::pipe::{Handle, Writer, pipe};
-use crate::worker::{AbortDrain, AsyncOnly, Awaited, Closes, ClosesAsync, Deliver, Direct, Life, Source};
+use crate::worker::{
+    AbortDrain, AsyncOnly, Awaited, Closes, ClosesAsync, Deliver, Direct, Life, Place, Source, Together,
+};
 
 /// A queue before a sink, and between them a worker: a task of a [pool](crate::Workers), or a
 /// [thread of its own](crate::queue::QueueOptions::dedicated). Made by
@@ -81,6 +93,7 @@ where
         buffer: Buffer<E, P>,
         name: Option<&str>,
         closes: Arc<dyn Closes>,
+        received: Option<Arc<dyn Received<E>>>,
         source: impl FnOnce(Arc<QueuePipe<E>>) -> W,
         sink: D,
     ) -> (Self, Life<W, D>)
@@ -89,7 +102,7 @@ where
         W: Source,
         D: Deliver<W::Item, Receipt = W::Receipt>,
     {
-        let (writer, pipe) = pipe(buffer, QueueState::new(closes));
+        let (writer, pipe) = pipe(buffer, QueueState::new(closes, received));
         pipe.shed.log.of_queue(name);
         pipe.completion.set_aborter(Arc::new(AbortDrain(Arc::downgrade(&pipe))));
         (Self { writer }, Life::new(source(pipe), sink))
@@ -110,27 +123,82 @@ where
         let QueueOptions { buffer, place, .. } = options;
         let sink = Arc::new(sink);
         let closes = Arc::new(erase::<T, _>(Arc::clone(&sink)));
-        let (queue, life) = Self::with_worker(buffer, place.name.as_deref(), closes, source, Direct(sink));
+        let (queue, life) =
+            Self::with_worker(buffer, place.name.as_deref(), closes, None, source, Direct(sink));
         place.start(life)?;
         Ok(queue)
     }
 
-    pub(crate) fn of_events<S>(options: QueueOptions<E, P>, sink: S) -> io::Result<Self>
+    /// Starts a queue of several workers, each a task or a thread.
+    fn start_lanes<G, S>(
+        options: QueueOptions<E, P>,
+        make: MakeLanes<E>,
+        batch: Batch<E>,
+        sink: S,
+    ) -> io::Result<Self>
+    where
+        E: Send + 'static,
+        G: Gather<E, Item: Send + 'static>,
+        S: Sink<G::Item> + Send + Sync + 'static,
+        S::Error: Never,
+    {
+        let QueueOptions { buffer, place, .. } = options;
+        let sink = Arc::new(sink);
+        let closes = Arc::new(erase::<G::Item, _>(Arc::clone(&sink)));
+        let deliver = Direct(Arc::clone(&sink));
+        let (queue, life, lanes) = Self::with_lanes::<G, _>(buffer, &place, closes, make, batch, deliver);
+        let later = place.clone();
+        lanes.set_start(start_of(&lanes, move |lane: Lane<E, G>| {
+            later.clone().start(Life::of_registered(lane, Direct(Arc::clone(&sink))))
+        }));
+        place.start(life)?;
+        Ok(queue)
+    }
+
+    /// A queue of several workers, and the first of them, which does not run yet.
+    #[expect(clippy::type_complexity, reason = "three things that are taken apart at once")]
+    fn with_lanes<G, D>(
+        buffer: Buffer<E, P>,
+        place: &Place,
+        closes: Arc<dyn Closes>,
+        make: MakeLanes<E>,
+        batch: Batch<E>,
+        sink: D,
+    ) -> (Self, Life<Lane<E, G>, D>, Arc<dyn Lanes<E>>)
+    where
+        E: Send + 'static,
+        G: Gather<E>,
+        D: Deliver<G::Item, Receipt = ()>,
+    {
+        let (lanes, received) = make.make(batch);
+        let first = |pipe| Lane::new(Arc::clone(&lanes), pipe, false);
+        let (queue, life) =
+            Self::with_worker(buffer, place.name.as_deref(), closes, Some(received), first, sink);
+        (queue, life, lanes)
+    }
+
+    pub(crate) fn of_events<S>(mut options: QueueOptions<E, P>, sink: S) -> io::Result<Self>
     where
         E: Send + 'static,
         S: Sink<E> + Send + Sync + 'static,
         S::Error: Never,
     {
-        Self::start(options, sink, Single::new)
+        match options.lanes.take() {
+            None => Self::start(options, sink, Single::new),
+            Some(make) => Self::start_lanes::<OneByOne, S>(options, make, Batch::of(1), sink),
+        }
     }
 
-    pub(crate) fn of_batches<S>(options: QueueOptions<E, P>, batch: Batch<E>, sink: S) -> io::Result<Self>
+    pub(crate) fn of_batches<S>(mut options: QueueOptions<E, P>, batch: Batch<E>, sink: S) -> io::Result<Self>
     where
         E: Send + 'static,
         S: Sink<Vec<E>> + Send + Sync + 'static,
         S::Error: Never,
     {
-        Self::start(options, sink, |pipe| Batches::new(pipe, batch))
+        match options.lanes.take() {
+            None => Self::start(options, sink, |pipe| Batches::new(pipe, batch)),
+            Some(make) => Self::start_lanes::<InBatches, S>(options, make, batch, sink),
+        }
     }
 
     fn start_async<T, S, W>(
@@ -148,22 +216,54 @@ where
         let QueueOptions { buffer, place, .. } = options;
         let sink = Arc::new(sink);
         let closes = Arc::new(ClosesAsync::<T, S>::new(Arc::clone(&sink)));
-        let (queue, life) = Self::with_worker(buffer, place.name.as_deref(), closes, source, Awaited(sink));
+        let (queue, life) =
+            Self::with_worker(buffer, place.name.as_deref(), closes, None, source, Awaited(sink));
         place.start(life)?;
         Ok(queue)
     }
 
-    pub(crate) fn of_async_events<S>(options: QueueOptions<E, P, AsyncOnly>, sink: S) -> io::Result<Self>
+    /// Starts a queue of several workers, all in one task.
+    fn start_async_lanes<G, S>(
+        options: QueueOptions<E, P, AsyncOnly>,
+        make: MakeLanes<E>,
+        batch: Batch<E>,
+        sink: S,
+    ) -> io::Result<Self>
+    where
+        E: Send + 'static,
+        G: Gather<E, Item: Send + 'static>,
+        S: AsyncSink<G::Item> + 'static,
+        S::Error: Never,
+    {
+        let QueueOptions { buffer, place, .. } = options;
+        let sink = Arc::new(sink);
+        let closes = Arc::new(ClosesAsync::<G::Item, S>::new(Arc::clone(&sink)));
+        let deliver = Awaited(Arc::clone(&sink));
+        let (queue, life, lanes) = Self::with_lanes::<G, _>(buffer, &place, closes, make, batch, deliver);
+        let workers = Together::new();
+        let adds = workers.adds();
+        lanes.set_start(start_of(&lanes, move |lane: Lane<E, G>| {
+            adds.add(Box::pin(Life::of_registered(lane, Awaited(Arc::clone(&sink))).run(false)));
+            Ok(())
+        }));
+        place.start_together(life, workers)?;
+        Ok(queue)
+    }
+
+    pub(crate) fn of_async_events<S>(mut options: QueueOptions<E, P, AsyncOnly>, sink: S) -> io::Result<Self>
     where
         E: Send + 'static,
         S: AsyncSink<E> + 'static,
         S::Error: Never,
     {
-        Self::start_async(options, sink, Single::new)
+        match options.lanes.take() {
+            None => Self::start_async(options, sink, Single::new),
+            Some(make) => Self::start_async_lanes::<OneByOne, S>(options, make, Batch::of(1), sink),
+        }
     }
 
     pub(crate) fn of_async_batches<S>(
-        options: QueueOptions<E, P, AsyncOnly>,
+        mut options: QueueOptions<E, P, AsyncOnly>,
         batch: Batch<E>,
         sink: S,
     ) -> io::Result<Self>
@@ -172,7 +272,10 @@ where
         S: AsyncSink<Vec<E>> + 'static,
         S::Error: Never,
     {
-        Self::start_async(options, sink, |pipe| Batches::new(pipe, batch))
+        match options.lanes.take() {
+            None => Self::start_async(options, sink, |pipe| Batches::new(pipe, batch)),
+            Some(make) => Self::start_async_lanes::<InBatches, S>(options, make, batch, sink),
+        }
     }
 
     /// Writes without waiting and without evicting, whatever the buffer's policy is.
@@ -212,6 +315,22 @@ where
     pub fn write_timeout(&self, event: E, timeout: Duration) -> Result<(), WriteError<E, Full>> {
         self.writer.write_by(&BlockFor::new(timeout), event)
     }
+}
+
+/// Starts a lane by `start`. The lanes keep it, so it does not keep them.
+fn start_of<E, G>(
+    lanes: &Arc<dyn Lanes<E>>,
+    start: impl Fn(Lane<E, G>) -> io::Result<()> + Send + Sync + 'static,
+) -> Start<E>
+where
+    E: Send + 'static,
+    G: 'static,
+{
+    let lanes = Arc::downgrade(lanes);
+    Arc::new(move |pipe| match lanes.upgrade() {
+        Some(lanes) => start(Lane::new(lanes, Arc::clone(pipe), true)),
+        None => Ok(()),
+    })
 }
 
 impl<E, P> Queue<E, P> {

@@ -1,6 +1,11 @@
 use std::fmt;
+use std::hash::Hash;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
+use super::batch::Batch;
+use super::lanes::{Lanes, LanesBy};
+use super::received::Received;
 use crate::buffer::{Buffer, Unbounded};
 use crate::worker::{AsyncOnly, BlocksFor, Executor, MayBlock, Place};
 
@@ -28,13 +33,24 @@ use crate::worker::{AsyncOnly, BlocksFor, Executor, MayBlock, Place};
 pub struct QueueOptions<E, P = Unbounded, R = MayBlock> {
     pub(super) buffer: Buffer<E, P>,
     pub(super) place: Place,
+    /// If it has several workers.
+    pub(super) lanes: Option<MakeLanes<E>>,
     sinks: PhantomData<fn() -> R>,
 }
+
+/// Makes the lanes of a queue, which deliver so many events at once; without the type of their keys.
+pub(super) struct MakeLanes<E> {
+    most: usize,
+    make: Arc<dyn Fn(Batch<E>) -> BothFaces<E> + Send + Sync>,
+}
+
+/// The same lanes, as their workers and as the pipe know them.
+pub(super) type BothFaces<E> = (Arc<dyn Lanes<E>>, Arc<dyn Received<E>>);
 
 impl<E, P> QueueOptions<E, P> {
     /// A buffer, and a worker on the [global pool](crate::Workers::global).
     pub fn new(buffer: Buffer<E, P>) -> Self {
-        Self { buffer, place: Place::new(), sinks: PhantomData }
+        Self { buffer, place: Place::new(), lanes: None, sinks: PhantomData }
     }
 }
 
@@ -107,7 +123,142 @@ impl<E, P, R> QueueOptions<E, P, R> {
     }
 
     fn with_sinks<T>(self) -> QueueOptions<E, P, T> {
-        QueueOptions { buffer: self.buffer, place: self.place, sinks: PhantomData }
+        QueueOptions { buffer: self.buffer, place: self.place, lanes: self.lanes, sinks: PhantomData }
+    }
+}
+
+/// Several events at once.
+impl<E, P, R> QueueOptions<E, P, R>
+where
+    E: Send + 'static,
+{
+    /// Delivers events of up to `keys` keys at the same time; those of one key one after the other, in the order in which
+    /// they were written. Between events of different keys there is no order.
+    ///
+    /// A key whose event is with the sink, such as one that is [retried](crate::SinkExt::retry), holds up no other while fewer
+    /// than `keys` are. Keys take turns, an event each. Nothing is kept for a key of which no event waits, but for some dozens
+    /// that were used last, and none when the queue is empty.
+    ///
+    /// Up to `keys` workers deliver to the sink. The first starts with the queue, another when something could be
+    /// delivered and all are busy, and all end with the queue. For a [`Sink`](crate::Sink) they are tasks of
+    /// [its pool](Self::on), or threads of the queue's own. If one cannot be started, those that there are go on, and it is
+    /// tried again. For an [`AsyncSink`](crate::AsyncSink) all of them are one task, which awaits up to `keys` writes.
+    ///
+    /// Everything else is as without keys. What waits counts against the buffer's bound until its delivery begins, and
+    /// [`drop_oldest`](Buffer::drop_oldest) drops the oldest of all keys. A flush, and a close, wait for all keys. If the sink
+    /// panics, the queue ends: what is with the sink at that time is delivered, and the rest is left over. If the task is
+    /// dropped, what was with the sink is lost.
+    ///
+    /// A queue that is [batched](crate::SinkExt::batched_with) as well writes batches of one key's events, in order, of up to
+    /// `keys` keys at once. [`Batch::within`] begins for a key with its first event of which none of that key is with the
+    /// sink, and holds up no worker and no other key.
+    ///
+    /// `key` is called on a worker, once for each event, in order, with nothing locked; while it runs no other event comes
+    /// out of the buffer. A panic of `key`, or of the key's `Hash` or `Eq`, ends the queue as one of the sink does; nothing
+    /// is lost by it.
+    ///
+    /// # Panics
+    ///
+    /// If `keys` is 0.
+    ///
+    /// # Examples
+    ///
+    /// A backoff for each container: one whose runtime does not answer is tried again and again, and its later events wait
+    /// behind that one; all others are delivered.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    /// use std::time::Duration;
+    /// use outflow::{Sink, SinkExt, queue::QueueOptions, retry::ExponentialBackoff, sink};
+    ///
+    /// let failures = AtomicU32::new(0);
+    /// let delivered = sink::collector();
+    /// let seen = delivered.clone();
+    /// let queue = sink::from_fn(move |(container, event): &(&str, &str)| {
+    ///     if *container == "stuck" && failures.fetch_add(1, Ordering::Relaxed) < 3 {
+    ///         return Err("deadline exceeded");
+    ///     }
+    ///     seen.write((*container, *event)).unwrap();
+    ///     Ok(())
+    /// })
+    /// .retry(ExponentialBackoff::default().base(Duration::from_millis(20)).per_write())
+    /// .queued_with(QueueOptions::default().keyed(8, |(container, _): &(&str, &str)| *container));
+    ///
+    /// queue.write_all([("stuck", "exit"), ("web", "start"), ("stuck", "delete"), ("web", "exit")]).unwrap();
+    /// queue.close().wait()?;
+    /// let of = |id| delivered.events().into_iter().filter(|(of, _)| *of == id).map(|(_, event)| event).collect::<Vec<_>>();
+    /// assert_eq!(of("web"), ["start", "exit"]);
+    /// assert_eq!(of("stuck"), ["exit", "delete"]);
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
+    #[track_caller]
+    pub fn keyed<K, F>(self, keys: usize, key: F) -> Self
+    where
+        K: Hash + Eq + Send + 'static,
+        F: Fn(&E) -> K + Send + Sync + 'static,
+    {
+        assert!(keys > 0, "a queue for 0 keys at once would deliver nothing: allow at least 1");
+        let key = Arc::new(key);
+        self.in_lanes(keys, move |batch| {
+            let key = Arc::clone(&key);
+            LanesBy::new(keys, batch, move |event: &E| Some(key(event)))
+        })
+    }
+
+    /// Delivers up to `writes` events at the same time, in no order: an event may overtake those that were written before
+    /// it. The rest is as of a queue that is [keyed](Self::keyed), in which each event has a key of its own. One that is
+    /// [batched](crate::SinkExt::batched_with) as well writes up to `writes` batches at once.
+    ///
+    /// # Panics
+    ///
+    /// If `writes` is 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Barrier;
+    /// use outflow::{Sink, SinkExt, queue::QueueOptions, sink};
+    ///
+    /// let all_there = Barrier::new(4);
+    /// let queue = sink::for_each(move |_: u32| _ = all_there.wait())
+    ///     .queued_with(QueueOptions::default().concurrent(4));
+    /// queue.write_all([1, 2, 3, 4]).unwrap();
+    /// queue.close().wait()?; // Each of the four waits for the others.
+    /// # Ok::<(), outflow::CloseError>(())
+    /// ```
+    #[track_caller]
+    pub fn concurrent(self, writes: usize) -> Self {
+        assert!(writes > 0, "a queue of 0 writes at once would deliver nothing: allow at least 1");
+        self.in_lanes(writes, move |batch| LanesBy::new(writes, batch, |_: &E| None::<()>))
+    }
+
+    fn in_lanes<K, F>(
+        mut self,
+        most: usize,
+        make: impl Fn(Batch<E>) -> LanesBy<E, K, F> + Send + Sync + 'static,
+    ) -> Self
+    where
+        K: Hash + Eq + Send + 'static,
+        F: Fn(&E) -> Option<K> + Send + Sync + 'static,
+    {
+        let make = move |batch| -> BothFaces<E> {
+            let lanes = Arc::new(make(batch));
+            (Arc::clone(&lanes) as Arc<dyn Lanes<E>>, lanes)
+        };
+        self.lanes = Some(MakeLanes { most, make: Arc::new(make) });
+        self
+    }
+}
+
+impl<E> MakeLanes<E> {
+    pub(super) fn make(&self, batch: Batch<E>) -> BothFaces<E> {
+        (self.make)(batch)
+    }
+}
+
+impl<E> Clone for MakeLanes<E> {
+    fn clone(&self) -> Self {
+        Self { most: self.most, make: Arc::clone(&self.make) }
     }
 }
 
@@ -149,7 +300,8 @@ where
 /// Clones share the spill: see [`Buffer`].
 impl<E, P: Clone, R> Clone for QueueOptions<E, P, R> {
     fn clone(&self) -> Self {
-        Self { buffer: self.buffer.clone(), place: self.place.clone(), sinks: PhantomData }
+        let (buffer, place) = (self.buffer.clone(), self.place.clone());
+        Self { buffer, place, lanes: self.lanes.clone(), sinks: PhantomData }
     }
 }
 
@@ -158,6 +310,7 @@ impl<E, P: fmt::Debug, R> fmt::Debug for QueueOptions<E, P, R> {
         let mut f = f.debug_struct("QueueOptions");
         f.field("buffer", &self.buffer);
         self.place.fields(&mut f);
+        f.field("at_once", &self.lanes.as_ref().map_or(1, |lanes| lanes.most));
         f.finish()
     }
 }

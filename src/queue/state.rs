@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::received::Received;
 use super::reentrant::Reentrant;
 use super::stats::QueueStats;
 use crate::lifecycle::completion::{Completion, Outcome};
@@ -24,6 +25,8 @@ pub(crate) struct QueueState<E> {
     stopped: AtomicBool,
     pub(super) reentrant: Reentrant<E>,
     pub(super) worker: WorkerState<Arc<dyn Closes>>,
+    /// What has left the channel and waits, if there are several workers.
+    received: Option<Arc<dyn Received<E>>>,
 }
 
 /// What a queue looks like at one moment.
@@ -36,13 +39,14 @@ struct Snapshot {
 }
 
 impl<E> QueueState<E> {
-    pub(super) fn new(downstream: Arc<dyn Closes>) -> Self {
+    pub(super) fn new(downstream: Arc<dyn Closes>, received: Option<Arc<dyn Received<E>>>) -> Self {
         Self {
             worker: WorkerState::new(downstream, true),
             reentrant: Reentrant::new(),
             asked: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             waker: ReaderWaker::new(),
+            received,
         }
     }
 
@@ -81,7 +85,9 @@ impl<E> QueueState<E> {
     }
 
     pub(super) fn pending(&self, pipe: &QueuePipe<E>) -> u64 {
-        pipe.waiting() as u64 + self.reentrant.len() as u64
+        // Looked at first: an event goes there from the channel.
+        let received = self.received.as_ref().map_or(0, |received| received.waiting());
+        (received + pipe.waiting() + self.reentrant.len()) as u64
     }
 }
 
@@ -99,6 +105,14 @@ impl<E> ReadEnd<E> for QueueState<E> {
         if !self.worker.scope.is_current() {
             return Err(event);
         }
+        if let Some(received) = &self.received {
+            let mut event = Some(event);
+            received.keep(&mut |left| {
+                event.take().into_iter().for_each(|event| self.reentrant.push(event, left, pipe.waiting()));
+            });
+            self.waker.wake();
+            return Ok(());
+        }
         let (evicted, waiting) = pipe.between_evictions(|evicted| (evicted, pipe.waiting()));
         let left = self.worker.counts.taken.load(Ordering::Acquire) + evicted;
         self.reentrant.push(event, left, waiting);
@@ -107,6 +121,20 @@ impl<E> ReadEnd<E> for QueueState<E> {
 
     fn take_kept(&self) -> Option<E> {
         self.reentrant.take()
+    }
+
+    fn evict(&self, pipe: &QueuePipe<E>) -> Option<(E, Option<u64>)> {
+        let mut receive = || pipe.receiver.try_recv().ok();
+        match &self.received {
+            Some(received) => received.evict(&mut receive),
+            None => receive().map(|event| (event, None)),
+        }
+    }
+
+    fn take_received(&self, pipe: &QueuePipe<E>) -> Option<E> {
+        let (event, permit) = self.received.as_ref()?.take_oldest()?;
+        permit.into_iter().for_each(|weight| pipe.release(weight));
+        Some(event)
     }
 
     fn scope(&self) -> Option<Scope> {

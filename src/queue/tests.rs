@@ -84,7 +84,7 @@ where
         let closes = Arc::new(erase::<T, _>(Arc::clone(&sink)));
         let buffer = Buffer::<u32, _>::unbounded().spill(Arc::clone(&spill));
         let deliver = Awaits(Direct(Arc::clone(&sink)));
-        let (queue, life) = Queue::<u32>::with_worker(buffer, None, closes, &source, deliver);
+        let (queue, life) = Queue::<u32>::with_worker(buffer, None, closes, None, &source, deliver);
         let life = life.run(false);
         let accepted = thread::scope(|scope| {
             let writer = scope
@@ -132,7 +132,7 @@ fn a_worker_that_was_never_polled_closes_its_sink_when_it_is_dropped() {
     let sink = Arc::new(crate::leaf::collector::<u32>());
     let closes = Arc::new(erase::<u32, _>(Arc::clone(&sink)));
     let (queue, life) =
-        Queue::with_worker(Buffer::unbounded(), None, closes, Single::new, Direct(Arc::clone(&sink)));
+        Queue::with_worker(Buffer::unbounded(), None, closes, None, Single::new, Direct(Arc::clone(&sink)));
     queue.write(1).unwrap();
     drop(life.run(false));
     let error = queue.close().within(Duration::from_secs(20)).unwrap_err();
@@ -156,7 +156,7 @@ fn a_worker_that_gives_way_sleeps_only_with_its_waker_registered() {
         let sink = Arc::new(crate::leaf::collector::<u32>());
         let closes = Arc::new(erase::<u32, _>(Arc::clone(&sink)));
         let deliver = Direct(Arc::clone(&sink));
-        let (queue, life) = Queue::with_worker(Buffer::unbounded(), None, closes, Single::new, deliver);
+        let (queue, life) = Queue::with_worker(Buffer::unbounded(), None, closes, None, Single::new, deliver);
         (0..events).for_each(|event| queue.write(event).unwrap());
         let mut life = Box::pin(life.run(false));
         let woken = Arc::new(Woken::default());

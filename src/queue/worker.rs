@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use crossbeam_channel::TryRecvError;
 
-use super::batch::Batch;
+use super::batch::{Batch, ROOM};
 use super::state::{QueuePipe, QueueState};
 use crate::buffer::Weighing;
 use crate::sync::caught::drop_caught;
@@ -155,9 +155,6 @@ where
 
 /// How many events a batch takes between two looks at the clock.
 const LOOK: usize = 64;
-
-/// The room that a batch is given before it is known how long it gets.
-const ROOM: usize = 1024;
 
 /// A queue's events in batches.
 pub(super) struct Batches<E> {

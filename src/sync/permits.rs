@@ -208,21 +208,52 @@ impl Permits {
         self.serve();
     }
 
-    /// Takes the permit of an event that `evict` takes out, or of as many as it takes. Whether it got one: it does not if
-    /// there is nothing to take out. What is free then is to be [served](Permits::serve).
-    pub(crate) fn acquire_evicting(&self, weight: u64, mut evict: impl FnMut() -> bool) -> bool {
+    /// Takes an event out by `receive` that keeps its permit, and what it weighs. It is [released](Self::release_of) later,
+    /// in any order.
+    pub(crate) fn receive<T>(&self, f: impl FnOnce(&mut dyn FnMut() -> u64) -> T) -> T {
         if self.max_weight.is_none() {
-            return evict();
+            return f(&mut || 0);
+        }
+        let mut line = self.line.lock();
+        f(&mut || line.sent.pop_front().unwrap_or_default())
+    }
+
+    /// Releases the permit of an event that was [received](Self::receive).
+    #[inline]
+    pub(crate) fn release_of(&self, weight: u64) {
+        if self.max_weight.is_none() {
+            return self.release();
+        }
+        let mut line = self.line.lock();
+        self.give_back(&mut line, weight);
+        let waits = !line.waiting.is_empty();
+        drop(line);
+        if waits {
+            self.serve();
+        }
+    }
+
+    /// Takes the permit of an event that `evict` takes out, or of as many as it takes. Whether it got one: it does not if
+    /// there is nothing to take out. `evict` says what the event weighs if it was [received](Self::receive) before. What is
+    /// free then is to be [served](Permits::serve).
+    pub(crate) fn acquire_evicting(
+        &self,
+        weight: u64,
+        mut evict: impl FnMut() -> Option<Option<u64>>,
+    ) -> bool {
+        if self.max_weight.is_none() {
+            return evict().is_some();
         }
         let mut line = self.line.lock();
         loop {
             if self.take(&mut line, weight) {
                 return true;
             }
-            if !evict() {
-                return false;
+            match evict() {
+                None => return false,
+                Some(None) => self.take_out(&mut line),
+                Some(Some(weight)) => self.give_back(&mut line, weight),
             }
-            self.take_out(&mut line);
         }
     }
 

@@ -67,6 +67,11 @@ impl ReaderWaker {
         drop(before);
     }
 
+    /// Whether there is a waker, or was a moment ago: whatever has taken it since calls it.
+    pub(crate) fn is_registered(&self) -> bool {
+        self.asleep.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn take(&self) -> Option<Waker> {
         let mut slot = self.waker.lock();
         self.asleep.store(false, Ordering::Relaxed);

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use super::place::{Runs, WorkerFuture};
+use super::life::WorkerFuture;
+use super::place::Runs;
 use super::pool::Workers;
 
 /// What runs the workers of queues and followers, for [`QueueOptions::on`](crate::queue::QueueOptions::on) and

@@ -75,7 +75,8 @@ where
                 },
                 Some(Next::Asked) => {
                     registered = false;
-                    flush_at = flushes.look_up(|| source.mark());
+                    let first = flushes.look_up(|| source.mark());
+                    flush_at = source.share_flush(first);
                 }
                 // An abort that has emptied the source has stopped it before.
                 Some(Next::Empty(_)) if flush_at < u64::MAX && !drain.is_stopped() => {
@@ -92,14 +93,16 @@ where
                 }
                 Some(Next::End(end)) => return end,
             }
-            if flush_at <= source.position() {
-                flush_at = pass_due(source.position());
+            while flush_at <= source.position() {
+                let next = pass_due(source.position());
+                flush_at = source.share_flush(next);
             }
             steps += 1;
             if steps >= STEPS {
                 steps = 0;
                 // A waker that was registered may be used up by the next poll, and what woke was no event that is still there.
                 registered = false;
+                source.give_way();
                 give_way().await;
             }
         }
@@ -172,6 +175,12 @@ fn woken(until: Option<Instant>, own_thread: bool) -> impl Future<Output = ()> {
         }
     })
 }
+
+/// The worker of a queue or a follower, as an [`Executor`](crate::Executor) gets it: a future that is ready when the worker has ended.
+///
+/// Dropped before that, polled or not, it ends: what was pending is spilled or dropped, what was in flight is lost, and
+/// all of that is counted. A close that waits says so.
+pub type WorkerFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A worker that has not ended.
 pub(crate) struct Life<S, D>

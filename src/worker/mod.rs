@@ -18,15 +18,18 @@ mod state;
 #[cfg(test)]
 pub(crate) mod testing;
 mod thread;
+mod together;
 
 pub(crate) use self::abort::AbortDrain;
 pub(crate) use self::deliver::{Awaited, Deliver, Direct};
 pub(crate) use self::downstream::{Closes, ClosesAsync};
+pub(crate) use self::end::finish;
 pub(crate) use self::executor::BlocksFor;
 pub use self::executor::{AsyncOnly, Executor, MayBlock};
 pub(crate) use self::life::Life;
+pub use self::life::WorkerFuture;
 pub(crate) use self::place::Place;
-pub use self::place::WorkerFuture;
 pub use self::pool::{Workers, WorkersBuilder, WorkersStats};
 pub(crate) use self::source::{Drain, End, Next, Source};
 pub(crate) use self::state::{Cause, WorkerState, count};
+pub(crate) use self::together::Together;

@@ -1,20 +1,14 @@
 use std::fmt;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::thread;
 
 use super::deliver::Deliver;
-use super::life::Life;
+use super::life::{Life, WorkerFuture};
 use super::pool::Workers;
 use super::source::Source;
 use super::thread::block_on;
-
-/// The worker of a queue or a follower, as an [`Executor`](crate::Executor) gets it: a future that is ready when the worker has ended.
-///
-/// Dropped before that, polled or not, it ends: what was pending is spilled or dropped, what was in flight is lost, and
-/// all of that is counted. A close that waits says so.
-pub type WorkerFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+use super::together::Together;
 
 /// Where a worker is to run.
 #[derive(Clone, Debug)]
@@ -83,13 +77,38 @@ impl Place {
         S: Source,
         D: Deliver<S::Item, Receipt = S::Receipt>,
     {
+        match self.runs {
+            // Whatever becomes of the future: the worker ends when it is dropped.
+            Runs::Spawned(_) => self.start_future(life.run(false)),
+            Runs::Dedicated { .. } => self.start_future(life.run_once_polled(true)),
+            Runs::OnTheGlobalPool | Runs::On(_) => self.start_future(life.run_once_polled(false)),
+        }
+    }
+
+    /// Starts several workers there as one future, with the first of them.
+    ///
+    /// # Errors
+    ///
+    /// As of [`start`](Self::start).
+    pub(crate) fn start_together<S, D>(self, life: Life<S, D>, workers: Together) -> io::Result<()>
+    where
+        S: Source,
+        D: Deliver<S::Item, Receipt = S::Receipt>,
+    {
+        workers.adds().add(match self.runs {
+            Runs::Spawned(_) => Box::pin(life.run(false)),
+            _ => Box::pin(life.run_once_polled(false)),
+        });
+        self.start_future(workers)
+    }
+
+    fn start_future(self, future: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         let Self { name, runs } = self;
         let stack_size = match runs {
-            Runs::OnTheGlobalPool => return Workers::global().spawn(life.run_once_polled(false)),
-            Runs::On(workers) => return workers.spawn(life.run_once_polled(false)),
+            Runs::OnTheGlobalPool => return Workers::global().spawn(future),
+            Runs::On(workers) => return workers.spawn(future),
             Runs::Spawned(spawn) => {
-                // Whatever becomes of the future: the worker ends when it is dropped.
-                spawn(Box::pin(life.run(false)));
+                spawn(Box::pin(future));
                 return Ok(());
             }
             Runs::Dedicated { stack_size } => stack_size,
@@ -101,7 +120,7 @@ impl Place {
         if let Some(stack_size) = stack_size {
             thread = thread.stack_size(stack_size);
         }
-        thread.spawn(move || block_on(life.run(true))).map(drop)
+        thread.spawn(move || block_on(future)).map(drop)
     }
 
     pub(crate) fn fields(&self, f: &mut std::fmt::DebugStruct<'_, '_>) {

@@ -8,6 +8,7 @@ use super::downstream::Closes;
 use super::state::{Cause, WorkerState};
 use crate::lifecycle::completion::{Completion, Outcome};
 use crate::lifecycle::{Closing, Remaining};
+use crate::sync::caught::Payload;
 use crate::trace;
 
 /// What a source has next.
@@ -40,12 +41,18 @@ pub(crate) trait Source: Send + 'static {
     /// What a delivery leaves of it.
     type Receipt: Send;
 
+    /// Whether it is one of several for one drain, which end one by one.
+    const SHARED: bool = false;
+
     fn drain(&self) -> &Arc<Self::Drain>;
 
     /// What is next, without waiting. A batch is not to wait beyond the event `flush_at`.
     fn next(&mut self, flush_at: u64) -> Next<Self::Item>;
 
     fn delivered(&mut self, receipt: Self::Receipt);
+
+    /// The worker gives way to others. What was delivered is known to them from now on, if it was not before.
+    fn give_way(&mut self) {}
 
     /// The sink is closed, and this came back. What it did not want, as a filter does not, counts as delivered, as it
     /// does while the sink is open.
@@ -60,6 +67,12 @@ pub(crate) trait Source: Send + 'static {
     /// The position at which everything is delivered that was accepted by now.
     fn mark(&self) -> u64;
 
+    /// The first flush that waits is due at that position. Returns where the worker is to look for it; `u64::MAX` if
+    /// another worker may find it due, and [`next`](Self::next) says so to one of them.
+    fn share_flush(&mut self, flush_at: u64) -> u64 {
+        flush_at
+    }
+
     /// Gives writers a moment. Whether there is something to do by then.
     fn spin(&self) -> bool;
 
@@ -69,6 +82,26 @@ pub(crate) trait Source: Send + 'static {
 
     /// Has nothing woken any more.
     fn unregister(&mut self);
+
+    /// How many events are with this worker.
+    fn lost(&self) -> u64 {
+        self.drain().held()
+    }
+
+    /// What end of the drain it is if the worker ends so.
+    fn amend(&self, end: Result<End, Payload>) -> Result<End, Payload> {
+        end
+    }
+
+    /// The worker delivers no more. Whether that was the last worker of the drain.
+    fn retire(&mut self) -> bool {
+        true
+    }
+
+    /// The worker has dropped its sink. Whether that was the last worker of the drain.
+    fn let_go(&mut self) -> bool {
+        true
+    }
 }
 
 /// What a worker, its handles and an abort share.

@@ -168,7 +168,11 @@ impl ShutDown for DropsAtRandom {
 }
 
 /// Writers of both kinds, a flush and a close, while `runtime` is dropped: every event is somewhere, and nothing hangs.
-fn shut_down_in_the_middle(round: u32, runtime: impl ShutDown + Send + 'static) -> QueueStats {
+fn shut_down_in_the_middle(
+    round: u32,
+    runtime: impl ShutDown + Send + 'static,
+    lanes: Option<usize>,
+) -> QueueStats {
     let kept = sink::collector();
     let spill = sink::collector();
     let inner = kept.clone();
@@ -185,7 +189,11 @@ fn shut_down_in_the_middle(round: u32, runtime: impl ShutDown + Send + 'static) 
             inner.write(event).map_err(|_| "closed")
         }
     });
-    let queue = end.lossy().queued_with(runtime.on(Buffer::bounded(4).spill(spill.clone())));
+    let mut options = runtime.on(Buffer::bounded(4).spill(spill.clone()));
+    if let Some(lanes) = lanes {
+        options = options.keyed(lanes, |event| event % 7);
+    }
+    let queue = end.lossy().queued_with(options);
     let accepted = Arc::new(AtomicUsize::new(0));
     let mut threads = Vec::new();
     for writer in 0..2 {
@@ -229,7 +237,7 @@ fn shut_down_in_the_middle(round: u32, runtime: impl ShutDown + Send + 'static) 
     assert_eq!(stats.spilled, spill.len() as u64, "round {round}: {stats:?}");
     assert_eq!(stats.accepted, accepted, "round {round}: {stats:?}");
     assert_eq!(accepted, stats.delivered + stats.spilled + stats.dropped + stats.lost);
-    assert!(stats.lost <= 1 && stats.dropped == 0, "round {round}: {stats:?}");
+    assert!(stats.lost <= lanes.unwrap_or(1) as u64 && stats.dropped == 0, "round {round}: {stats:?}");
     assert_eq!(closed.is_ok(), stats.spilled + stats.lost == 0, "round {round}: {stats:?} {closed:?}");
     stats
 }
@@ -237,14 +245,15 @@ fn shut_down_in_the_middle(round: u32, runtime: impl ShutDown + Send + 'static) 
 #[test]
 fn a_multi_thread_runtime_that_is_dropped_leaves_every_event_accounted_for() {
     for round in 0..rounds(1000) {
-        shut_down_in_the_middle(round, Builder::new_multi_thread().worker_threads(2).build().unwrap());
+        let runtime = Builder::new_multi_thread().worker_threads(2).build().unwrap();
+        shut_down_in_the_middle(round, runtime, None);
     }
 }
 
 #[test]
 fn a_current_thread_runtime_that_is_dropped_leaves_every_event_accounted_for() {
     for round in 0..rounds(1000) {
-        shut_down_in_the_middle(round, CurrentThread::new());
+        shut_down_in_the_middle(round, CurrentThread::new(), None);
     }
 }
 
@@ -253,11 +262,139 @@ fn an_executor_that_drops_a_worker_at_any_poll_leaves_every_event_accounted_for(
     let mut lost = 0;
     let mut spilled = 0;
     for round in 0..rounds(2000).max(50) {
-        let stats = shut_down_in_the_middle(round, DropsAtRandom(round as usize % 41));
+        let stats = shut_down_in_the_middle(round, DropsAtRandom(round as usize % 41), None);
         lost += stats.lost;
         spilled += stats.spilled;
     }
     assert!(lost > 0 && spilled > 0, "nothing was in the middle: {lost} lost, {spilled} spilled");
+}
+
+#[test]
+fn a_keyed_queue_accounts_for_all_that_is_in_flight_when_its_executor_drops_it() {
+    let mut most_lost = 0;
+    for round in 0..rounds(1000).max(50) {
+        let lanes = Some(1 + round as usize % 4);
+        shut_down_in_the_middle(round, Builder::new_multi_thread().worker_threads(2).build().unwrap(), lanes);
+        shut_down_in_the_middle(round, CurrentThread::new(), lanes);
+        let stats = shut_down_in_the_middle(round, DropsAtRandom(round as usize % 41), lanes);
+        most_lost = most_lost.max(stats.lost);
+    }
+    assert!(most_lost > 1, "never were two in flight");
+}
+
+#[test]
+fn a_keyed_queue_over_an_async_sink_is_one_task_with_up_to_n_writes_in_flight() {
+    let runtime = Builder::new_current_thread().build().unwrap();
+    let spawned = Arc::new(AtomicUsize::new(0));
+    let counts = Arc::clone(&spawned);
+    let handle = runtime.handle().clone();
+    let on = QueueOptions::default().on(move |worker| {
+        counts.fetch_add(1, Ordering::Relaxed);
+        drop(handle.spawn(worker));
+    });
+    let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let kept = sink::collector();
+    let (is_inside, at_most, keeps) = (Arc::clone(&inside), Arc::clone(&most), kept.clone());
+    let end = sink::from_async_fn(move |event: (u32, u32)| {
+        let (inside, most, kept) = (Arc::clone(&is_inside), Arc::clone(&at_most), keeps.clone());
+        async move {
+            most.fetch_max(inside.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            for _ in 0..event.1 % 5 {
+                tokio::task::yield_now().await;
+            }
+            inside.fetch_sub(1, Ordering::Relaxed);
+            kept.write(event).map_err(|_| "closed")
+        }
+    });
+    let queue = end.lossy().queued_with(on.keyed(5, |event: &(u32, u32)| event.0));
+    runtime.block_on(async {
+        for event in 0..3000_u32 {
+            queue.write((event % 20, event)).unwrap();
+            if event % 100 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        queue.flush().await.unwrap();
+        assert_eq!(queue.stats().delivered, 3000);
+        queue.close().await.unwrap();
+    });
+    assert_eq!((spawned.load(Ordering::Relaxed), most.load(Ordering::Relaxed)), (1, 5));
+    for key in 0..20 {
+        let of_key: Vec<u32> = kept.events().into_iter().filter(|e| e.0 == key).map(|e| e.1).collect();
+        assert!(of_key.into_iter().eq((0..3000).filter(|event| event % 20 == key)), "key {key}");
+    }
+}
+
+#[test]
+fn a_key_whose_async_write_is_stuck_or_retried_holds_up_no_other_wherever_the_queue_runs() {
+    let runtime = Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let pool = Workers::builder().threads(1).build();
+    let options = [
+        QueueOptions::default().into(),
+        QueueOptions::default().on(&pool).into(),
+        QueueOptions::default().dedicated().into(),
+        QueueOptions::default().on(runtime.handle()),
+    ];
+    for options in options {
+        let options: QueueOptions<u32, _, AsyncOnly> = options;
+        let (release, released) = oneshot::channel::<()>();
+        let released = Arc::new(std::sync::Mutex::new(Some(released)));
+        let down = Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let kept = sink::collector();
+        let (keeps, is_down) = (kept.clone(), Arc::clone(&down));
+        let end = sink::from_async_fn(move |event: u32| {
+            let (kept, is_down) = (keeps.clone(), Arc::clone(&is_down));
+            let stuck = if event == 0 { released.lock().unwrap().take() } else { None };
+            async move {
+                if let Some(stuck) = stuck {
+                    stuck.await.map_err(|_| "cancelled")?;
+                }
+                if event == 1 && is_down.load(Ordering::SeqCst) {
+                    return Err("down");
+                }
+                kept.write(event).map_err(|_| "closed")
+            }
+        });
+        let retried = end.retry(Constant::new(Duration::from_millis(1)));
+        let queue = retried.queued_with(options.keyed(3, |event: &u32| event % 10));
+        queue.write_all(0..200).unwrap();
+        let others = (0..200).filter(|event| event % 10 > 1).count();
+        wait_until("the others are delivered", || kept.len() == others);
+        assert!(kept.events().iter().all(|event| event % 10 > 1));
+        release.send(()).unwrap();
+        wait_until("the stuck key goes on", || kept.len() == others + 20);
+        down.store(false, Ordering::SeqCst);
+        queue.close().wait().unwrap();
+        for key in 0..10 {
+            let of_key: Vec<u32> = kept.events().into_iter().filter(|event| event % 10 == key).collect();
+            assert!(of_key.len() == 20 && of_key.is_sorted(), "{of_key:?}");
+        }
+    }
+}
+
+#[test]
+fn a_keyed_bounded_queue_serves_async_writers_and_futures_sinks() {
+    let runtime = Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let kept = sink::collector();
+    let options =
+        || QueueOptions::new(Buffer::bounded(3)).on(runtime.handle()).keyed(2, |event: &u32| event % 4);
+    let queue = keeps(&kept).queued_with(options());
+    block_on(async {
+        for event in 0..200 {
+            match event % 2 {
+                0 => queue.write_async(event).await.unwrap(),
+                _ => queue.reserve().await.unwrap().send(event).unwrap(),
+            }
+        }
+    });
+    queue.close().wait().unwrap();
+    assert_eq!(kept.len(), 200);
+    let queue = keeps(&kept).queued_with(options());
+    block_on(stream::iter(200..400).map(Ok).forward(queue.into_futures())).unwrap();
+    for key in 0..4 {
+        let of_key: Vec<u32> = kept.events().into_iter().filter(|event| event % 4 == key).collect();
+        assert!(of_key.len() == 100 && of_key.is_sorted(), "{of_key:?}");
+    }
 }
 
 #[test]

@@ -30,6 +30,10 @@ fn what_would_hold_nothing_is_refused_with_a_message_that_says_what_to_do() {
     assert!(message.contains("channel::rendezvous()"), "{message}");
     let message = panic_message(|| sink::discard::<u32>().queued_with(Buffer::bounded(0)));
     assert!(message.contains("a buffer of 0 events"), "{message}");
+    let message = panic_message(|| QueueOptions::default().keyed(0, |event: &u32| *event));
+    assert!(message.contains("allow at least 1"), "{message}");
+    let message = panic_message(|| QueueOptions::<u32>::default().concurrent(0));
+    assert!(message.contains("allow at least 1"), "{message}");
     let message = panic_message(|| Batch::<u32>::of(0));
     assert!(message.contains("a size of at least 1"), "{message}");
     let message =
@@ -52,6 +56,12 @@ fn a_thread_that_cannot_be_started_is_an_error_and_the_sink_is_dropped_with_what
     assert!(refused.is_err());
     assert_eq!(Arc::strong_count(&dropped), 1, "the sink is held by nobody");
     assert!(!below.is_closed(), "it was not part of a chain, so nobody closed it");
+    let dropped = Arc::new(());
+    let held = Arc::clone(&dropped);
+    let impossible = QueueOptions::default().stack_size(usize::MAX / 2).keyed(2, |event: &u32| *event);
+    assert!(below.clone().inspect(move |_| _ = &held).try_queued_with(impossible).is_err());
+    assert_eq!(Arc::strong_count(&dropped), 1, "the sink of a keyed queue is held by nobody");
+    assert!(!below.is_closed());
     let batches = sink::collector::<Vec<u32>>();
     let impossible = QueueOptions::new(Buffer::bounded(8)).stack_size(usize::MAX / 2);
     assert!(batches.clone().try_batched_with(Batch::of(8), impossible.clone()).is_err());

@@ -11,7 +11,7 @@ use crate::common::rounds;
 use outflow::adapter::{CloseWithLast, Tee};
 use outflow::buffer::Policy;
 use outflow::log::{FollowOptions, Lag, Log};
-use outflow::queue::Batch;
+use outflow::queue::{Batch, QueueOptions};
 use outflow::retry::{Breaker, Constant, ExponentialBackoff};
 use outflow::sink::Collector;
 use outflow::testing::{
@@ -322,6 +322,77 @@ fn queue_of_each_policy() {
     queue(|| Buffer::bounded(2).block_for(SHORT));
     queue(|| Buffer::bounded(2).drop_oldest());
     queue(|| Buffer::bounded(2).drop_newest());
+}
+
+/// The key of a probe. Between events of two writers there is no order then.
+fn writer(probe: &Probe) -> u64 {
+    probe.stamp().writer
+}
+
+#[test]
+fn keyed_queue_of_each_policy() {
+    fn keyed<P: Policy>(buffer: impl Fn() -> Buffer<Probe, P> + Send + Sync + Copy + 'static) {
+        Conformance::of_subjects(move |end| {
+            let kept = sink::collector();
+            let options = QueueOptions::new(buffer().spill(kept.clone())).keyed(3, writer);
+            spilling(counted(Slow::new(end, SHORT).queued_with(options)), kept)
+        })
+        .without([Law::InOrder])
+        .assert();
+        // All have one key.
+        Conformance::of_subjects(move |end| {
+            counted(end.queued_with(QueueOptions::new(buffer()).dedicated().keyed(3, |_| ())))
+        })
+        .assert();
+    }
+    keyed(Buffer::unbounded);
+    keyed(|| Buffer::bounded(1));
+    keyed(|| Buffer::bounded(100));
+    keyed(|| Buffer::bounded(2).reject());
+    keyed(|| Buffer::bounded(2).block_for(SHORT));
+    keyed(|| Buffer::bounded(2).drop_oldest());
+    keyed(|| Buffer::bounded(2).drop_newest());
+}
+
+#[test]
+fn concurrent_queue() {
+    // It gives up the order, as it says.
+    Conformance::of_subjects(|end| {
+        counted(end.queued_with(QueueOptions::new(Buffer::bounded(5)).concurrent(3)))
+    })
+    .without([Law::InOrder])
+    .assert();
+}
+
+#[test]
+fn keyed_batches() {
+    for batch in [Batch::of(7), Batch::of(5).within(Duration::from_millis(1))] {
+        let options = || QueueOptions::new(Buffer::bounded(20)).keyed(2, writer);
+        // As of those without keys.
+        Conformance::of_subjects(move |end| counted(OneByOne(end).batched_with(batch.clone(), options())))
+            .without([Law::SurvivesPanic, Law::InOrder])
+            .assert();
+    }
+    Conformance::of_subjects(|end| {
+        let options = QueueOptions::default().keyed(2, |_| ());
+        counted(OneByOne(end).batched_with(Batch::of(1), options))
+    })
+    .assert();
+}
+
+#[test]
+fn keyed_queue_over_an_async_sink() {
+    Conformance::of_subjects(|end| {
+        let options = QueueOptions::new(Buffer::bounded(5)).keyed(3, writer);
+        counted(AsyncSinkExt::queued_with(end.into_async(), options))
+    })
+    .without([Law::InOrder])
+    .assert();
+    Conformance::of_subjects(|end| {
+        let options = QueueOptions::new(Buffer::bounded(5)).keyed(3, |_| ());
+        counted(AsyncSinkExt::queued_with(end.into_async(), options))
+    })
+    .assert();
 }
 
 #[test]

@@ -42,6 +42,8 @@ mod getters;
 #[cfg(feature = "testing")]
 mod go_events;
 #[cfg(feature = "testing")]
+mod keyed;
+#[cfg(feature = "testing")]
 mod limits;
 mod lives;
 #[cfg(feature = "testing")]

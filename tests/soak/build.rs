@@ -27,7 +27,7 @@ use crate::graph::{
     AsksStats, Entry, Graph, Handle as NodeHandle, Node, PATIENCE, SUBSCRIPTIONS, Sorted, Stats, Timed,
 };
 use crate::leaf::{Back, Failing, Leaf, Reliable, Unbatched, Waits};
-use crate::plan::{Lagging, Make, Pace, Plan, Policy, Reading, Runs};
+use crate::plan::{Lagging, Lanes, Make, Pace, Plan, Policy, Reading, Runs};
 use crate::probe::{Edge, Fail, From, Probe, Promises, Unify};
 use crate::reader::Source;
 
@@ -233,15 +233,18 @@ impl Builder<'_> {
             }
             Make::Retry(pace) => retry(may(child(self, 0)), *pace, None, edge),
             Make::GiveUp(pace, attempts) => retry(may(child(self, 0)), *pace, Some(*attempts), edge),
-            Make::Queue { policy, capacity, batch, weighs, splits, runs } => {
+            Make::Queue { policy, capacity, batch, weighs, splits, runs, lanes } => {
+                let before = self.promises.ordered;
+                self.promises.ordered &= !matches!(lanes, Lanes::Concurrent(_));
                 let below = self.below_worker(plan, *runs, parts);
+                self.promises.ordered = before;
                 let batch = (*batch > 0).then(|| batch_of(*batch, *weighs));
                 let given_up = splits.then(Arc::<AtomicU64>::default);
                 if let Some(given_up) = given_up.clone() {
                     parts.counted = Box::new(move || Some(given_up.load(Ordering::SeqCst)));
                 }
                 let spill = self.spill(plan, 1, parts);
-                let queue = NewQueue { batch, below, given_up, edge };
+                let queue = NewQueue { batch, lanes: *lanes, below, given_up, edge };
                 let fails = |other, buffer: Buffer<Event, _>, spill| match other {
                     Policy::Reject => queue.with(spilled(buffer.reject(), spill)),
                     _ => queue.with(spilled(buffer.block_for(PATIENCE), spill)),
@@ -590,6 +593,7 @@ impl Place {
 /// A queue but for its buffer.
 struct NewQueue<'a> {
     batch: Option<Batch<Event>>,
+    lanes: Lanes,
     below: Below,
     /// Counts what fails of a batch, if that is split.
     given_up: Option<Arc<AtomicU64>>,
@@ -602,7 +606,13 @@ impl NewQueue<'_> {
         P: ByTask,
         P::Error: Unify,
     {
-        let queue = self.queue(QueueOptions::new(buffer));
+        let options = match self.lanes {
+            Lanes::One => QueueOptions::new(buffer),
+            // Some streams have one key.
+            Lanes::Keyed(keys) => QueueOptions::new(buffer).keyed(keys, |event: &Event| event.stream % 5),
+            Lanes::Concurrent(writes) => QueueOptions::new(buffer).concurrent(writes),
+        };
+        let queue = self.queue(options);
         let weak = queue.downgrade();
         let stats = move || {
             let stats = weak.upgrade()?.stats();

@@ -98,6 +98,15 @@ pub enum Policy {
     BlockFor,
 }
 
+/// How many events of a queue are delivered at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lanes {
+    One,
+    /// By the stream of an event, whose order is kept.
+    Keyed(usize),
+    Concurrent(usize),
+}
+
 #[derive(Clone, Copy, Debug)]
 pub enum Pace {
     Constant,
@@ -177,6 +186,7 @@ pub enum Make {
         /// What fails of a batch is given up, and counted.
         splits: bool,
         runs: Runs,
+        lanes: Lanes,
     },
     /// Of asynchronous sinks alone.
     Timeout {
@@ -516,7 +526,14 @@ impl<'a> Planner<'a> {
         let weighs = has_async && batch > 0 && self.one(40);
         let splits = has_async && batch > 0 && self.one(30);
         let runs = self.runs();
-        self.plan(Make::Queue { policy, capacity, batch, weighs, splits, runs }, |p| {
+        // Apart, so that the rest of a program is what it was when its seed was kept.
+        let mut apart = Rng::with_seed(self.rng.get_seed() ^ 0x006b_6579_6564);
+        let lanes = match apart.u8(0..100) {
+            0..25 => Lanes::Keyed(apart.usize(1..5)),
+            25..35 => Lanes::Concurrent(apart.usize(1..5)),
+            _ => Lanes::One,
+        };
+        self.plan(Make::Queue { policy, capacity, batch, weighs, splits, runs, lanes }, |p| {
             p.targets.push(node);
             let below = match (runs, splits) {
                 (Runs::Sync, false) => p.reliable(next),
@@ -676,7 +693,15 @@ impl<'a> Planner<'a> {
     /// A sink whose writes do not wait.
     fn beside(&mut self, next: u32) -> Plan {
         let (policy, capacity, batch) = (Policy::Unbounded, 1, 0);
-        let make = Make::Queue { policy, capacity, batch, weighs: false, splits: false, runs: Runs::Sync };
+        let make = Make::Queue {
+            policy,
+            capacity,
+            batch,
+            weighs: false,
+            splits: false,
+            runs: Runs::Sync,
+            lanes: Lanes::One,
+        };
         self.plan(make, |p| vec![p.reliable(next)])
     }
 }
