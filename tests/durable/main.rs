@@ -8,6 +8,8 @@ mod laws;
 mod policies;
 mod promises;
 mod scratch;
+#[cfg(target_os = "linux")]
+mod strace;
 
 use std::thread;
 use std::time::{Duration, Instant};
