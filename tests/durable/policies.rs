@@ -55,8 +55,8 @@ fn drop_oldest_makes_room_and_counts_what_it_dropped_across_restarts() {
     let queue = down(&up, &delivered, options(&scratch).drop_oldest());
     assert_eq!((queue.stats().dropped, queue.stats().pending), (stats.dropped, stats.pending));
     eventually(|| queue.stats().unconfirmed == 1);
-    up.store(true, Ordering::Relaxed);
     queue.write_all((500..510).map(event)).unwrap();
+    up.store(true, Ordering::Relaxed);
     queue.close().wait().unwrap();
     let events = delivered.events();
     let first = 500 - (stats.pending as u32 - 1) + (queue.stats().dropped - stats.dropped) as u32;

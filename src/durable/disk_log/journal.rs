@@ -93,6 +93,8 @@ struct Log {
 struct Shared {
     group: Group,
     leading: bool,
+    /// The bytes of the group that is being committed. It has its room already.
+    committing: usize,
     /// How many writers committed lately: what a leader waits for, for a moment.
     writers: usize,
     sync_took: Duration,
@@ -178,6 +180,7 @@ impl Journal {
             shared: Mutex::new(Shared {
                 group: Group::default(),
                 leading: false,
+                committing: 0,
                 writers: 0,
                 sync_took: Duration::ZERO,
                 wants_room: false,
@@ -278,11 +281,16 @@ impl Journal {
         let mut lead = Lead { journal: self, outcome: None };
         self.await_writers();
         let mut log = self.log.lock();
-        let mut group = std::mem::take(&mut self.shared.lock().group);
+        let mut group = {
+            let mut shared = self.shared.lock();
+            shared.committing = shared.group.bytes.len();
+            std::mem::take(&mut shared.group)
+        };
         lead.outcome = Some(Arc::clone(&group.outcome));
         let (first, start) = (log.next, (self.options.sync == Sync::Always).then(Instant::now));
         let result = self.commit(&mut log, &mut group).map(|()| first);
         let mut shared = self.shared.lock();
+        shared.committing = 0;
         shared.sync_took = start.map_or(Duration::ZERO, |start| start.elapsed());
         match &result {
             Ok(_) => shared.publish(&log),
@@ -441,7 +449,7 @@ impl Journal {
     /// Whether `max_bytes` allows so many more, with the segment that may have to be begun for them.
     fn has_room(&self, shared: &Shared, more: usize) -> bool {
         let Options { max_bytes, segment_bytes, .. } = self.options;
-        let more = (shared.group.bytes.len() + more) as u64;
+        let more = (shared.committing + shared.group.bytes.len() + more) as u64;
         let written_to = shared.segments.last().map_or(0, |segment| segment.end);
         let begins = written_to + more > segment_bytes;
         let begun = if begins { START + record_size(shared.progress.len()) } else { 0 };
