@@ -185,7 +185,7 @@ struct State<E> {
     index: Index<E>,
     /// The number of the next event that leaves the channel.
     next_seq: u64,
-    /// How many events have left the channel.
+    /// How many events have left the channel, or are in the index although they found no room there.
     left: u64,
     /// Whether a lane moves events.
     moving: bool,
@@ -380,10 +380,7 @@ where
             let (event, permit) = match due {
                 Some(event) => (event, None),
                 None => match receive() {
-                    Ok((event, weight)) => {
-                        state.left += 1;
-                        (event, Some(weight))
-                    }
+                    Ok((event, weight)) => (event, Some(weight)),
                     // They wait for what was in front of them, unless that was taken by another thread.
                     Err(empty) => match reentrant.take() {
                         Some(event) => (event, None),
@@ -394,6 +391,8 @@ where
                     },
                 },
             };
+            // What a lane wrote counts, too: the turns of those behind it do.
+            state.left += 1;
             hand.push(Held { event, permit, weight: 0, group: HELD });
         }
         state.first_in_hand = state.next_seq;

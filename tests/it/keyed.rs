@@ -594,6 +594,36 @@ fn a_sink_that_writes_to_its_own_full_queue_neither_waits_nor_loses_an_order() {
     }
 }
 
+/// What found no room has its turn, also the second and the third, whatever is written meanwhile.
+#[test]
+fn what_a_sink_writes_to_its_own_full_queue_is_not_overtaken() {
+    const OWN: u32 = 100;
+    for place in &places() {
+        for _ in 0..rounds(100) {
+            let handle = Arc::new(OnceLock::<WeakQueue<Event, outflow::buffer::Block>>::new());
+            let (into, may_write) = (sink::collector(), Latch::new());
+            let (own, opened, delivered) = (Arc::clone(&handle), may_write.clone(), into.clone());
+            let below = sink::for_each(move |event: Event| {
+                if event.1 == 0 {
+                    opened.pass();
+                    let queue = own.get().unwrap().upgrade().unwrap();
+                    (OWN..OWN + 3).for_each(|number| queue.write((0, number)).unwrap());
+                }
+                into.write(event).unwrap();
+            });
+            let queue = below.queued_with(at(Buffer::bounded(2), place).keyed(3, key));
+            assert!(handle.set(queue.downgrade()).is_ok());
+            (0..3).for_each(|number| queue.write((0, number)).unwrap());
+            may_write.open();
+            (3..10).for_each(|number| queue.write((0, number)).unwrap());
+            queue.close().within(Duration::from_secs(30)).unwrap();
+            let order: Vec<_> = delivered.events().iter().map(|event| event.1).collect();
+            // The fourth waits for room until the second is with the sink, after these writes.
+            assert_eq!(order, [0, 1, 2, OWN, OWN + 1, OWN + 2, 3, 4, 5, 6, 7, 8, 9]);
+        }
+    }
+}
+
 #[test]
 fn a_lane_that_waits_for_its_own_queue_is_told_so() {
     for place in places() {
