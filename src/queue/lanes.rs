@@ -183,10 +183,8 @@ pub(super) struct LanesBy<E, K, F> {
 
 struct State<E> {
     index: Index<E>,
-    /// The number of the next event that leaves the channel.
+    /// The number of the next event that leaves the channel, or comes into the index although it found no room there.
     next_seq: u64,
-    /// How many events have left the channel, or are in the index although they found no room there.
-    left: u64,
     /// Whether a lane moves events.
     moving: bool,
     /// How many it has, and the number of the first.
@@ -285,7 +283,6 @@ where
         let state = State {
             index: Index::new(&batch),
             next_seq: 0,
-            left: 0,
             moving: false,
             in_hand: 0,
             first_in_hand: 0,
@@ -375,8 +372,9 @@ where
     ) {
         let reentrant = &pipe.end.reentrant;
         let mut state = self.state.lock();
+        state.first_in_hand = state.next_seq;
         while hand.len() < MOVED {
-            let due = if reentrant.is_empty() { None } else { reentrant.take_due(state.left) };
+            let due = if reentrant.is_empty() { None } else { reentrant.take_due(state.next_seq) };
             let (event, permit) = match due {
                 Some(event) => (event, None),
                 None => match receive() {
@@ -392,11 +390,9 @@ where
                 },
             };
             // What a lane wrote counts, too: the turns of those behind it do.
-            state.left += 1;
+            state.next_seq += 1;
             hand.push(Held { event, permit, weight: 0, group: HELD });
         }
-        state.first_in_hand = state.next_seq;
-        state.next_seq += hand.len() as u64;
         state.in_hand = hand.len();
         state.moving = !hand.is_empty();
         self.store_waiting(&state);
@@ -681,7 +677,6 @@ where
             return oldest;
         }
         let event = receive()?;
-        state.left += 1;
         state.next_seq += 1;
         Some((event, None))
     }
@@ -694,6 +689,6 @@ where
     }
 
     fn keep(&self, keep: &mut dyn FnMut(u64)) {
-        keep(self.state.lock().left);
+        keep(self.state.lock().next_seq);
     }
 }
