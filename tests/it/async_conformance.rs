@@ -10,8 +10,8 @@ use futures::executor::{ThreadPool, block_on};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
 
-use crate::common::runtime;
-use crate::conformance::{OneByOne, SHORT, age, async_flaky, counted, is_even, spilling};
+use crate::common::{OneByOne, runtime};
+use crate::conformance::{SHORT, age, async_flaky, counted, is_even, spilling};
 use outflow::buffer::{Block, Policy};
 use outflow::log::{FollowOptions, Lag};
 use outflow::queue::{Batch, QueueOptions};
@@ -191,32 +191,6 @@ fn queues_that_tasks_write_to() {
             };
             keeps(make, []);
         }
-    }
-}
-
-impl<S: AsyncSink<Probe>> AsyncSink<Vec<Probe>> for OneByOne<S> {
-    type Error = S::Error;
-
-    async fn write(&self, batch: Vec<Probe>) -> Result<(), WriteError<Vec<Probe>, S::Error>> {
-        let mut probes = batch.into_iter();
-        while let Some(probe) = probes.next() {
-            if let Err(refused) = self.0.write(probe).await {
-                return Err(refused.map_event(|probe| std::iter::once(probe).chain(probes).collect()));
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&self) -> Flushing {
-        self.0.flush()
-    }
-
-    fn close(&self) -> Closing {
-        self.0.close()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.0.is_closed()
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::common::rounds;
+use crate::common::{OneByOne, rounds};
 use outflow::adapter::{CloseWithLast, Tee};
 use outflow::buffer::Policy;
 use outflow::log::{FollowOptions, Lag, Log};
@@ -19,8 +19,8 @@ use outflow::testing::{
     Stamp, Stuck, Subject,
 };
 use outflow::{
-    AsyncSink, AsyncSinkExt, Broadcaster, Buffer, Closing, Counter, DeadLetter, Flushing, Meter, Queue, Rate,
-    Sink, SinkExt, WriteError, channel, sink,
+    AsyncSink, AsyncSinkExt, Broadcaster, Buffer, Closing, Counter, DeadLetter, Meter, Queue, Rate, Sink,
+    SinkExt, channel, sink,
 };
 
 pub(crate) const SHORT: Duration = Duration::from_micros(20);
@@ -400,35 +400,6 @@ fn queue_of_which_only_the_close_reports() {
     keeps_all(|end| end.queued());
     keeps_all(|end| end.queued_with(Buffer::bounded(3)));
     keeps_all(|end| end.queued().queued());
-}
-
-/// Writes the events of a batch one by one. When one is refused, it hands back that one and those after it.
-pub(crate) struct OneByOne<S>(pub(crate) S);
-
-impl<S: Sink<Probe>> Sink<Vec<Probe>> for OneByOne<S> {
-    type Error = S::Error;
-
-    fn write(&self, batch: Vec<Probe>) -> Result<(), WriteError<Vec<Probe>, S::Error>> {
-        let mut probes = batch.into_iter();
-        while let Some(probe) = probes.next() {
-            if let Err(refused) = self.0.write(probe) {
-                return Err(refused.map_event(|probe| std::iter::once(probe).chain(probes).collect()));
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&self) -> Flushing {
-        self.0.flush()
-    }
-
-    fn close(&self) -> Closing {
-        self.0.close()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.0.is_closed()
-    }
 }
 
 #[test]

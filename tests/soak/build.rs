@@ -26,7 +26,8 @@ use crate::event::{Event, PLANNED};
 use crate::graph::{
     AsksStats, Entry, Graph, Handle as NodeHandle, Node, PATIENCE, SUBSCRIPTIONS, Sorted, Stats, Timed,
 };
-use crate::leaf::{Back, Failing, Leaf, Reliable, Unbatched, Waits};
+use crate::leaf::{Back, Failing, Leaf, Reliable, Waits};
+use crate::one_by_one::OneByOne;
 use crate::plan::{Lagging, Lanes, Make, Pace, Plan, Policy, Reading, Runs};
 use crate::probe::{Edge, Fail, From, Probe, Promises, Unify};
 use crate::reader::Source;
@@ -634,20 +635,20 @@ impl NewQueue<'_> {
         match (&self.below, &self.batch, &self.given_up) {
             (Below::Sync(sink), None, _) => sure(sink.clone()).queued_with(options),
             (Below::Sync(sink), Some(batch), None) => {
-                SinkExt::<Vec<Event>>::batched_with(Unbatched(sure(sink.clone())), batch.clone(), options)
+                SinkExt::<Vec<Event>>::batched_with(OneByOne(sure(sink.clone())), batch.clone(), options)
             }
             (Below::Sync(sink), Some(batch), Some(given_up)) => {
-                let split = SinkExt::<Vec<Event>>::split_on(Unbatched(may(sink.clone())), |_| true);
+                let split = SinkExt::<Vec<Event>>::split_on(OneByOne(may(sink.clone())), |_| true);
                 split.dead_letter(Counted(Arc::clone(given_up))).batched_with(batch.clone(), options)
             }
             (Below::Async(sink, place), None, _) => sink.clone().sure().queued_with(place.queue(options)),
             (Below::Async(sink, place), Some(batch), None) => AsyncSinkExt::<Vec<Event>>::batched_with(
-                Unbatched(sink.clone().sure()),
+                OneByOne(sink.clone().sure()),
                 batch.clone(),
                 place.queue(options),
             ),
             (Below::Async(sink, place), Some(batch), Some(given_up)) => {
-                let split = AsyncSinkExt::<Vec<Event>>::split_on(Unbatched(sink.clone().may()), |_| true);
+                let split = AsyncSinkExt::<Vec<Event>>::split_on(OneByOne(sink.clone().may()), |_| true);
                 split
                     .dead_letter(Counted(Arc::clone(given_up)))
                     .batched_with(batch.clone(), place.queue(options))

@@ -284,61 +284,6 @@ impl AsyncSink<Event> for Waits<Failing> {
     }
 }
 
-/// Writes a vector event by event, and hands back the rest of one.
-pub struct Unbatched<S>(pub S);
-
-impl<S: Sink<Event>> Sink<Vec<Event>> for Unbatched<S> {
-    type Error = S::Error;
-
-    fn write(&self, batch: Vec<Event>) -> Result<(), WriteError<Vec<Event>, S::Error>> {
-        let mut events = batch.into_iter();
-        while let Some(event) = events.next() {
-            if let Err(refused) = self.0.write(event) {
-                return Err(refused.map_event(|event| std::iter::once(event).chain(events).collect()));
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&self) -> Flushing {
-        self.0.flush()
-    }
-
-    fn close(&self) -> Closing {
-        self.0.close()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.0.is_closed()
-    }
-}
-
-impl<S: AsyncSink<Event>> AsyncSink<Vec<Event>> for Unbatched<S> {
-    type Error = S::Error;
-
-    async fn write(&self, batch: Vec<Event>) -> Result<(), WriteError<Vec<Event>, S::Error>> {
-        let mut events = batch.into_iter();
-        while let Some(event) = events.next() {
-            if let Err(refused) = self.0.write(event).await {
-                return Err(refused.map_event(|event| std::iter::once(event).chain(events).collect()));
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&self) -> Flushing {
-        self.0.flush()
-    }
-
-    fn close(&self) -> Closing {
-        self.0.close()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.0.is_closed()
-    }
-}
-
 /// How often an event may go around a ring.
 const MOST_HOPS: u8 = 2;
 

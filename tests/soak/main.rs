@@ -20,6 +20,8 @@ mod build;
 mod event;
 mod graph;
 mod leaf;
+#[path = "../it/common/one_by_one.rs"]
+mod one_by_one;
 mod operations;
 mod oracle;
 mod plan;

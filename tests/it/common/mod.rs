@@ -6,6 +6,7 @@
 mod clock;
 mod dest;
 mod events;
+mod one_by_one;
 mod panics;
 mod races;
 mod tasks;
@@ -18,6 +19,7 @@ pub use outflow::testing::Latch;
 pub use self::clock::without_waiting;
 pub use self::dest::{Batches, Dest, Fault, OnClose};
 pub use self::events::{Census, Event};
+pub use self::one_by_one::OneByOne;
 pub use self::panics::{PLANNED, PanicsOnDrop, PanicsOnWake, panic_message, planned_panic};
 pub use self::races::{factor, parse, rounds, spin, spin_below, spin_for};
 pub use self::tasks::Count;
