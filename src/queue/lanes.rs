@@ -43,6 +43,10 @@
 //! everything below it is. Marks are made under the lock, under which events leave the channel, and count what is in it. A
 //! flush that is not due yet is known to all lanes (`flush_at`), and whichever finds it due is asked to pass it on.
 //!
+//! What was lost or refused with a lane is settled when that lane retires, and what waits is shed by what stops the queue: both
+//! after it was stopped. So a lane that finds a position beyond these finds the queue stopped (`share_flush`), and leaves the
+//! flush to the end of the queue, which has counted them.
+//!
 //! # Why the sink is dropped before the close completes
 //!
 //! `holders` counts what holds the sink: each lane until it has dropped it, and each start of a lane until that is over. The
@@ -570,7 +574,6 @@ where
             });
         }
         lane.delivered();
-        self.settle(lane);
     }
 
     fn mark(&self, pipe: &QueuePipe<E>) -> u64 {
@@ -582,7 +585,8 @@ where
         let mut state = self.state.lock();
         lane.position = state.position();
         if flush_at <= lane.position {
-            return flush_at;
+            // Looked at after the position.
+            return if Drain::is_stopped(&*lane.pipe) { u64::MAX } else { flush_at };
         }
         // Only lowered: a lane that knew of fewer flushes may come later.
         state.flush_at = state.flush_at.min(flush_at);

@@ -291,10 +291,11 @@ impl Program {
                 let unconfirmed = process.queue.stats().unconfirmed;
                 let flush = {
                     let mut known = self.end.0.lock();
-                    if fails {
+                    let finished = known.finish_flush(fails);
+                    if let Some((_, true)) = &finished {
                         known.blame(unconfirmed);
                     }
-                    known.finish_flush(fails)
+                    finished
                 };
                 if let Some((flush, fails)) = flush {
                     flush.finish(if fails { Err(FlushError::other("planned")) } else { Ok(()) });
