@@ -2,12 +2,14 @@
 //!
 //! A connection is polled by the write that uses it, and by no task of its own. When a write is dropped, its connection
 //! goes with it; an idle one is looked at when it is about to be used again.
+//!
+//! The timers are this crate's: one of tokio's panics when its runtime is shut down.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response, Uri};
@@ -15,7 +17,6 @@ use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use parking_lot::Mutex;
 use tokio::task::yield_now;
-use tokio::time::{Instant, timeout_at};
 
 use super::answer::Answer;
 use super::client_options::{ClientOptions, DRAIN, LONGEST_BODY};
@@ -27,6 +28,7 @@ use super::pool::Pool;
 use super::socket::Stream;
 use super::wire::{Exchange, READ, Whole, Wire};
 use super::{BuildError, HttpError, TransportFailure};
+use crate::sync::timer::timeout_at;
 
 /// A connection that was used so recently is not looked at anew before it is used again.
 const LOOKED_AT: Duration = Duration::from_millis(1);
@@ -181,13 +183,13 @@ impl Link {
 
         let mut exchange = self.exchange.lock();
         if let Some(head) = exchange.head.take() {
-            return Ok((head, answered.ok().and_then(Result::ok).map(Response::into_body)));
+            return Ok((head, answered.and_then(Result::ok).map(Response::into_body)));
         }
         let (fault, broken) = match (answered, exchange.failure.take()) {
-            (Err(_), _) => (Fault::Timeout, false),
-            (Ok(_), Some(failure)) => failure,
+            (None, _) => (Fault::Timeout, false),
+            (Some(_), Some(failure)) => failure,
             // It had ended before anything was read or written.
-            (Ok(_), None) => (Fault::transport(TransportFailure::Connection, ""), true),
+            (Some(_), None) => (Fault::transport(TransportFailure::Connection, ""), true),
         };
         Err(Failure { fault, came: exchange.came, broken })
     }
@@ -218,7 +220,7 @@ impl Link {
             }
         });
         let until = deadline.min(Instant::now() + DRAIN);
-        timeout_at(until, ended).await == Ok(true)
+        timeout_at(until, ended).await == Some(true)
     }
 
     /// Whether another request can be sent: the endpoint has neither closed the connection nor sent more than answers.

@@ -1,12 +1,13 @@
 //! How the asynchronous client makes a connection.
 
+use std::time::Instant;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::Uri;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use ureq::{Proxy, ProxyProtocol};
 
@@ -17,6 +18,7 @@ use super::head::{HeadReader, Step};
 use super::resolve::{MOST_ADDRESSES, target};
 use super::socket::{Socket, Stream};
 use super::{BuildError, TransportFailure, tls_async};
+use crate::sync::timer::timeout_at;
 
 /// Makes connections.
 pub(super) struct Connector {
@@ -68,7 +70,7 @@ impl Connector {
             stream.flush().await.map_err(|error| of_io(&error))?;
             answers_200(&mut stream).await
         };
-        timeout_at(deadline, tunneled).await.map_err(|_| Fault::Timeout)??;
+        timeout_at(deadline, tunneled).await.ok_or(Fault::Timeout)??;
         Ok(stream)
     }
 
@@ -78,9 +80,9 @@ impl Connector {
             return Err(Fault::transport(TransportFailure::Tls, ""));
         };
         match timeout_at(deadline, tls.connect(name, stream)).await {
-            Ok(Ok(encrypted)) => Ok(Box::new(encrypted)),
-            Ok(Err(error)) => Err(of_io(&error)),
-            Err(_) => Err(Fault::Timeout),
+            Some(Ok(encrypted)) => Ok(Box::new(encrypted)),
+            Some(Err(error)) => Err(of_io(&error)),
+            None => Err(Fault::Timeout),
         }
     }
 }
@@ -89,20 +91,20 @@ impl Connector {
 async fn dial(url: &Uri, deadline: Instant) -> Result<Stream, Fault> {
     let unknown = || Fault::transport(TransportFailure::Resolve, "");
     let target = target(url).ok_or_else(unknown)?;
-    let found = timeout_at(deadline, lookup_host(target)).await.map_err(|_| Fault::Timeout)?;
+    let found = timeout_at(deadline, lookup_host(target)).await.ok_or(Fault::Timeout)?;
     let addresses: Vec<_> = found.map_err(|_| unknown())?.take(MOST_ADDRESSES).collect();
     let mut failed = unknown();
     for (address, behind) in addresses.iter().zip((0..addresses.len()).rev()) {
         let now = Instant::now();
         let until = if behind == 0 { deadline } else { now + deadline.saturating_duration_since(now) / 2 };
         failed = match timeout_at(until, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
+            Some(Ok(stream)) => {
                 // Otherwise a body might wait for the head to be acknowledged.
                 stream.set_nodelay(true).map_err(|error| of_io(&error))?;
                 return Ok(Box::new(Socket::new(stream)));
             }
-            Ok(Err(error)) => of_io(&error),
-            Err(_) => Fault::Timeout,
+            Some(Err(error)) => of_io(&error),
+            None => Fault::Timeout,
         };
     }
     Err(failed)

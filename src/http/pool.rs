@@ -1,9 +1,9 @@
 use std::collections::VecDeque;
 use std::mem;
+use std::time::Instant;
 
 use http::uri::{Authority, Scheme, Uri};
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use super::client_options::IDLE;
 

@@ -22,9 +22,9 @@ use crate::sync::scope::Scope;
 ///
 /// # The runtime
 ///
-/// A sink belongs to the tokio runtime that it was built on, which needs its I/O and its time enabled. Its sockets and
-/// timers are there, so that the runtime has to run. Its writes may be polled by any executor, a [pool](crate::Workers)
-/// of this crate included; the worker of a queue does best on the same runtime (`QueueOptions::on`).
+/// A sink belongs to the tokio runtime that it was built on, which needs its I/O enabled and has to run. Its
+/// writes may be polled by any executor, a [pool](crate::Workers) of this crate included; the worker of a queue does best
+/// on the same runtime (`QueueOptions::on`).
 ///
 /// A write makes one request. It polls its connection itself: no task is spawned, and when the future of a write is
 /// dropped, its event and its connection are dropped with it. The endpoint may have got the event or not. When the
@@ -45,7 +45,7 @@ use crate::sync::scope::Scope;
 /// # Panics
 ///
 /// A panic of the encoder, or of another closure that the sink was given, is a panic in a poll of the write. So it is
-/// if the runtime has no I/O or no time, or cannot start a thread to look up a name.
+/// if the runtime has no I/O, or cannot start a thread to look up a name.
 ///
 /// # Examples
 ///

@@ -33,6 +33,17 @@ pub(crate) fn sleep_until(deadline: Instant) -> Sleep {
     Sleep { deadline, number: None }
 }
 
+/// Completes with `future`, or with `None` at `deadline`.
+#[cfg(feature = "http-async")]
+pub(crate) async fn timeout_at<T>(deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
+    let (mut future, mut sleep) = (std::pin::pin!(future), sleep_until(deadline));
+    std::future::poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => Pin::new(&mut sleep).poll(context).map(|()| None),
+    })
+    .await
+}
+
 /// A timer, from the first poll on. Dropping it takes it back.
 #[derive(Debug)]
 #[must_use = "does nothing until it is polled"]
