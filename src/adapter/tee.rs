@@ -121,7 +121,7 @@ struct Refused<E> {
 impl<S, T> Tee<S, T> {
     pub(crate) fn new(first: S, second: T) -> Self {
         let scope = Scope::new();
-        let quiesced = Completion::within(vec![scope]);
+        let quiesced = Completion::within([scope]);
         let gate = Gate::empty();
         gate.fill(Arc::new(OpenWrites { quiesced: Arc::clone(&quiesced) }));
         Self { first, second, missed: Arc::default(), closing: OnceLock::new(), gate, quiesced, scope }

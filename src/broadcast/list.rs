@@ -224,7 +224,7 @@ mod tests {
     }
 
     fn empty() -> List<u32> {
-        List::new(Arc::new(QuiescedWhenDropped(Completion::within(Vec::new()))))
+        List::new(Arc::new(QuiescedWhenDropped(Completion::new())))
     }
 
     fn ids(list: &List<u32>) -> Vec<SinkId> {

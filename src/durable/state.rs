@@ -89,7 +89,7 @@ impl DurableState {
         name: Option<&str>,
     ) -> Arc<Self> {
         let worker = WorkerState::new(sink, false);
-        let completion = Completion::within(vec![worker.scope]);
+        let completion = Completion::within([worker.scope]);
         let log = trace::ShedLog::default();
         log.of_queue(name);
         let dropped_before = store.stats().dropped;
@@ -197,7 +197,7 @@ impl DurableState {
 
     pub(super) fn request_flush(self: &Arc<Self>) -> Flushing {
         let scope = self.worker.scope;
-        let completion = || Completion::within(vec![scope]);
+        let completion = || Completion::within([scope]);
         // What is left on disk is no loss, but it is not delivered.
         let ended = || {
             let state = Arc::clone(self);

@@ -74,7 +74,7 @@ pub(crate) struct Completion {
     pub(super) state: Mutex<State>,
     pub(super) changed: Condvar,
     /// What every thread must have left before this can complete: see `Scope`.
-    pub(super) scopes: Vec<Scope>,
+    pub(super) scopes: [Option<Scope>; 3],
 }
 
 #[derive(Clone)]
@@ -87,7 +87,7 @@ pub(crate) struct Edge {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) outcome: Option<Outcome>,
-    gather: Option<Gather>,
+    gather: Option<Box<Gather>>,
     then: Vec<Then>,
     pub(super) awaits: Vec<Edge>,
     dependents: Vec<Weak<Completion>>,
@@ -122,12 +122,15 @@ struct Consequences {
 
 impl Completion {
     pub(crate) fn new() -> Arc<Self> {
-        Self::within(Vec::new())
+        Self::within([])
     }
 
-    /// One that completes only after every thread has left `scopes`.
-    pub(crate) fn within(scopes: Vec<Scope>) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), changed: Condvar::new(), scopes })
+    /// One that completes only after every thread has left `scopes`, of which there are three at most.
+    pub(crate) fn within(scopes: impl IntoIterator<Item = Scope>) -> Arc<Self> {
+        let mut scopes = scopes.into_iter();
+        let within = std::array::from_fn(|_| scopes.next());
+        debug_assert!(scopes.next().is_none(), "too many scopes");
+        Arc::new(Self { state: Mutex::default(), changed: Condvar::new(), scopes: within })
     }
 
     /// One that completes with what `gather` makes of its parts, of which at least one is pending.
@@ -145,7 +148,7 @@ impl Completion {
         {
             let mut state = completion.state.lock();
             state.awaits = awaits;
-            state.gather = Some(gather);
+            state.gather = Some(Box::new(gather));
         }
         completion.check();
         completion
@@ -155,7 +158,7 @@ impl Completion {
     pub(super) fn gather(&self, gather: Gather) {
         let mut state = self.state.lock();
         if state.outcome.is_none() {
-            state.gather = Some(gather);
+            state.gather = Some(Box::new(gather));
             drop(state);
             self.check();
         }

@@ -91,7 +91,8 @@ fn reaches(from: &Arc<Completion>, to: &Arc<Completion>) -> bool {
 
 /// Whether this thread is in a scope that has to be left before `completion` can complete.
 pub(super) fn would_deadlock(completion: &Completion) -> bool {
-    let is_inside = |completion: &Completion| completion.scopes.iter().any(|scope| scope.is_current());
+    let is_inside =
+        |completion: &Completion| completion.scopes.iter().flatten().any(|scope| scope.is_current());
     let look = |edge: &Edge| match (edge.to.is_done(), is_inside(&edge.to)) {
         (false, true) => ControlFlow::Break(()),
         (is_done, _) => ControlFlow::Continue(!is_done),

@@ -60,7 +60,7 @@ impl<E> FollowerState<E> {
         let is_async = matches!(sink, FollowerSink::Async(_));
         let (worker, shed) = (WorkerState::new(sink, false), Shed::new(spill));
         // The follower's writes to the log, if it has any, wait for a snapshot to end.
-        let completion = Completion::within(vec![worker.scope, shed.scope, shared.snapshot]);
+        let completion = Completion::within([worker.scope, shed.scope, shared.snapshot]);
         let label = Label::new(name);
         shed.log.of_sink(&label);
         Arc::new(Self {
@@ -99,7 +99,7 @@ impl<E> FollowerState<E> {
 
     pub(super) fn request_flush(&self) -> Flushing {
         // A follower's own write may wait for a snapshot to end, so a thread in one must not wait for its flush.
-        let completion = || Completion::within(vec![self.worker.scope, self.shared.snapshot]);
+        let completion = || Completion::within([self.worker.scope, self.shared.snapshot]);
         let wake = || {
             self.claims.ask();
             self.shared.interrupt(|_| {});

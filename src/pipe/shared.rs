@@ -102,9 +102,8 @@ where
         shed: Shed<E>,
         end: R,
     ) -> Arc<Self> {
-        let mut scopes = Vec::with_capacity(2);
-        scopes.push(shed.scope);
-        scopes.extend(end.scope());
+        let scopes = [shed.scope].into_iter().chain(end.scope());
+        let completion = Completion::within(scopes);
         Arc::new(Self {
             gate: Gate::empty(),
             receiver,
@@ -116,7 +115,7 @@ where
             left_over: Mutex::new(0),
             // The writers and the reader.
             parties: Parties::new(2),
-            completion: Completion::within(scopes),
+            completion,
             end,
         })
     }

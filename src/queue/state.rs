@@ -58,7 +58,7 @@ impl<E> QueueState<E> {
 
     pub(super) fn request_flush(&self, closing: &Closing) -> Flushing {
         let scope = self.worker.scope;
-        let completion = || Completion::within(vec![scope]);
+        let completion = || Completion::within([scope]);
         self.worker.request_flush(|| None, completion, || self.ask(), || Flushing::of_close(closing))
     }
 

@@ -27,7 +27,15 @@ const WAYS: usize = 16;
 const FEW: usize = 16;
 
 #[derive(Default)]
-pub(crate) struct Flushes(Mutex<State>);
+pub(crate) struct Flushes(Mutex<Asked>);
+
+#[derive(Default)]
+struct Asked {
+    /// Allocated with the first flush.
+    state: Option<Box<State>>,
+    /// No flush is taken any more.
+    ended: bool,
+}
 
 #[derive(Default)]
 struct State {
@@ -41,8 +49,6 @@ struct State {
     passed: Vec<Weak<Completion>>,
     /// How many of these there may be before those that have ended are removed.
     prune_at: usize,
-    /// No flush is taken any more.
-    ended: bool,
 }
 
 #[derive(Clone)]
@@ -69,12 +75,12 @@ impl Flushes {
         mark: impl FnOnce() -> Option<u64>,
         completion: impl FnOnce() -> Arc<Completion>,
     ) -> Request {
-        let mut state = self.0.lock();
-        if state.ended {
+        let mut asked = self.0.lock();
+        if asked.ended {
             return Request::Ended;
         }
         let mark = mark();
-        let State { new, waiting, current, .. } = &mut *state;
+        let State { new, waiting, current, .. } = &mut **asked.state.get_or_insert_default();
         let covers = |other: u64| mark.is_some_and(|mark| mark <= other);
         let covered = current.iter().chain(waiting.iter().rev()).filter(|(mark, _)| covers(*mark));
         if let Some(flush) = covered.map(|(_, flush)| flush).chain(&*new).find(|flush| flush.serves(&trail)) {
@@ -82,7 +88,7 @@ impl Flushes {
         }
         if new.len() + waiting.len() >= WAYS {
             let last = waiting.iter_mut().rev().filter(|(mark, _)| covers(*mark)).map(|(_, flush)| flush);
-            let mut open = last.chain(new).filter(|flush| !flush.completion.is_done());
+            let mut open = last.chain(&mut *new).filter(|flush| !flush.completion.is_done());
             if let Some(flush) = open.find_map(|flush| flush.trail.merge(&trail).then_some(flush)) {
                 return Request::Shared(Arc::clone(&flush.completion));
             }
@@ -90,8 +96,8 @@ impl Flushes {
         let completion = completion();
         let flush = Flush { completion: Arc::clone(&completion), trail };
         match mark {
-            Some(mark) => state.waiting.push_back((mark, flush)),
-            None => state.new.push(flush),
+            Some(mark) => waiting.push_back((mark, flush)),
+            None => new.push(flush),
         }
         Request::New(completion)
     }
@@ -99,8 +105,11 @@ impl Flushes {
     /// Gives those that are new the mark that `mark` returns. Returns the first mark of all.
     #[cold]
     pub(super) fn look_up(&self, mark: impl FnOnce() -> u64) -> u64 {
-        let mut state = self.0.lock();
-        let State { new, waiting, .. } = &mut *state;
+        let mut asked = self.0.lock();
+        let Some(state) = &mut asked.state else {
+            return u64::MAX;
+        };
+        let State { new, waiting, .. } = &mut **state;
         if !new.is_empty() {
             // No flush comes in between: what was accepted before any of these is covered.
             let mark = mark();
@@ -112,8 +121,11 @@ impl Flushes {
     /// Takes the flushes that are due at `position`, to be passed on; and the mark of the next.
     #[cold]
     pub(super) fn take_due(&self, position: u64) -> (Vec<Flush>, u64) {
-        let mut state = self.0.lock();
         let mut due = Vec::new();
+        let mut asked = self.0.lock();
+        let Some(state) = &mut asked.state else {
+            return (due, u64::MAX);
+        };
         let mut before = None;
         while state.first_mark() <= position {
             let Some((mark, flush)) = state.waiting.pop_front() else {
@@ -128,7 +140,7 @@ impl Flushes {
             before = before.or(state.current.replace((mark, flush)));
         }
         let next = state.first_mark();
-        drop(state);
+        drop(asked);
         // Without the lock: a completion holds what it awaits.
         drop(before);
         (due, next)
@@ -136,8 +148,11 @@ impl Flushes {
 
     /// Those that were not passed on. None is taken after this.
     pub(super) fn end(&self) -> Vec<Flush> {
-        let mut state = self.0.lock();
-        state.ended = true;
+        let mut asked = self.0.lock();
+        asked.ended = true;
+        let Some(state) = &mut asked.state else {
+            return Vec::new();
+        };
         let new = std::mem::take(&mut state.new);
         let waiting = std::mem::take(&mut state.waiting);
         waiting.into_iter().map(|(_, flush)| flush).chain(new).collect()
@@ -151,7 +166,8 @@ impl Flushes {
     /// Ends all that have not ended, those included that were passed on. None is taken after this.
     pub(super) fn fail(&self, outcome: &Outcome) {
         let waiting = self.end();
-        let passed = std::mem::take(&mut self.0.lock().passed);
+        let passed =
+            self.0.lock().state.as_mut().map(|state| std::mem::take(&mut state.passed)).unwrap_or_default();
         let passed = passed.iter().filter_map(Weak::upgrade);
         for completion in passed.chain(waiting.into_iter().map(|flush| flush.completion)) {
             completion.complete(outcome.clone());
