@@ -386,28 +386,31 @@ fn a_flush_is_a_barrier_for_all_keys_and_not_for_what_comes_later() {
 
 #[test]
 fn a_flush_does_not_wait_for_an_event_that_came_after_it() {
+    // What comes next is behind the flush if a worker has looked for that by then, which a busy machine may delay.
+    let is_before = |place: &Option<Workers>| {
+        let (first, second) = (Latch::new(), Latch::new());
+        let (one, two) = (first.clone(), second.clone());
+        let queue = sink::for_each(move |event: Event| match event.0 {
+            0 => one.pass(),
+            1 => two.pass(),
+            _ => {}
+        })
+        .queued_with(at(Buffer::unbounded(), place).keyed(3, key));
+        queue.write((0, 0)).unwrap();
+        wait_until("it is stuck", || first.arrivals() == 1);
+        let flushing = queue.flush();
+        thread::sleep(Duration::from_millis(5));
+        queue.write((1, 0)).unwrap();
+        wait_until("another is stuck", || second.arrivals() == 1);
+        first.open();
+        let came = flushing.within(Duration::from_secs(1)).is_ok();
+        second.open();
+        flushing.wait().unwrap();
+        queue.close().wait().unwrap();
+        came
+    };
     for place in places() {
-        in_time("the flush", move || {
-            let (first, second) = (Latch::new(), Latch::new());
-            let (one, two) = (first.clone(), second.clone());
-            let queue = sink::for_each(move |event: Event| match event.0 {
-                0 => one.pass(),
-                1 => two.pass(),
-                _ => {}
-            })
-            .queued_with(at(Buffer::unbounded(), &place).keyed(3, key));
-            queue.write((0, 0)).unwrap();
-            wait_until("it is stuck", || first.arrivals() == 1);
-            let flushing = queue.flush();
-            // What comes next is behind the flush, if a worker has looked for that by then.
-            thread::sleep(Duration::from_millis(5));
-            queue.write((1, 0)).unwrap();
-            wait_until("another is stuck", || second.arrivals() == 1);
-            first.open();
-            flushing.wait().unwrap();
-            second.open();
-            queue.close().wait().unwrap();
-        });
+        assert!((0..20).any(|_| is_before(&place)));
     }
 }
 
