@@ -1,8 +1,8 @@
 //! An endpoint that answers 200 to every request, as a process of its own.
 
-use std::env;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::io::{self, BufRead, BufReader, Read};
+use std::process::{self, Child, Command, Stdio};
+use std::{env, thread};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -37,6 +37,11 @@ impl Drop for Endpoint {
 }
 
 pub fn serve() -> ! {
+    // However the benchmark ends.
+    thread::spawn(|| {
+        _ = io::stdin().read_to_end(&mut Vec::new());
+        process::exit(0);
+    });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
