@@ -104,6 +104,11 @@ async fn test() -> Result<(), Failed> {
     .await??;
     let good = |received: &Received| received.lock().unwrap().values().map(Vec::len).sum::<usize>();
     while reached.load(Ordering::SeqCst) < SUBSCRIBERS || good(&received) < GOOD * EVENTS {
+        check(service.0.try_wait()?.is_none(), "the service has ended")?;
+        if let Some(ended) = streams.try_join_next() {
+            ended??;
+            return Err("a stream has ended".into());
+        }
         time::sleep(Duration::from_millis(5)).await;
     }
     println!(
