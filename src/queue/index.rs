@@ -33,9 +33,8 @@ struct Node<E> {
 struct Group {
     first: u32,
     last: u32,
-    /// How many wait, and what they weigh in batches.
+    /// How many wait.
     len: u32,
-    weight: u128,
     /// Whether any is with a lane, and so holds up the others.
     busy: bool,
     turn: Turn,
@@ -62,6 +61,9 @@ pub(super) struct Index<E> {
     /// From the oldest.
     nodes: Chain<Node<E>>,
     groups: Vec<Group>,
+    /// What the events of each group weigh in batches, if that is limited. Not in the group, which is small: many of them are
+    /// in a processor's cache.
+    weights: Vec<u128>,
     /// Groups of which a lane may take events, in turn; and how many of them are not empty.
     turns: VecDeque<u32>,
     ready: usize,
@@ -83,7 +85,7 @@ const KEPT: usize = 1024;
 
 impl Group {
     fn new(id: u32) -> Self {
-        Self { first: NONE, last: NONE, len: 0, weight: 0, busy: id == HELD, turn: Turn::None, listed: false }
+        Self { first: NONE, last: NONE, len: 0, busy: id == HELD, turn: Turn::None, listed: false }
     }
 }
 
@@ -95,6 +97,7 @@ impl<E> Index<E> {
             max_weight: batch.weighing.as_ref().map(|weighing| weighing.max),
             nodes: Chain::new(),
             groups: Vec::new(),
+            weights: Vec::new(),
             turns: VecDeque::new(),
             ready: 0,
             filling: Chain::new(),
@@ -140,14 +143,19 @@ impl<E> Index<E> {
         let place = self.nodes.push(Node { event, seq, permit, weight, group: id, next: NONE });
         while self.groups.len() <= id as usize {
             self.groups.push(Group::new(self.groups.len() as u32));
+            if self.max_weight.is_some() {
+                self.weights.push(0);
+            }
         }
         if let Some(group) = self.groups.get_mut(id as usize) {
             group.len += 1;
-            group.weight += u128::from(weight);
             match self.nodes.get_mut(std::mem::replace(&mut group.last, place)) {
                 Some(last) => last.next = place,
                 None => group.first = place,
             }
+        }
+        if let Some(of_group) = self.weights.get_mut(id as usize) {
+            *of_group += u128::from(weight);
         }
         self.offer(id);
     }
@@ -159,8 +167,10 @@ impl<E> Index<E> {
             return;
         };
         let time = self.time;
-        let heavy = self.max_weight.is_some_and(|max| group.weight >= u128::from(max));
-        let fills = !time.is_zero() && !self.hurry && (group.len as usize) < self.size && !heavy;
+        let fills = !time.is_zero() && !self.hurry && (group.len as usize) < self.size && {
+            let weight = self.weights.get(id as usize);
+            weight.zip(self.max_weight).is_none_or(|(weight, max)| *weight < u128::from(max))
+        };
         match group.turn {
             // It was empty.
             Turn::Ready if group.len == 1 => self.ready += 1,
@@ -209,47 +219,44 @@ impl<E> Index<E> {
     /// Hands the first events of the group whose turn it is to `f`, as many as are delivered at once, and returns the group, or
     /// `NONE`. They are to be [settled](Self::settle).
     pub(super) fn take(&mut self, lane: usize, mut f: impl FnMut(E, Option<u64>)) -> u32 {
-        let mut id = NONE;
-        while self.ready > 0 {
-            let Some(next) = self.turns.pop_front() else {
-                break;
+        let (id, group) = loop {
+            let next = if self.ready > 0 { self.turns.pop_front() } else { None };
+            let Some(id) = next else {
+                return NONE;
             };
-            match self.groups.get_mut(next as usize) {
-                Some(group) if group.len > 0 => {
-                    id = next;
-                    break;
+            if let Some(group) = self.groups.get_mut(id as usize) {
+                group.turn = Turn::None;
+                if group.len > 0 {
+                    break (id, group);
                 }
-                Some(group) => group.turn = Turn::None,
-                None => {}
             }
-        }
-        let (Some(group), Some(with_lane)) =
-            (self.groups.get_mut(id as usize), self.with_lanes.get_mut(lane))
-        else {
-            return NONE;
         };
         self.ready -= 1;
-        group.turn = Turn::None;
         group.busy = id >= KEYS;
-        let (mut taken, mut weight) = (0, 0_u64);
-        while let Some(next) = self.nodes.get(group.first).map(|node| node.weight) {
-            // One that is too heavy is alone.
-            let heavy = taken > 0
-                && self.max_weight.is_some_and(|max| weight >= max || next > max.saturating_sub(weight));
-            if taken == self.size || heavy {
-                break;
+        let (mut taken, mut weight, mut first_seq) = (0, 0_u64, u64::MAX);
+        while taken < self.size && group.len > 0 {
+            if let (Some(max), Some(of_group)) = (self.max_weight, self.weights.get_mut(id as usize)) {
+                let next = self.nodes.get(group.first).map_or(0, |node| node.weight);
+                // One that is too heavy is alone.
+                if taken > 0 && (weight >= max || next > max - weight) {
+                    break;
+                }
+                weight = weight.saturating_add(next);
+                *of_group -= u128::from(next);
             }
             let Some(node) = self.nodes.remove(group.first) else {
                 break;
             };
-            (taken, weight) = (taken + 1, weight.saturating_add(next));
+            taken += 1;
             group.first = node.next;
             group.len -= 1;
-            group.weight -= u128::from(next);
-            *with_lane = node.seq.min(*with_lane);
+            first_seq = first_seq.min(node.seq);
             f(node.event, node.permit);
         }
-        if group.first == NONE {
+        if let Some(with_lane) = self.with_lanes.get_mut(lane) {
+            *with_lane = first_seq.min(*with_lane);
+        }
+        if group.len == 0 {
             group.last = NONE;
         } else if !group.busy {
             self.offer(id);
@@ -268,16 +275,15 @@ impl<E> Index<E> {
         };
         group.busy = false;
         match group.len {
-            0 => self.list_if_idle(id),
+            0 => Self::list_as_idle(&mut self.idle, group, id),
             _ => self.offer(id),
         }
     }
 
-    fn list_if_idle(&mut self, id: u32) {
-        let idle = |group: &&mut Group| id >= KEYS && group.len == 0 && !group.busy && !group.listed;
-        if let Some(group) = self.groups.get_mut(id as usize).filter(idle) {
-            group.listed = true;
-            self.idle.push(id);
+    /// Of a group of which no event waits or is with a lane.
+    fn list_as_idle(idle: &mut Vec<u32>, group: &mut Group, id: u32) {
+        if !std::mem::replace(&mut group.listed, true) {
+            idle.push(id);
         }
     }
 
@@ -298,7 +304,7 @@ impl<E> Index<E> {
         });
         let all_idle = self.nodes.is_empty() && self.with_lanes.iter().all(|first| *first == u64::MAX);
         if all_idle && self.groups.capacity().max(self.turns.capacity()) > KEPT {
-            (self.groups, self.turns) = (Vec::new(), VecDeque::new());
+            (self.groups, self.weights, self.turns) = (Vec::new(), Vec::new(), VecDeque::new());
         }
         idle
     }
@@ -337,7 +343,9 @@ impl<E> Index<E> {
             group.last = before;
         }
         group.len -= 1;
-        group.weight -= u128::from(node.weight);
+        if let Some(weight) = self.weights.get_mut(id as usize) {
+            *weight -= u128::from(node.weight);
+        }
         if group.len == 0 {
             match group.turn {
                 Turn::None => {}
@@ -347,7 +355,9 @@ impl<E> Index<E> {
                     group.turn = Turn::None;
                 }
             }
-            self.list_if_idle(id);
+            if id >= KEYS && !group.busy {
+                Self::list_as_idle(&mut self.idle, group, id);
+            }
         }
     }
 

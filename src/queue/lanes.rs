@@ -78,7 +78,7 @@ const MOVED: usize = 32;
 
 /// How many keys may be ready before no more events are moved: the index does not outgrow the caches of a processor when
 /// many events of many keys wait.
-const READY: usize = 256;
+const READY: usize = 64;
 
 /// How many lanes may spin at a time.
 const SPINNING: usize = 2;
@@ -161,8 +161,9 @@ impl<E> Turn<E> {
     }
 
     fn release_permits(&mut self) {
-        let pipe = &self.pipe;
-        self.permits.drain(..).for_each(|weight| pipe.release(weight));
+        while let Some(weight) = self.permits.pop() {
+            self.pipe.release(weight);
+        }
     }
 
     pub(super) fn delivered(&mut self) {
@@ -235,19 +236,23 @@ impl<E> State<E> {
         self.index.first_seq().or(in_hand).unwrap_or(self.next_seq)
     }
 
+    /// Whether no lane is looking, and one could be found to do so.
+    fn may_find(&self, most: usize) -> bool {
+        self.looking == 0 && (!self.idle.is_empty() || (self.lanes < most && !self.starts_none))
+    }
+
     fn find_lane(&mut self, most: usize) -> Option<Found> {
-        if self.looking > 0 {
+        if !self.may_find(most) {
             return None;
         }
         let found = match self.idle.pop() {
             Some((_, waker)) => Found::Idle(waker),
-            None if self.lanes < most && !self.starts_none => {
+            None => {
                 self.lanes += 1;
                 // The lane, and its start.
                 self.holders += 2;
                 Found::New
             }
-            None => return None,
         };
         self.looking += 1;
         Some(found)
@@ -323,25 +328,20 @@ where
         let Sorter { keys, hand, unused } = &mut *sorter;
         pipe.receiving(|receive| self.receive(pipe, hand, receive));
         let moved = !hand.is_empty();
-        let mut panicked = None;
-        for held in &mut *hand {
-            let sort = || {
+        // If this panics, the event stays held, and those behind it, to be shed.
+        let sorted = catch_unwind(AssertUnwindSafe(|| {
+            for held in &mut *hand {
                 held.weight = self.weighing.as_ref().map_or(0, |weighing| (weighing.weigh)(&held.event));
-                (self.key)(&held.event).map(|key| keys.find_or_add(key))
-            };
-            match catch_unwind(AssertUnwindSafe(sort)) {
-                Ok(None) => held.group = KEYLESS,
-                Ok(Some((number, same))) => {
-                    held.group = KEYS + number;
-                    unused.extend(same);
-                }
-                // This one stays held, and those behind it, to be shed.
-                Err(panic) => {
-                    panicked = Some(panic);
-                    break;
-                }
+                held.group = match (self.key)(&held.event) {
+                    None => KEYLESS,
+                    Some(key) => {
+                        let (number, same) = keys.find_or_add(key);
+                        unused.extend(same);
+                        KEYS + number
+                    }
+                };
             }
-        }
+        }));
         if moved {
             let mut state = self.state.lock();
             let first = state.first_in_hand;
@@ -361,7 +361,7 @@ where
                 sorter.unused = unused;
             }
         }
-        if let Some(panic) = panicked {
+        if let Err(panic) = sorted {
             resume_unwind(panic);
         }
         moved
@@ -420,11 +420,15 @@ where
             state.looking -= 1;
         }
         lane.mode = Mode::Busy;
-        let untimed = state.keeper.is_none() && state.index.until().is_some();
-        let leaves = state.index.has_ready() || untimed || (!state.moving && Self::has_news(pipe));
-        let found = if leaves { state.find_lane(self.most) } else { None };
-        let could = !state.idle.is_empty() || (state.lanes < self.most && !state.starts_none);
-        let watches = state.looking == 0 && could && !pipe.end.waker.is_registered();
+        let (mut found, mut watches) = (None, false);
+        if state.may_find(self.most) {
+            let untimed = state.keeper.is_none() && state.index.until().is_some();
+            if state.index.has_ready() || untimed || (!state.moving && Self::has_news(pipe)) {
+                found = state.find_lane(self.most);
+            } else {
+                watches = !pipe.end.waker.is_registered();
+            }
+        }
         drop(state);
         drop_caught(idle);
         lane.release_permits();
@@ -528,7 +532,9 @@ where
             let Turn { events, permits, .. } = lane;
             lane.taken = state.index.take(lane.number, |event, permit| {
                 events.push(event);
-                permits.extend(permit);
+                if let Some(weight) = permit {
+                    permits.push(weight);
+                }
             });
             if lane.taken != NONE {
                 lane.count = lane.events.len();

@@ -21,7 +21,9 @@ pub(crate) fn run_caught(f: impl FnOnce()) {
 
 /// Drops what is a user's: an event, a sink, or what a panic was raised with.
 pub(crate) fn drop_caught<T>(value: T) {
-    run_caught(|| drop(value));
+    if std::mem::needs_drop::<T>() {
+        run_caught(|| drop(value));
+    }
 }
 
 /// Wakes a task. It is the executor's code, and its panic goes no further.
