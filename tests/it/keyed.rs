@@ -520,6 +520,83 @@ fn when_the_sink_panics_on_one_key_what_is_in_flight_of_others_is_delivered_and_
     }
 }
 
+/// Fails at key 1, while it is flushed for the first time.
+#[derive(Default)]
+struct EndsInAFlush {
+    round: u32,
+    panics: bool,
+    own: Arc<OnceLock<WeakQueue<Event, outflow::buffer::Unbounded>>>,
+    /// Where key 0 waits, and where key 1 does.
+    first: Latch,
+    second: Latch,
+    flushes: AtomicUsize,
+}
+
+impl Sink<Event> for EndsInAFlush {
+    type Error = Infallible;
+
+    fn write(&self, event: Event) -> Result<(), WriteError<Event, Infallible>> {
+        match event.0 {
+            0 => self.first.pass(),
+            1 => {
+                self.second.pass();
+                return if self.panics { planned_panic() } else { Err(WriteError::Closed(event)) };
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> Flushing {
+        if self.flushes.fetch_add(1, Ordering::SeqCst) == 0 {
+            let queue = self.own.get().unwrap().upgrade().unwrap();
+            self.second.open();
+            wait_until("the other lane ends", || queue.is_closed() || queue.stats().dropped > 0);
+            spin_below(self.round, 3000);
+        }
+        Flushing::done()
+    }
+
+    fn close(&self) -> Closing {
+        Closing::done()
+    }
+}
+
+#[test]
+fn a_flush_does_not_come_through_before_what_a_panic_has_lost_or_a_closed_sink_refused_is_counted() {
+    for place in [None, Some(Workers::builder().threads(2).build())] {
+        for round in 0..rounds(1000_u32) {
+            for panics in [true, false] {
+                let place = place.clone();
+                let sink = EndsInAFlush { round, panics, ..EndsInAFlush::default() };
+                let (own, first, second) = (Arc::clone(&sink.own), sink.first.clone(), sink.second.clone());
+                in_time("the flush", move || {
+                    let queue = sink.queued_with(at(Buffer::unbounded(), &place).keyed(2, key));
+                    assert!(own.set(queue.downgrade()).is_ok());
+                    queue.write((0, 0)).unwrap();
+                    first.arrived(1);
+                    let before = queue.flush();
+                    // The other lane looks for that flush before it delivers.
+                    queue.write((2, 0)).unwrap();
+                    wait_until("it is delivered", || queue.stats().delivered == 1);
+                    queue.write((1, 0)).unwrap();
+                    second.arrived(1);
+                    // The lane that passes on the one before finds this one next.
+                    let behind = queue.flush();
+                    first.open();
+                    let (flushed, stats) = (behind.wait(), queue.stats());
+                    assert!(flushed.is_err(), "round {round}, panics: {panics}, {stats:?}");
+                    before.wait().unwrap();
+                    queue.close().wait().unwrap_err();
+                    let stats = queue.stats();
+                    assert_eq!((stats.delivered, stats.lost + stats.dropped, stats.in_flight), (2, 1, 0));
+                    assert_eq!(stats.lost == 1, panics);
+                });
+            }
+        }
+    }
+}
+
 #[test]
 fn a_panic_of_the_key_ends_the_queue_and_loses_nothing_else() {
     for place in places() {
