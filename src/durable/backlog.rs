@@ -53,7 +53,7 @@ const CONFIRM_AFTER: Duration = Duration::from_millis(if cfg!(test) { 1 } else {
 pub(super) struct Backlog<E> {
     state: Arc<DurableState>,
     reader: Reader,
-    /// What it has read ahead, so that the age of the oldest is known before that is delivered.
+    /// What it has read ahead, so that the age of the oldest is known before that is delivered. Its bytes are the reader's.
     ahead: Option<Record>,
     encoding: Arc<dyn Encoding<E>>,
     /// Flushes the sink.
@@ -299,19 +299,14 @@ where
     }
 
     /// What is to be done about a record, if anything.
-    fn take(
-        &mut self,
-        number: u64,
-        millis: u64,
-        attempts: u32,
-        bytes: Vec<u8>,
-    ) -> Result<Option<E>, StoreError> {
+    fn take(&mut self, number: u64, millis: u64, attempts: u32) -> Result<Option<E>, StoreError> {
         let is_new = number >= self.seen;
         self.next = number + 1;
         self.seen = self.seen.max(self.next);
+        self.state.has_read(self.seen);
         self.current = Some((number, millis));
         let is_alone = number < *self.alone_before.get_or_insert(self.suspects(number));
-        let decoded = catch_unwind(AssertUnwindSafe(|| self.encoding.decode(&bytes)));
+        let decoded = catch_unwind(AssertUnwindSafe(|| self.encoding.decode(self.reader.payload())));
         let decoded = match decoded {
             Ok(decoded) => decoded.map_err(|error| error.to_string()),
             Err(panic) => Err(panic_message(panic).to_string()),
@@ -326,7 +321,7 @@ where
             }
             Ok(event) => self.delivery.dead_letter.as_ref().map(|sink| sink.write(event).is_ok()),
             Err(error) => {
-                let letter = Undecodable { number, bytes, error };
+                let letter = Undecodable { number, bytes: self.reader.payload().to_vec(), error };
                 self.delivery.undecodable.as_ref().map(|sink| sink.write(letter).is_ok())
             }
         };
@@ -388,8 +383,8 @@ where
             let quiet = self.state.is_quiet();
             let record = self.ahead.take().map_or_else(|| self.reader.next(), |record| Ok(Some(record)));
             match record {
-                Ok(Some(Record::Event { number, millis, attempts, bytes })) => {
-                    if let Some(event) = self.take(number, millis, attempts, bytes)? {
+                Ok(Some(Record::Event { number, millis, attempts })) => {
+                    if let Some(event) = self.take(number, millis, attempts)? {
                         self.confirm_at = None;
                         return Ok(Next::Event(Step::Event(event)));
                     }
@@ -457,9 +452,9 @@ where
 
     fn delivered(&mut self, is_event: bool) {
         if let Some((number, millis)) = self.current.take_if(|_| is_event) {
+            // The gauges stay as they are.
             self.add(number, millis);
             count(&self.state.counts.delivered, 1);
-            self.gauge();
         }
     }
 

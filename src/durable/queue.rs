@@ -194,8 +194,10 @@ where
         loop {
             let room = state.room();
             let written = {
-                let Some(_writing) = state.begin_write() else { return Err(state.refusal()) };
-                state.store.write_all(records.iter().map(Vec::as_slice))
+                let Some(mut writing) = state.begin_write() else { return Err(state.refusal()) };
+                let written = state.store.write_all(records.iter().map(Vec::as_slice));
+                writing.committed = written.as_ref().ok().map(|first| first + records.len() as u64);
+                written
             };
             if self.when_full == WhenFull::DropOldest {
                 state.log_dropped(std::any::type_name::<E>());

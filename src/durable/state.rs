@@ -10,6 +10,9 @@
 //!
 //! What there is to find (an event, the end of a flush, `asked`, the last writer's leaving) is there before
 //! [`ReaderWaker::wake`] is called, and the worker looks once more after it has registered.
+//!
+//! A writer whose event has been read already, since others of its group were faster, leaves the worker asleep, unless the
+//! queue is closed. It is counted out before it looks for that, so as above: if it sees no close, the worker sees it gone.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -45,6 +48,8 @@ pub(super) struct DurableState {
     by_close: AtomicBool,
     /// Those that may be committing something.
     writers: AtomicUsize,
+    /// Events before this have been read, if not always delivered. The worker alone writes.
+    read: AtomicU64,
     /// How often there may have been room since a writer found none: what a writer that waits for it looks at.
     room: Mutex<u64>,
     room_changed: Condvar,
@@ -79,7 +84,11 @@ pub(super) struct Counts {
 }
 
 /// A writer that is counted.
-pub(super) struct Writing<'a>(&'a DurableState);
+pub(super) struct Writing<'a> {
+    state: &'a DurableState,
+    /// The number after the last event that it has committed.
+    pub(super) committed: Option<u64>,
+}
 
 impl DurableState {
     pub(super) fn new(
@@ -104,6 +113,7 @@ impl DurableState {
             closed: AtomicBool::new(false),
             by_close: AtomicBool::new(false),
             writers: AtomicUsize::new(0),
+            read: AtomicU64::new(0),
             room: Mutex::new(0),
             room_changed: Condvar::new(),
             #[cfg(feature = "metrics")]
@@ -120,7 +130,7 @@ impl DurableState {
     /// `None` if it is closed.
     pub(super) fn begin_write(&self) -> Option<Writing<'_>> {
         self.writers.fetch_add(1, Ordering::SeqCst);
-        let writing = Writing(self);
+        let writing = Writing { state: self, committed: None };
         (!self.is_closed()).then_some(writing)
     }
 
@@ -131,6 +141,10 @@ impl DurableState {
     /// Whether no event will be committed any more. The worker looks for events after this.
     pub(super) fn is_quiet(&self) -> bool {
         self.is_closed() && self.writers.load(Ordering::SeqCst) == 0
+    }
+
+    pub(super) fn has_read(&self, before: u64) {
+        self.read.store(before, Ordering::Relaxed);
     }
 
     pub(super) fn closing(&self) -> Closing {
@@ -290,9 +304,12 @@ impl DurableState {
 
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
-        self.0.writers.fetch_sub(1, Ordering::SeqCst);
+        self.state.writers.fetch_sub(1, Ordering::SeqCst);
+        let is_read = |end| end <= self.state.read.load(Ordering::Relaxed);
         // It finds what was committed, or that this was the last after the close.
-        self.0.waker.wake();
+        if self.state.is_closed() || !self.committed.is_some_and(is_read) {
+            self.state.waker.wake();
+        }
     }
 }
 

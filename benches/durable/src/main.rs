@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --manifest-path benches/durable/Cargo.toml   # `-- --quick` for a first look, without candidates,
-//!                                                                  # `--only=redb` for some
+//!                                                                  # `--only=redb` for some, `--only=million`
 //! ```
 //!
 //! Ours or a candidate and what it is held against run in turn, and what is shown is the median of the pairwise ratios,
@@ -12,6 +12,7 @@
 
 mod bare;
 mod candidates;
+mod million;
 mod ours;
 mod queue;
 mod sync;
@@ -20,6 +21,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use candidates::{Candidate, Fjall, PersistentQueue, Redb, Sqlite};
+use million::Found;
 use ours::durable::Store;
 use queue::Downstream;
 
@@ -186,7 +188,7 @@ fn main() {
     let quick = arguments.iter().any(|argument| argument == "--quick");
     let strict = arguments.iter().any(|argument| argument == "--strict");
     let only = arguments.iter().find_map(|argument| argument.strip_prefix("--only="));
-    let (rounds, scale) = if quick { (3, 10) } else { (9, 1) };
+    let (rounds, scale): (usize, usize) = if quick { (3, 10) } else { (9, 1) };
     let home = std::env::var_os("OUTFLOW_BENCH_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), Into::into);
     // It is not there if Cargo builds elsewhere.
@@ -233,10 +235,44 @@ fn main() {
             verdict.1,
         );
     }
+    if only.is_none_or(|only| only == "million") {
+        millions(&home, rounds.div_ceil(3), 1_000_000 / scale);
+    }
     println!("\nbars that were missed: {}", missed.len());
     missed.iter().for_each(|missed| println!("  {missed}"));
     if strict && !missed.is_empty() {
         std::process::exit(1);
+    }
+}
+
+/// Time and memory of the queue that a user has, at a million events and a tenth of that.
+fn millions(home: &Path, rounds: usize, most: usize) {
+    println!("\n| | µs an event | seconds | MiB of the process |\n| --- | --- | --- | --- |");
+    let show = |name: &str, count: usize, found: Vec<Found>| {
+        let memory: Option<Vec<f64>> = found.iter().map(|found| found.memory).collect();
+        let micros = median(found.into_iter().map(|found| found.micros).collect());
+        let memory = memory.map_or("?".to_owned(), |memory| format!("{:.1}", median(memory)));
+        println!("| {count} events: {name} | {micros:.2} | {:.2} | {memory} |", micros * count as f64 / 1e6);
+    };
+    let in_folder = |measure: &dyn Fn(&Path) -> [Found; 2]| -> [Vec<Found>; 2] {
+        let round = |_| {
+            let dir = tempfile::tempdir_in(home).expect("a folder on a disk");
+            measure(&dir.path().join("store")).into()
+        };
+        let (first, second): (Vec<_>, Vec<_>) =
+            (0..rounds).map(round).collect::<Vec<(Found, Found)>>().into_iter().unzip();
+        [first, second]
+    };
+    for count in [most / 10, most] {
+        let [always, os] = in_folder(&|path| {
+            let in_and_out = |name, sync| million::in_and_out(&path.with_extension(name), count, sync);
+            [in_and_out("always", Sync::Always), in_and_out("os", Sync::Os)]
+        });
+        show("in and out in runs of 1,000, Always", count, always);
+        show("in and out in runs of 1,000, Os", count, os);
+        let [opened, delivered] = in_folder(&|path| million::opened_and_delivered(path, count));
+        show("opened with all of them waiting", count, opened);
+        show("then delivered, until the queue is closed", count, delivered);
     }
 }
 

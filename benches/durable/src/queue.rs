@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,21 +23,30 @@ pub enum Downstream {
 
 /// Lets a sink through when it is opened.
 #[derive(Default)]
-struct Gate(Mutex<bool>, Condvar);
+pub struct Gate {
+    is_open: AtomicBool,
+    lock: Mutex<()>,
+    opened: Condvar,
+}
 
 impl Gate {
-    fn open(&self) {
-        *self.0.lock().expect("no panic") = true;
-        self.1.notify_all();
+    pub fn open(&self) {
+        let locked = self.lock.lock().expect("no panic");
+        self.is_open.store(true, Ordering::Release);
+        drop(locked);
+        self.opened.notify_all();
     }
 
     fn pass(&self) {
-        let is_open = self.0.lock().expect("no panic");
-        drop(self.1.wait_while(is_open, |is_open| !*is_open).expect("no panic"));
+        if !self.is_open.load(Ordering::Acquire) {
+            let locked = self.lock.lock().expect("no panic");
+            let is_shut = |_: &mut ()| !self.is_open.load(Ordering::Acquire);
+            drop(self.opened.wait_while(locked, is_shut).expect("no panic"));
+        }
     }
 }
 
-fn open(path: &Path, sync: Policy, gate: &Arc<Gate>) -> Durable<String> {
+pub fn open(path: &Path, sync: Policy, gate: &Arc<Gate>) -> Durable<String> {
     let sync = match sync {
         Policy::Always => durable::Sync::Always,
         Policy::Every => durable::Sync::Every(Duration::from_millis(100)),
@@ -50,7 +60,7 @@ fn open(path: &Path, sync: Policy, gate: &Arc<Gate>) -> Durable<String> {
     sink.durable_with(DurableOptions::new(path).sync(sync)).expect("a store")
 }
 
-fn events(count: usize) -> Vec<String> {
+pub fn events(count: usize) -> Vec<String> {
     (0..count).map(|_| "x".repeat(SIZE)).collect()
 }
 
@@ -93,7 +103,7 @@ fn write(queue: &Durable<String>, events: Vec<String>, run: usize) {
     }
 }
 
-/// The microseconds an event from when the sink takes events until a backlog is delivered, acknowledged and reclaimed.
+/// The microseconds an event from when the sink takes events until a backlog is delivered and acknowledged.
 pub fn delivering(count: usize) -> impl Fn(&Path) -> f64 {
     move |path| {
         let gate = Arc::new(Gate::default());

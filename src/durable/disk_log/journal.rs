@@ -305,7 +305,8 @@ impl Journal {
     }
 
     /// Writers that were answered a moment ago mostly have something more to write. To wait for them costs a fraction of
-    /// the sync that they share then.
+    /// the sync that they share then. (PostgreSQL's `commit_delay` and MySQL's `binlog_group_commit_sync_delay` are the same,
+    /// for a time that is configured.)
     fn await_writers(&self) {
         let (expected, patience) = {
             let shared = self.shared.lock();

@@ -16,7 +16,7 @@ pub(crate) struct Reader {
     index: u64,
     /// The number that has to come.
     next: u64,
-    /// An event, behind what is missing before it.
+    /// The event that was read last, behind what is missing before it.
     held: Option<Next>,
 }
 
@@ -29,7 +29,6 @@ pub(crate) enum Next {
         millis: u64,
         /// How often it was tried before.
         attempts: u32,
-        bytes: Vec<u8>,
     },
     /// Bytes have been damaged since the store was opened. They are kept aside; these events are missing, and have to be
     /// acknowledged so that their space is given back.
@@ -88,10 +87,8 @@ impl Reader {
                         continue;
                     }
                     let (number, millis) = (record.number, record.millis);
-                    let event = self.journal.take(number).map(|attempts| {
-                        let bytes = scan.payload().to_vec();
-                        Next::Event { number, millis, attempts, bytes }
-                    });
+                    let event = self.journal.take(number);
+                    let event = event.map(|attempts| Next::Event { number, millis, attempts });
                     let lost = self.reach(number);
                     self.next = number + 1;
                     if let Some(lost) = lost {
@@ -110,6 +107,11 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// The bytes of the event that [`next`](Self::next) has answered.
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.segment.as_ref().map_or(&[], |(_, scan)| scan.payload())
     }
 
     /// Goes on to this number. Answers what is missing on the way.

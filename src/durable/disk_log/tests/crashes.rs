@@ -174,9 +174,10 @@ impl Program {
         let (mut there, mut last, mut twice) = (BTreeMap::new(), None, 0);
         let mut reader = Reader::new(Arc::clone(journal));
         while let Some(next) = reader.next().map_err(|error| format!("cannot be read: {error}"))? {
-            let Next::Event { number, bytes, attempts, .. } = next else {
+            let Next::Event { number, attempts, .. } = next else {
                 return Err(format!("missing while it runs: {next:?}"));
             };
+            let bytes = reader.payload().to_vec();
             if last.is_some_and(|last| number <= last) {
                 return Err(format!("{number} after {last:?}"));
             }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::error::StoreError;
 use super::super::options::{Options, Sync};
-use super::super::reader::Next;
+use super::super::reader::{Next, Reader};
 use super::super::store::sync_every;
 use super::memory_disk::{Fault, MemoryDisk};
 use super::{numbers, open, read_all, rounds};
@@ -218,19 +220,56 @@ fn every_writer_of_a_group_learns_what_became_of_its_record() {
         disk.kill();
         let journal = open(&disk, &options()).unwrap();
         assert_eq!(journal.recovered().damage, []);
-        let there: BTreeMap<u64, Vec<u8>> = read_all(&journal)
-            .into_iter()
-            .map(|next| match next {
-                Next::Event { number, bytes, .. } => (number, bytes),
-                Next::Damaged(events) => panic!("{events:?}"),
-            })
-            .collect();
+        let mut reader = Reader::new(Arc::clone(&journal));
+        let next = || match reader.next().unwrap()? {
+            Next::Event { number, .. } => Some((number, reader.payload().to_vec())),
+            Next::Damaged(events) => panic!("{events:?}"),
+        };
+        let there: BTreeMap<u64, Vec<u8>> = std::iter::from_fn(next).collect();
         for written in written {
             assert!(written.is_sorted(), "a writer's records have its order");
             for (number, record) in written {
                 assert_eq!(there.get(&number), Some(&record), "seed {seed}");
             }
         }
+    }
+}
+
+/// Writers come and go, so that groups of all sizes form and any of them leads. In half of the rounds one unwinds while it does.
+#[test]
+fn every_writer_is_answered_whichever_of_them_leads() {
+    for seed in 0..rounds(1000) {
+        let disk = MemoryDisk::new(seed);
+        let journal = open(&disk, &options()).unwrap();
+        let (writers, panics) = (2 + seed % 7, seed % 2 == 0);
+        let write = |n: u64| match catch_unwind(AssertUnwindSafe(|| journal.write([&n.to_le_bytes()[..]]))) {
+            Ok(written) => (u64::from(written.is_ok()), 0),
+            Err(_) => (0, 1),
+        };
+        let of_writer = |writer: u64| {
+            let mut random = fastrand::Rng::with_seed(seed * 8 + writer);
+            let count = random.u64(6..20);
+            let mut sum = (0, 0);
+            for n in 0..count {
+                if panics && writer == 0 && n == 5 {
+                    disk.set(|world| world.fails = Some(Fault::Panic));
+                }
+                (0..random.u64(0..4)).for_each(|_| std::thread::yield_now());
+                let (written, panicked) = write(n);
+                sum = (sum.0 + written, sum.1 + panicked);
+            }
+            sum
+        };
+        let (written, panicked) = std::thread::scope(|scope| {
+            let of_writer = &of_writer;
+            let threads: Vec<_> = (0..writers).map(|writer| scope.spawn(move || of_writer(writer))).collect();
+            let sums = threads.into_iter().map(|thread| thread.join().unwrap());
+            sums.fold((0, 0), |sum, own| (sum.0 + own.0, sum.1 + own.1))
+        });
+        assert_eq!(panicked, u64::from(panics));
+        assert_eq!(journal.pending_writers(), 0);
+        assert_eq!(journal.write([EVENT]).is_err(), panics, "it refuses, since nobody knows what is on disk");
+        assert!(panics || journal.stats().next == written + 1);
     }
 }
 

@@ -50,6 +50,8 @@ pub(in crate::durable) enum Fault {
     Sync,
     /// The sync after the next.
     SecondSync,
+    /// The next sync unwinds.
+    Panic,
 }
 
 #[derive(Default)]
@@ -353,6 +355,11 @@ impl DiskFile for MemoryFile {
                 world.fails = None;
                 world.files[self.inode].changes.clear();
                 return Err(io::Error::other("a sync"));
+            }
+            Some(Fault::Panic) => {
+                world.fails = None;
+                drop(world);
+                std::panic::resume_unwind(Box::new("a sync"));
             }
             Some(Fault::SecondSync) => world.fails = Some(Fault::Sync),
             _ => {}

@@ -40,12 +40,11 @@ fn open(path: &Path) -> Result<Store, OpenError> {
 }
 
 fn events(reader: &mut Reader) -> Vec<(u64, Vec<u8>)> {
-    std::iter::from_fn(|| reader.next().unwrap())
-        .map(|next| match next {
-            Next::Event { number, bytes, .. } => (number, bytes),
-            Next::Damaged(events) => panic!("{events:?}"),
-        })
-        .collect()
+    let next = || match reader.next().unwrap()? {
+        Next::Event { number, .. } => Some((number, reader.payload().to_vec())),
+        Next::Damaged(events) => panic!("{events:?}"),
+    };
+    std::iter::from_fn(next).collect()
 }
 
 #[test]
