@@ -103,31 +103,30 @@
 //! Strings of 256 bytes through `durable_with`, as MessagePack, against the same bytes by bare file operations or through
 //! persistent-queue 0.2, in turn on the same disk: microseconds an event, and the median of the pairwise ratios of nine runs
 //! each. The sink takes each event at once, so that events are read, delivered and acknowledged while others are written; in
-//! the last column it is stuck on the first, as an endpoint that is down. On two cores of a shared machine with a load of 3,
-//! where an `fdatasync` took 0.24 ms; bold is a bar that was missed.
+//! the last column it is stuck on the first, as an endpoint that is down. On two cores of a shared machine with a load of 2 to 3,
+//! where an append and `fdatasync` took 0.18 ms; bold is a bar that was missed.
 //! `cargo run --release --manifest-path benches/durable/Cargo.toml -- --only=durable_with` makes the table anew.
 //!
 //! | | against | µs an event | ratio | was to be | sink stuck |
 //! | --- | --- | --- | --- | --- | --- |
-//! | 1 writer, `Always` | append and `fdatasync` | 262 | 1.04 | 1.4 | 0.99 |
-//! | 8 writers, `Always` | the same for 8 at once | 44 to 57 | **1.6 to 2.2** | 1.5 | **1.6 to 2.2** |
-//! | `write_all` of 1,000, `Always` | the same for 1,000 | 1.16 | 1.83 | 2.0 | 1.33 |
-//! | 1 writer, `Every` 100 ms | one `write` each | 3.3 | 2.5 | | 2.2 |
-//! | 1 writer, `Os` | one `write` each | 2.7 | **2.12** | 2.0 | 1.76 |
-//! | a backlog of 100,000 delivered | reading the same bytes | 0.25 | **10.3** | 5 | |
-//! | 8 writers, `Always` | persistent-queue, its group policy | 46 | 0.5 | 0.7 | |
-//! | 8 writers, `Every` 100 ms | the same | 4.2 | 0.05 | 0.7 | |
-//! | 8 writers, `Os` | the same | 5.5 | 0.05 | 0.7 | |
+//! | 1 writer, `Always` | append and `fdatasync` | 132 | 0.77 | 1.4 | 0.70 |
+//! | 8 writers, `Always` | the same for 8 at once | 32 | 1.13 | 1.5 | 1.35 |
+//! | `write_all` of 1,000, `Always` | the same for 1,000 | 0.79 | 1.61 | 2.0 | 1.57 |
+//! | 1 writer, `Every` 100 ms | one `write` each | 2.6 | 2.2 | | 1.9 |
+//! | 1 writer, `Os` | one `write` each | 2.3 | **2.23** | 2.0 | 1.62 |
+//! | a backlog of 100,000 delivered | reading the same bytes | 0.22 | **10.1** | 5 | |
+//! | 8 writers, `Always` | persistent-queue, its group policy | 29 | 0.41 | 0.7 | |
+//! | 8 writers, `Every` 100 ms | the same | 6.1 | 0.08 | 0.7 | |
+//! | 8 writers, `Os` | the same | 6.4 | 0.08 | 0.7 | |
 //!
-//! The ratios move with the load: six runs of the backlog gave 8 to 11.5. The rows of 8 writers are of several runs, also of
-//! builds that differ in how writers are woken, which made no difference; where a sync takes milliseconds, they share it, and
-//! the ratio is 0.3 to 0.7. With a sync that is a sleep of 0.13 ms, on a file system in memory, it is 1.40 to 1.47.
+//! One writer takes less than the same done by hand, since a small commit is written with zeros behind it, which the next ones
+//! overwrite: a file that does not grow is synced in two thirds of the time.
 //!
-//! What bounds the misses. Eight writers share nearly every sync (7.6 of 8), but seven of them have to be woken, which takes
-//! 0.1 ms. For a backlog the bare one copies out of the system's cache, at 12 GB/s. Of the
-//! 1,700 instructions that the queue's worker has for an event, beside that same copy, a quarter are the checksums, a
-//! quarter reads MessagePack and checks that a string is UTF-8, a tenth allocates and frees it; the rest delivers it and
-//! keeps the books.
+//! What bounds the misses. For a backlog the bare one copies out of the system's cache, at 12 GB/s. Of the 1,700 instructions
+//! that the queue's worker has for an event, beside that same copy, a quarter are the checksums, a quarter reads MessagePack
+//! and checks that a string is UTF-8, a tenth allocates and frees it; the rest delivers it and keeps the books. The ratio
+//! moves with the load, from 8 to 11.5. With `Os` two threads work at once, the writer and the worker, each on one of the two
+//! cores that other work shares.
 //!
 //! A million such events, written in runs of 1,000 to a sink that takes them at once (seconds; MiB that the process had
 //! at most; medians of three, the same machine, load 3; `--only=million`):
@@ -143,7 +142,8 @@
 //! system's cache. Memory does not depend on how many wait.
 //!
 //! On disk an event is its bytes and some tens more. Space is given back by whole segments of 32 MiB; what remains when all is
-//! delivered is at most 1 MiB. `max_bytes` bounds it.
+//! delivered is at most 1 MiB, and while it is open with `Sync::Always` 256 KiB more, which are reserved for the next events.
+//! `max_bytes` bounds it.
 //!
 //! # On an async runtime
 //!

@@ -21,7 +21,8 @@
 //!   `damaged-*`, which nothing here removes.
 //! - On a full disk a write is an error, and works again once there is room, unless there is a policy:
 //!   [`wait_for_room`](DurableOptions::wait_for_room) or [`drop_oldest`](DurableOptions::drop_oldest). The store makes some itself, when events are
-//!   acknowledged: whole segments of 32 MiB. What remains when all is acknowledged is at most 1 MiB.
+//!   acknowledged: whole segments of 32 MiB. What remains when all is acknowledged is at most 1 MiB, and while it is open
+//!   256 KiB more.
 //! - After any other failure of a write, and after every failure of a sync, the store refuses until it is opened again.
 //! - Files have the mode 0600, the directory 0700; no symbolic link is followed.
 //! - One queue at a time has a store open. An event that stays on disk is no loss: no error of a close counts it.

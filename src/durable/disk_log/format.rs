@@ -251,7 +251,8 @@ pub(super) enum Item {
     Payload(Record),
     /// Bytes that are no record, up to the next one, which is intact, or to the end.
     Damage { len: u64 },
-    /// The file ends within a record, or with zeros: what a write leaves that was interrupted.
+    /// The file ends within a record, or with zeros, between records or from the start of a sector on: what a write leaves that
+    /// was interrupted.
     Cut,
 }
 
@@ -267,6 +268,9 @@ pub(super) struct Scan {
 }
 
 const PIECE: u64 = 256 << 10;
+
+/// No write is torn within one.
+const SECTOR: u64 = 512;
 
 impl Scan {
     pub(super) fn new(file: Arc<dyn DiskFile>, place: Place, end: u64) -> Self {
@@ -313,7 +317,9 @@ impl Scan {
             let Some(start) = self.load(at, record.size())? else { return Ok(Item::Cut) };
             self.payload = start + RECORD..start + RECORD + record.len;
             if crc32fast::hash(self.payload()) != record.checksum {
-                return Ok(Item::Payload(record));
+                self.payload = 0..0;
+                let torn = self.is_torn(at, RECORD + record.len)?;
+                return Ok(if torn { Item::Cut } else { Item::Payload(record) });
             }
         }
         Ok(Item::Record(record))
@@ -331,7 +337,15 @@ impl Scan {
             at += 8;
         }
         let len = self.end.saturating_sub(from);
-        Ok(if len < RECORD as u64 || self.zeros(from)? { Item::Cut } else { Item::Damage { len } })
+        let is_cut = len < RECORD as u64 || self.zeros(from)? || self.is_torn(from, RECORD)?;
+        Ok(if is_cut { Item::Cut } else { Item::Damage { len } })
+    }
+
+    /// Whether only the first of these bytes were written, up to a sector, over the zeros that the file ends with.
+    fn is_torn(&mut self, at: u64, len: usize) -> io::Result<bool> {
+        let end = at + len as u64;
+        let sector = (end - 1) / SECTOR * SECTOR;
+        Ok(sector > at && end.next_multiple_of(8) < self.end && self.zeros(sector)?)
     }
 
     fn record(&mut self, at: u64) -> io::Result<Option<Record>> {

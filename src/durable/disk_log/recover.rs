@@ -7,7 +7,7 @@
 //! is damage. In the last segment a record may say that everything before it had been synced; the last that does divides
 //! the segment. Before it, what is unreadable is damage. From it on, it may be what a power failure left of a write that
 //! never returned; it is reported as not [`committed`](Damage::committed), unless it is a plain cut (a file that ends
-//! within a record, or with zeros), which an ordinary crash leaves.
+//! within a record, or with zeros, also from a sector of its last record on), which an ordinary crash leaves.
 //!
 //! Everything intact is kept, also behind a hole. That is more than was committed, perhaps, and never less. From then on
 //! it is committed: it is written once more, because after a sync that failed the kernel may hold clean pages which never

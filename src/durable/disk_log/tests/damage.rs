@@ -75,6 +75,24 @@ fn lost(journal: &Arc<Journal>, count: u64) -> (BTreeSet<u64>, BTreeSet<u64>) {
 }
 
 #[test]
+fn the_last_record_before_zeros_is_damaged_and_no_cut() {
+    for seed in 0..rounds(500) {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let disk = MemoryDisk::new(seed);
+        let journal = open(&disk, &Options::default()).unwrap();
+        let count = random.u64(1..12);
+        (0..count).for_each(|n| _ = journal.write([&*event(n, random.usize(1..600))]).unwrap());
+        disk.kill();
+        let last = places(&disk).pop().unwrap();
+        assert!(disk.content(&last.file).ends_with(&[0; 100]));
+        flip(&disk, &last.file, random.u64(last.at..last.at + last.len), random.u8(0..8));
+        let journal = open(&disk, &Options::default()).unwrap();
+        let gone = BTreeSet::from([count - 1]);
+        assert_eq!(lost(&journal, count), (gone.clone(), gone), "seed {seed}");
+    }
+}
+
+#[test]
 fn flipped_bits_cost_the_records_that_have_them() {
     for seed in 0..rounds(2_000) {
         let mut random = fastrand::Rng::with_seed(seed);

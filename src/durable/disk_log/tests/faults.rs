@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::error::StoreError;
+use super::super::format::START;
 use super::super::options::{Options, Sync};
 use super::super::reader::{Next, Reader};
 use super::super::store::sync_every;
@@ -99,6 +100,27 @@ fn a_full_disk_works_again_when_events_have_been_delivered() {
         assert_eq!(journal.recovered().damage, [], "seed {seed}");
         assert_eq!(numbers(&journal).last(), Some(&next));
         assert!(journal.stats().pending <= options().unsynced_acks);
+    }
+}
+
+#[test]
+fn zeros_ahead_take_no_room_from_events_and_end_with_the_segment() {
+    let taken = 344; // Of an event, with its header.
+    for (capacity, max_bytes) in [(30_000, u64::MAX), (u64::MAX, 30_000)] {
+        let disk = MemoryDisk::new(0);
+        let options = Options { max_bytes, ..options() };
+        let journal = open(&disk, &options).unwrap();
+        disk.set(|world| world.capacity = capacity);
+        let mut was_ahead = false;
+        while journal.write([EVENT]).is_ok() {
+            assert!(disk.bytes() <= max_bytes);
+            was_ahead |= disk.bytes() > journal.stats().bytes;
+        }
+        assert!(was_ahead);
+        let (bytes, segments) = (journal.stats().bytes, journal.stats().segments as u64);
+        assert!(bytes + taken + START > 30_000, "{bytes} in {segments}");
+        journal.close().unwrap();
+        assert_eq!(disk.bytes(), journal.stats().bytes);
     }
 }
 

@@ -316,7 +316,11 @@ impl DiskFile for MemoryFile {
             other => world.fails = other,
         }
         if result.is_err() {
-            bytes = &bytes[..world.random.usize(0..=bytes.len())];
+            let end = at + world.random.u64(0..=bytes.len() as u64);
+            // Over what is there already, whole sectors.
+            let is_over = end < world.files[self.inode].now.len() as u64;
+            let end = if is_over { (end / SECTOR * SECTOR).max(at) } else { end };
+            bytes = &bytes[..(end - at) as usize];
         }
         let grows = (at + bytes.len() as u64).saturating_sub(world.files[self.inode].now.len() as u64);
         let room = world.capacity.saturating_sub(world.bytes());
