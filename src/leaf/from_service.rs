@@ -1,17 +1,22 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
+use std::pin::pin;
+use std::task::Poll;
 
 use parking_lot::Mutex;
 use tower_service::Service;
 
-use crate::contract::{AsyncSink, ClosedFlag, WriteError};
+use crate::contract::{AsyncSink, WriteError};
+use crate::lifecycle::{Closing, Flushing};
+use crate::sync::clock::Alarm;
 
 /// An asynchronous sink that calls a `tower::Service` with each event. Made by [`from_service`].
 pub struct FromService<E, S> {
     /// Locked for a clone only, never while a call waits. A mutex, since many services are `Send` and not `Sync`.
     service: Mutex<S>,
-    closed: ClosedFlag,
+    /// Raised by the close.
+    closed: Alarm,
     event: PhantomData<fn(E)>,
 }
 
@@ -23,6 +28,9 @@ pub struct FromService<E, S> {
 ///
 /// `poll_ready` is awaited, and then `call` gets a clone of the event; the event itself is handed back if either fails.
 /// The response is dropped. An error of `poll_ready` is final for that clone, and the next write has another.
+///
+/// A close wakes a write that waits for the service to be ready, which hands its event back as `Closed`. A call that has
+/// begun is awaited.
 ///
 /// # Examples
 ///
@@ -62,7 +70,7 @@ where
     S: Service<E> + Clone + Send,
     S::Future: Send,
 {
-    FromService { service: Mutex::new(service), closed: ClosedFlag::default(), event: PhantomData }
+    FromService { service: Mutex::new(service), closed: Alarm::default(), event: PhantomData }
 }
 
 impl<E, S> AsyncSink<E> for FromService<E, S>
@@ -74,25 +82,45 @@ where
     type Error = S::Error;
 
     async fn write(&self, event: E) -> Result<(), WriteError<E, S::Error>> {
-        if self.closed.is_set() {
+        if self.closed.is_raised() {
             return Err(WriteError::Closed(event));
         }
         let mut service = self.service.lock().clone();
-        if let Err(error) = poll_fn(|context| service.poll_ready(context)).await {
-            return Err(WriteError::failed(event, error));
-        }
-        let called = service.call(event.clone());
+        let called = {
+            let mut closed = pin!(self.closed.raised());
+            let ready = poll_fn(|context| match service.poll_ready(context) {
+                Poll::Ready(ready) => Poll::Ready(Some(ready)),
+                Poll::Pending => closed.as_mut().poll(context).map(|()| None),
+            })
+            .await;
+            match ready {
+                Some(Ok(())) => service.call(event.clone()),
+                Some(Err(error)) => return Err(WriteError::failed(event, error)),
+                None => return Err(WriteError::Closed(event)),
+            }
+        };
         match called.await {
             Ok(_) => Ok(()),
             Err(error) => Err(WriteError::failed(event, error)),
         }
     }
 
-    closed_by_flag!(closed);
+    fn flush(&self) -> Flushing {
+        Flushing::done()
+    }
+
+    fn close(&self) -> Closing {
+        self.closed.raise();
+        Closing::done()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.is_raised()
+    }
 }
 
 impl<E, S> fmt::Debug for FromService<E, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FromService").field("closed", &self.closed).finish_non_exhaustive()
+        f.debug_struct("FromService").field("closed", &self.closed.is_raised()).finish_non_exhaustive()
     }
 }

@@ -320,6 +320,15 @@ impl Alarm {
         self.state.load(Ordering::Acquire) & RAISED != 0
     }
 
+    /// Completes when it is raised.
+    #[cfg(feature = "tower")]
+    pub(crate) async fn raised(&self) {
+        while !self.is_raised() {
+            let ticket = self.ticket();
+            ClockSlot::default().wait_async(&ticket.waiter, Duration::MAX).await;
+        }
+    }
+
     /// Wakes the writers that wait, if any: one load if there are none.
     #[inline]
     pub(crate) fn notify(&self) {

@@ -8,18 +8,23 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Count, PLANNED, PanicsOnDrop, panic_message, planned_panic, rounds};
+use crate::common::{Count, PLANNED, PanicsOnDrop, panic_message, planned_panic, rounds, spin, wait_until};
 use outflow::retry::{Breaker, BreakerState, Constant, ExponentialBackoff, RetryAfter};
 use outflow::sink::{Collector, FromAsyncFn, ImmediateSink};
 use outflow::testing::Outcome::Fail;
 use outflow::testing::{Flaky, FlakyError, Latch, Panicking, Slow, Stuck, VirtualClock, block_on};
 // Both, in every test: a method of one is not taken for that of the other.
 use outflow::{
-    AsyncSink, AsyncSinkExt, CatchPanicError, CloseError, Closing, Counter, DeadLetter, Flushing, Meter,
-    SharedAsyncSink, Sink, SinkExt, TimeoutError, WriteError, sink,
+    AsyncSink, AsyncSinkExt, Buffer, CatchPanicError, CloseError, Closing, Counter, DeadLetter, Flushing,
+    Meter, Rate, SharedAsyncSink, Sink, SinkExt, TimeoutError, WriteError, sink,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// A rate at which the writes of a test need not wait.
+fn at_once() -> Rate {
+    Rate::per_second(1_000).burst(1_000)
+}
 
 /// An asynchronous sink over a collector, which stays open.
 fn into(kept: &Collector<u32>) -> impl AsyncSink<u32, Error = Infallible> + use<> {
@@ -84,6 +89,12 @@ fn the_event_itself_comes_back_through_every_combinator() {
     assert_eq!(event(&leaf().keep_open().closeable()), Event(0));
     assert_eq!(event(&leaf().close_on_failure()), Event(0));
     assert_eq!(event(&leaf().close_with_last()), Event(0));
+    assert_eq!(event(&leaf().rate_limit(at_once())), Event(0));
+    assert_eq!(event(&leaf().expire_after(HOUR, |_| Duration::ZERO)), Event(0));
+    assert_eq!(event(&leaf().expire_after(Duration::ZERO, |_| HOUR)), Event(0));
+    let split = sink::from_async_fn(|_: Vec<Event>| async { Err::<(), _>("down") }).split_on(|_| true);
+    let batch = block_on(split.write(vec![Event(0), Event(0)])).unwrap_err().into_event();
+    assert_eq!(batch, [Event(0), Event(0)]);
 }
 
 #[test]
@@ -230,6 +241,55 @@ fn a_wait_that_is_dropped_leaves_nothing_behind() {
     assert_eq!(Arc::strong_count(&task), 2);
     retry.close().wait().unwrap();
     assert_eq!(task.get(), 0);
+}
+
+#[test]
+fn a_breakers_probe_that_is_dropped_holds_the_others_up_for_a_backoff_and_no_longer() {
+    let clock = VirtualClock::new();
+    let attempts = AtomicUsize::new(0);
+    let end = sink::from_async_fn(move |_: u32| {
+        let attempt = attempts.fetch_add(1, Ordering::SeqCst);
+        async move {
+            match attempt {
+                0 => Err("down"),
+                1 => std::future::pending().await,
+                _ => Ok(()),
+            }
+        }
+    });
+    let sink = end.retry(Breaker::new(1, HOUR).clock(clock.clone())).clock(clock.clone());
+    let mut probe = Box::pin(sink.write(1));
+    let mut other = pin!(sink.write(2));
+    assert!(poll(probe.as_mut(), Waker::noop()).is_pending());
+    assert!(poll(other.as_mut(), Waker::noop()).is_pending());
+    clock.advance(HOUR);
+    assert!(poll(probe.as_mut(), Waker::noop()).is_pending());
+    drop(probe);
+    assert!(poll(other.as_mut(), Waker::noop()).is_pending());
+    clock.advance(HOUR);
+    assert_eq!(poll(other.as_mut(), Waker::noop()), Poll::Ready(Ok(())));
+}
+
+#[test]
+fn a_timeout_above_a_retry_ends_its_backoff_and_takes_its_timers_back() {
+    let clock = VirtualClock::new();
+    let sink = down()
+        .retry(Constant::new(HOUR).clock(clock.clone()))
+        .clock(clock.clone())
+        .timeout(90 * HOUR / 60)
+        .clock(clock.clone());
+    for event in 0..3 {
+        let mut write = pin!(sink.write(event));
+        let begun = clock.elapsed();
+        let refused = loop {
+            match poll(write.as_mut(), Waker::noop()) {
+                Poll::Ready(written) => break written.unwrap_err(),
+                Poll::Pending => _ = clock.advance_to_next().unwrap(),
+            }
+        };
+        assert_eq!(clock.elapsed() - begun, 90 * HOUR / 60);
+        assert_eq!((refused.into_event(), clock.sleeping()), (event, 0));
+    }
 }
 
 #[test]
@@ -479,6 +539,8 @@ fn a_close_in_the_midst_of_a_write_leaves_it_to_its_end_and_refuses_the_next() {
     check("close_with_last", |leaf| leaf.close_with_last());
     check("close_on_failure", |leaf| leaf.close_on_failure());
     check("retry", |leaf| leaf.retry(Constant::new(HOUR)));
+    check("rate_limit", |leaf| leaf.rate_limit(at_once()));
+    check("expire_after", |leaf| leaf.closeable().expire_after(HOUR, |_| Duration::ZERO));
 }
 
 /// Drops a write after each number of polls that it can have, and then writes again.
@@ -552,6 +614,12 @@ fn a_write_that_is_dropped_counts_once_and_leaves_every_combinator_usable() {
     dropped_at_each_poll("close_with_last", |leaf| leaf.close_with_last());
     dropped_at_each_poll("close_on_failure", |leaf| leaf.close_on_failure());
     dropped_at_each_poll("shared", |leaf| leaf.shared());
+    dropped_at_each_poll("rate_limit", |leaf| leaf.rate_limit(at_once()));
+    dropped_at_each_poll("expire_after", |leaf| leaf.expire_after(HOUR, |_| Duration::ZERO));
+    dropped_at_each_poll("split_on", |leaf| {
+        let first = |events: &Vec<u32>| events[0];
+        leaf.map(first).split_on(|_: &Infallible| true).map(|event: &u32| vec![*event])
+    });
 }
 
 #[test]
@@ -694,6 +762,52 @@ mod tower {
             self.calls.fetch_add(1, Ordering::SeqCst);
             std::future::ready(if event < 10 { Ok("answer") } else { Err("too large") })
         }
+    }
+
+    /// Is never ready.
+    #[derive(Clone)]
+    struct Busy;
+
+    impl Service<u32> for Busy {
+        type Response = ();
+        type Error = &'static str;
+        type Future = std::future::Ready<Result<(), &'static str>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), &'static str>> {
+            Poll::Pending
+        }
+
+        fn call(&mut self, _: u32) -> Self::Future {
+            unreachable!("it is not ready")
+        }
+    }
+
+    #[test]
+    fn a_close_wakes_a_write_that_waits_for_a_service_to_be_ready() {
+        for round in 0..rounds(500_u32) {
+            let sink = sink::from_service(Busy);
+            let (count, waker) = Count::new();
+            let mut write = pin!(sink.write(1));
+            assert!(poll(write.as_mut(), &waker).is_pending());
+            thread::scope(|scope| {
+                let waits = scope.spawn(|| block_on(sink.write(2)));
+                spin(round);
+                sink.close().wait().unwrap();
+                assert_eq!(waits.join().unwrap(), Err(WriteError::Closed(2)));
+            });
+            assert_eq!(count.get(), 1);
+            assert_eq!(poll(write.as_mut(), &waker), Poll::Ready(Err(WriteError::Closed(1))));
+        }
+        let spill = sink::collector();
+        let options = Buffer::unbounded().spill(spill.clone());
+        let queue = sink::from_service(Busy).lossy().queued_with(options);
+        queue.write_all([1, 2]).unwrap();
+        wait_until("the first is with the service", || queue.stats().in_flight == 1);
+        queue.close().abort().unwrap_err();
+        wait_until("it came back", || queue.stats().in_flight == 0);
+        let mut spilled = spill.take();
+        spilled.sort_unstable();
+        assert_eq!((spilled, queue.stats().lost), (vec![1, 2], 0));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use outflow::{
     AddError, AsyncOnly, Broadcaster, Buffer, CatchPanicError, CloseError, CloseGuard, Closing, Counter,
     DeadLetter, Ended, EndedSink, ExpireError, FlushError, Flushing, Meter, MeterSnapshot, PendingClose,
     PendingFlush, Queue, Rate, SharedAsyncSink, SharedSink, SinkId, Subscription, SubscriptionIntoIter,
-    WeakBroadcaster, WriteAllError, WriteError, channel,
+    TimeoutError, WeakBroadcaster, WriteAllError, WriteError, channel,
 };
 
 fn send_sync<T: Send + Sync>() {}
@@ -63,6 +63,10 @@ fn every_sink_is_send_and_sync_even_if_its_events_are_only_send() {
     send_sync::<Retry<Leaf, CountRetries<Breaker>>>();
     send_sync::<Retry<Leaf, HonorRetryAfter<Breaker>>>();
     send_sync::<FromAsyncFn<Event, F>>();
+    #[cfg(feature = "tower")]
+    send_sync::<outflow::sink::FromService<Event, std::cell::Cell<u32>>>();
+    #[cfg(feature = "http-async")]
+    send_sync::<outflow::http::AsyncHttpSink<Event>>();
     send_sync::<Timeout<Leaf>>();
     send_sync::<SharedAsyncSink<Event>>();
     send_sync::<Queue<Event>>();
@@ -120,6 +124,7 @@ fn every_other_type_is_send_and_sync() {
         Full,
         CatchPanicError<u32>,
         ExpireError<u32>,
+        TimeoutError<u32>,
         DeadLetter<u32, u32>,
         Rate,
     )>();
