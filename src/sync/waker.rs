@@ -32,7 +32,7 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 
-use super::caught::wake_caught;
+use super::caught::{drop_caught, wake_caught};
 
 /// Where the one reader of a channel leaves its waker. See the module for why this is right.
 pub(crate) struct ReaderWaker {
@@ -64,7 +64,7 @@ impl ReaderWaker {
         // Pairs with the one in `wake`.
         fence(Ordering::SeqCst);
         // Without the lock: it may be the last that keeps a task.
-        drop(before);
+        drop_caught(before);
     }
 
     /// Whether there is a waker, or was a moment ago: whatever has taken it since calls it.

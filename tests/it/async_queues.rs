@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use futures::executor::block_on;
 use futures::{StreamExt, stream};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::common::{SOON, in_time, planned_panic, rounds, spin, wait_until};
+use crate::common::{PanicsOnDrop, SOON, in_time, planned_panic, rounds, spin, wait_until};
 use outflow::log::{FollowOptions, LogOptions, Start};
 use outflow::queue::{Batch, QueueOptions, QueueStats};
 use outflow::retry::Constant;
@@ -338,7 +338,7 @@ fn a_key_whose_async_write_is_stuck_or_retried_holds_up_no_other_wherever_the_qu
     for options in options {
         let options: QueueOptions<u32, _, AsyncOnly> = options;
         let (release, released) = oneshot::channel::<()>();
-        let released = Arc::new(std::sync::Mutex::new(Some(released)));
+        let released = Arc::new(Mutex::new(Some(released)));
         let down = Arc::new(std::sync::atomic::AtomicBool::new(true));
         let kept = sink::collector();
         let (keeps, is_down) = (kept.clone(), Arc::clone(&down));
@@ -397,6 +397,67 @@ fn a_keyed_bounded_queue_serves_async_writers_and_futures_sinks() {
     }
 }
 
+type Slot = Arc<Mutex<Option<WorkerFuture>>>;
+
+/// Options, with keys or without, whose executor leaves the worker in a slot.
+fn in_a_slot(keyed: bool) -> (QueueOptions<u32, Block, AsyncOnly>, Slot) {
+    let slot = Slot::default();
+    let worker = Arc::clone(&slot);
+    let options = QueueOptions::new(Buffer::bounded(8)).on(move |new| *worker.lock().unwrap() = Some(new));
+    (if keyed { options.keyed(2, |event| *event) } else { options }, slot)
+}
+
+#[test]
+fn a_queue_whose_worker_is_never_polled_ends_by_an_abort_and_by_being_dropped() {
+    for keyed in [false, true] {
+        for aborted in [false, true] {
+            let (options, slot) = in_a_slot(keyed);
+            let kept = sink::collector();
+            let queue = keeps(&kept).queued_with(options);
+            queue.write_all([1, 2]).unwrap();
+            let flushing = queue.flush();
+            if aborted {
+                let closed = queue.close().within(Duration::from_millis(1)).unwrap_err();
+                assert_eq!(closed, CloseError::Undelivered { events: 2, in_flight: 0 });
+            }
+            drop(slot.lock().unwrap().take());
+            assert!(flushing.within(SOON).is_err_and(|error| !matches!(error, FlushError::TimedOut)));
+            assert_eq!(queue.close().wait().unwrap_err().undelivered(), 2);
+            assert_eq!((queue.stats().dropped, queue.stats().pending, kept.len()), (2, 0, 0));
+        }
+    }
+}
+
+#[test]
+fn a_waker_whose_destructor_panics_ends_no_queue() {
+    struct Panics(#[allow(dead_code)] PanicsOnDrop);
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {}
+    }
+    for keyed in [false, true] {
+        let (options, slot) = in_a_slot(keyed);
+        let kept = sink::collector();
+        let queue = keeps(&kept).queued_with(options);
+        let mut worker = slot.lock().unwrap().take().unwrap();
+        for event in 0..3 {
+            let waker = Waker::from(Arc::new(Panics(PanicsOnDrop)));
+            assert!(worker.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            // The queue has the last one, and lets go of it when it is polled with another, or wakes it.
+            drop(waker);
+            if event > 0 {
+                queue.write(event).unwrap();
+            }
+            while kept.len() < event as usize {
+                assert!(worker.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            }
+            for _ in 0..2 {
+                assert!(worker.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            }
+        }
+        assert_eq!((kept.events(), queue.is_closed()), (vec![1, 2], false));
+    }
+}
+
 #[test]
 fn a_queue_on_a_runtime_that_was_shut_down_is_closed_and_says_what_it_lost() {
     let runtime = Builder::new_current_thread().build().unwrap();
@@ -444,7 +505,7 @@ fn a_panic_in_a_poll_is_a_panic_of_the_sink() {
 fn answers() -> (impl AsyncSink<u32, Error = &'static str>, oneshot::Sender<bool>, mpsc::Receiver<()>) {
     let (answer, answered) = oneshot::channel();
     let (begin, begun) = mpsc::channel();
-    let answered = Arc::new(std::sync::Mutex::new(Some(answered)));
+    let answered = Arc::new(Mutex::new(Some(answered)));
     let end = sink::from_async_fn(move |_: u32| {
         let answered = answered.lock().unwrap().take();
         begin.send(()).unwrap();
@@ -476,6 +537,36 @@ fn an_abort_cancels_no_write_and_its_event_is_spilled_if_it_comes_back() {
         let expected = if delivers { (1, 2) } else { (0, 3) };
         assert_eq!((stats.delivered, stats.spilled, stats.lost), (expected.0, expected.1, 0), "{stats:?}");
         assert_eq!(spill.len() as u64, expected.1);
+    }
+}
+
+#[test]
+fn an_async_sink_that_waits_on_its_thread_for_its_own_queue_is_told_so() {
+    let runtime = Builder::new_current_thread().build().unwrap();
+    for keyed in [false, true] {
+        let own = Arc::new(std::sync::OnceLock::<outflow::queue::WeakQueue<u32>>::new());
+        let (told, tells) = (sink::collector(), Arc::clone(&own));
+        let answers = told.clone();
+        let end = sink::from_async_fn(move |_: u32| {
+            let (own, answers) = (Arc::clone(&tells), answers.clone());
+            async move {
+                tokio::task::yield_now().await;
+                let queue = own.get().unwrap().upgrade().unwrap();
+                answers.write(queue.flush().wait() == Err(FlushError::WouldDeadlock)).unwrap();
+                let closing = queue.close();
+                answers.write(closing.wait() == Err(CloseError::WouldDeadlock)).unwrap();
+                Ok::<_, Infallible>(())
+            }
+        });
+        let mut options = QueueOptions::default().on(runtime.handle());
+        if keyed {
+            options = options.keyed(2, |event| *event);
+        }
+        let queue = end.queued_with(options);
+        own.set(queue.downgrade()).unwrap();
+        queue.write(1).unwrap();
+        runtime.block_on(queue.close()).unwrap();
+        assert_eq!((told.events(), queue.stats().delivered), (vec![true, true], 1));
     }
 }
 
