@@ -10,6 +10,8 @@ mod accounting;
 mod async_conformance;
 #[cfg(all(feature = "futures", feature = "tokio"))]
 mod async_queues;
+#[cfg(all(feature = "futures", feature = "testing", feature = "tokio"))]
+mod async_races;
 #[cfg(feature = "testing")]
 mod async_sinks;
 mod auto_traits;
