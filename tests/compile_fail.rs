@@ -83,7 +83,10 @@ fn expected(program: &Path) -> Option<Expected> {
 fn remedies(message: &str) -> &'static [&'static str] {
     let kinds: [(&str, &[&str]); 8] = [
         ("this sink may block", &["&Workers", "sink::from_async_fn(", "use outflow::AsyncSinkExt"]),
-        ("runs no workers", &["tokio::runtime::Handle::current()", ".on(|worker: WorkerFuture|"]),
+        (
+            "runs no workers",
+            &["tokio::runtime::Handle::current()", "returns `()`: `.on(|worker: WorkerFuture|"],
+        ),
         ("may wait for room", &["Buffer::unbounded()", ".drop_oldest()", ".drop_newest()", ".reject()"]),
         ("nowhere to put the event", &["Buffer::bounded(n)", ".drop_oldest()", ".drop_newest()"]),
         ("blocks an executor", &[".queued()", ".queued_with(buffer)"]),

@@ -52,7 +52,7 @@
 //! | --- | --- |
 //! | by default | on [`Workers::global()`](crate::Workers::global), a pool of this crate, or [on](crate::queue::QueueOptions::on) one of your own |
 //! | `.on(tokio::runtime::Handle::current())` (feature `tokio`) | on that runtime, multi-thread or current-thread |
-//! | <code>.on(\|worker\| executor.spawn(worker))</code> | on whatever that closure has it polled by |
+//! | <code>.on(\|worker\| executor.spawn(worker).detach())</code> | on whatever that [closure](crate::Executor) has it polled by |
 //! | [`.dedicated()`](crate::queue::QueueOptions::dedicated) | on a thread of its own |
 //!
 //! A client that needs its runtime (tokio's sockets and timers, and all that is built on them) has to be polled there: give the
@@ -87,6 +87,10 @@
 //! (feature `futures`); the next section is about the last. A queue on a runtime writes to its
 //! [spill](crate::Buffer::spill) there, when it ends before its time: let that be a queue without a bound, or a sink that
 //! is quick.
+//!
+//! Do not await in a sink what waits for that very write: a flush or the close of its own queue. It never ends, in any runtime,
+//! where `wait()` answers [`WouldDeadlock`](crate::CloseError::WouldDeadlock). To begin a close and drop the
+//! [`Closing`](crate::Closing) is fine.
 //!
 //! # Back-pressure
 //!

@@ -18,13 +18,24 @@ pub struct FromAsyncFn<E, F> {
 ///
 /// # Examples
 ///
+/// The future may outlive the call, so it has a clone of what the closure holds: here of a client, whose clones share its
+/// connections.
+///
 /// ```
 /// use outflow::sink::{self, AsyncSink};
 ///
-/// # async fn publish(topic: &str, _: u32) -> Result<(), &'static str> {
-/// #     if topic.is_empty() { Err("no topic") } else { Ok(()) }
+/// # #[derive(Clone)]
+/// # struct Client;
+/// # impl Client {
+/// #     async fn publish(&self, topic: &str, _: u32) -> Result<(), &'static str> {
+/// #         if topic.is_empty() { Err("no topic") } else { Ok(()) }
+/// #     }
 /// # }
-/// let publish = sink::from_async_fn(|event: u32| async move { publish("pushes", event).await });
+/// # let client = Client;
+/// let publish = sink::from_async_fn(move |event: u32| {
+///     let client = client.clone();
+///     async move { client.publish("pushes", event).await }
+/// });
 /// # let waker = std::task::Waker::noop();
 /// # let mut write = std::pin::pin!(publish.write(1));
 /// # assert!(write.as_mut().poll(&mut std::task::Context::from_waker(waker)).is_ready());

@@ -136,7 +136,9 @@ where
     /// they were written. Between events of different keys there is no order.
     ///
     /// A key whose event is with the sink, such as one that is [retried](crate::SinkExt::retry), holds up no other while fewer
-    /// than `keys` are. Keys take turns, an event each; if 64 or more could be next, other keys wait in the order in which they
+    /// than `keys` are. (The retry's backoff has to be that of the write,
+    /// [`per_write`](crate::retry::ExponentialBackoff::per_write): the other strategies are about the endpoint, and have all
+    /// writes wait.) Keys take turns, an event each; if 64 or more could be next, other keys wait in the order in which they
     /// came. Nothing is kept for a key of which no event waits: while the queue is busy up to a thousand such keys are
     /// removed together, and all of them when it has nothing to deliver.
     ///

@@ -46,7 +46,7 @@ impl<E> Queue<E, Block> {
         self.writer.write_async(event).await
     }
 
-    /// Waits for room for one event, without a thread, and gives a permit to send it by. In line with
+    /// Waits for room for one event, without a thread, and returns a permit to send that event. In line with
     /// [`write_async`](Queue::write_async) and with threads.
     ///
     /// Dropped, the future or the permit gives its place back.
@@ -91,7 +91,7 @@ impl<E> Queue<E, Block> {
 }
 
 /// Room for one event in a [`Queue`]. Made by [`Queue::reserve`]. Dropped, it gives the room back.
-#[must_use = "a permit that is not sent by gives its room back"]
+#[must_use = "a permit that is dropped gives its room back, and sends nothing"]
 pub struct Permit<'a, E> {
     writer: &'a Writer<E, Block, QueueState<E>>,
     /// Nothing once it was used.
@@ -101,8 +101,8 @@ pub struct Permit<'a, E> {
 impl<E> Permit<'_, E> {
     /// Writes an event, without waiting.
     ///
-    /// A permit that the queue's own sink has reserved, while there was no room, is to be sent by there: elsewhere it waits
-    /// as a write does.
+    /// The queue's own sink gets a permit even if there is no room, and has to use it in the same write: used elsewhere, it
+    /// waits as a write does.
     ///
     /// # Errors
     ///

@@ -13,6 +13,10 @@ use super::pool::Workers;
 /// | `tokio::runtime::Handle`, or a reference to one (feature `tokio`) | asynchronous |
 /// | a closure `Fn(`[`WorkerFuture`]`)`, which has it polled by an executor of yours | asynchronous |
 ///
+/// The closure is called when the queue is made, hands the worker over and returns: polled to its end in there, the
+/// worker would wait for a close of a queue that nobody has yet. Whatever `spawn` returns is not to cancel the task when
+/// it is dropped: `async-executor` and `smol` have `detach` for that.
+///
 /// A [`Sink`](crate::Sink) may block. On an async runtime it would hold up other tasks, and does not compile there:
 ///
 /// ```compile_fail,E0277
@@ -33,9 +37,10 @@ use super::pool::Workers;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` runs no workers",
-    label = "needs `&Workers`, a tokio `Handle`, or a closure",
+    label = "needs `&Workers`, a tokio `Handle`, or a closure that returns `()`",
     note = "tokio's handle needs the feature `tokio`: `QueueOptions::on(tokio::runtime::Handle::current())`",
-    note = "any other executor is a closure that spawns: `.on(|worker: WorkerFuture| executor.spawn(worker).detach())`"
+    note = "any other executor is a closure that spawns and returns `()`: \
+            `.on(|worker: WorkerFuture| executor.spawn(worker).detach())`"
 )]
 pub trait Executor: sealed::Executor {
     /// [`MayBlock`] or [`AsyncOnly`].
