@@ -447,6 +447,9 @@ pub trait AsyncSinkExt<E>: AsyncSink<E> + Sized {
     /// returns when the event is in the queue. Its worker is a task of [`Workers::global`](crate::Workers::global), or of
     /// what [`queued_with`](AsyncSinkExt::queued_with) names. See [`Queue`].
     ///
+    /// A client that needs tokio's runtime panics on that pool, "there is no reactor running", which ends the queue: name the
+    /// runtime, `.queued_with(QueueOptions::default().on(Handle::current()))`. (The webhook sink of this crate knows its own.)
+    ///
     /// # Panics
     ///
     /// If the pool has no thread, and none can be started.

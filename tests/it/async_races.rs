@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -76,6 +76,13 @@ impl Odd {
         }
     }
 
+    /// Runs a task in the place of a worker.
+    fn run_task(task: impl Future<Output = ()> + Send + 'static, inline: bool) {
+        let odd = Self::new(inline);
+        odd.state.lock().unwrap().worker = Some(Box::pin(task));
+        odd.wake();
+    }
+
     /// Drops the worker, after a poll that is under way.
     fn shut_down(&self) {
         let mut state = self.state.lock().unwrap();
@@ -130,7 +137,17 @@ fn under_an_odd_executor(inline: bool, lanes: Option<usize>, ends: bool) {
             options = options.keyed(lanes, |event| event % 5);
         }
         let queue = end.lossy().queued_with(options);
-        let accepted = AtomicUsize::new(0);
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let (done, task_is_done) = mpsc::channel();
+        let (writes, counts) = (queue.clone(), Arc::clone(&accepted));
+        let task = async move {
+            for event in 15..30 {
+                let written = writes.write_async(event * 2 + 2).await;
+                counts.fetch_add(usize::from(written.is_ok()), Ordering::Relaxed);
+            }
+            done.send(()).unwrap();
+        };
+        Odd::run_task(task, inline);
         thread::scope(|scope| {
             for writer in 0..2_u64 {
                 let (queue, accepted) = (&queue, &accepted);
@@ -160,6 +177,7 @@ fn under_an_odd_executor(inline: bool, lanes: Option<usize>, ends: bool) {
                 }
             }
         });
+        task_is_done.recv_timeout(SOON).expect("the task ends");
         let closed = close(&queue);
         wait_until("an aborted write has ended", || queue.stats().in_flight == 0);
         let stats = queue.stats();
@@ -168,12 +186,13 @@ fn under_an_odd_executor(inline: bool, lanes: Option<usize>, ends: bool) {
         assert_eq!((stats.delivered, stats.spilled), (kept.len() as u64, spill.len() as u64), "{stats:?}");
         assert_eq!(accepted, stats.delivered + stats.spilled + stats.lost, "round {round}: {stats:?}");
         if !ends {
-            assert_eq!((stats.delivered, closed), (30, Ok(())));
+            assert_eq!((stats.delivered, closed), (45, Ok(())));
             let all = kept.events();
             let apart = if lanes.is_none() { 1 } else { 5 };
-            for writer in 0..2 {
+            for writer in 0..3 {
                 for key in 0..apart {
-                    let of_key = |event: &&u64| **event % 2 == writer && **event % apart == key;
+                    let by = |event: u64| if event < 30 { event % 2 } else { 2 };
+                    let of_key = |event: &&u64| by(**event) == writer && **event % apart == key;
                     assert!(all.iter().filter(of_key).is_sorted(), "round {round}: {all:?}");
                 }
             }
