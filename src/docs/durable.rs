@@ -103,21 +103,21 @@
 //! Strings of 256 bytes through `durable_with`, as MessagePack, against the same bytes by bare file operations or through
 //! persistent-queue 0.2, in turn on the same disk: microseconds an event, and the median of the pairwise ratios of nine runs
 //! each. The sink takes each event at once, so that events are read, delivered and acknowledged while others are written; in
-//! the last column it is stuck on the first, as an endpoint that is down. On two cores of a shared machine with a load of 2 to 3,
-//! where an append and `fdatasync` took 0.18 ms; bold is a bar that was missed.
+//! the last column it is stuck on the first, as an endpoint that is down. On two cores of a shared machine, where an append and
+//! `fdatasync` took 0.15 ms; bold is a bar that was missed.
 //! `cargo run --release --manifest-path benches/durable/Cargo.toml -- --only=durable_with` makes the table anew.
 //!
 //! | | against | µs an event | ratio | was to be | sink stuck |
 //! | --- | --- | --- | --- | --- | --- |
-//! | 1 writer, `Always` | append and `fdatasync` | 132 | 0.77 | 1.4 | 0.70 |
-//! | 8 writers, `Always` | the same for 8 at once | 32 | 1.13 | 1.5 | 1.35 |
-//! | `write_all` of 1,000, `Always` | the same for 1,000 | 0.79 | 1.61 | 2.0 | 1.57 |
-//! | 1 writer, `Every` 100 ms | one `write` each | 2.6 | 2.2 | | 1.9 |
-//! | 1 writer, `Os` | one `write` each | 2.3 | **2.23** | 2.0 | 1.62 |
-//! | a backlog of 100,000 delivered | reading the same bytes | 0.22 | **10.1** | 5 | |
-//! | 8 writers, `Always` | persistent-queue, its group policy | 29 | 0.41 | 0.7 | |
-//! | 8 writers, `Every` 100 ms | the same | 6.1 | 0.08 | 0.7 | |
-//! | 8 writers, `Os` | the same | 6.4 | 0.08 | 0.7 | |
+//! | 1 writer, `Always` | append and `fdatasync` | 112 | 0.81 | 1.4 | 0.70 |
+//! | 8 writers, `Always` | the same for 8 at once | 30 | 1.33 | 1.5 | 1.29 |
+//! | `write_all` of 1,000, `Always` | the same for 1,000 | 0.75 | 1.66 | 2.0 | 1.56 |
+//! | 1 writer, `Every` 100 ms | one `write` each | 2.5 | 2.3 | | 1.8 |
+//! | 1 writer, `Os` | one `write` each | 2.1 | 1.9 to 2.1 | 2.0 | 1.75 |
+//! | a backlog of 100,000 delivered | reading the same bytes | 0.15 | **8.6** | 5 | |
+//! | 8 writers, `Always` | persistent-queue, its group policy | 25 | 0.38 | 0.7 | |
+//! | 8 writers, `Every` 100 ms | the same | 4.6 | 0.06 | 0.7 | |
+//! | 8 writers, `Os` | the same | 4.4 | 0.06 | 0.7 | |
 //!
 //! One writer takes less than the same done by hand, since a small commit is written with zeros behind it, which the next ones
 //! overwrite: a file that does not grow is synced in two thirds of the time.
@@ -125,8 +125,8 @@
 //! What bounds the misses. For a backlog the bare one copies out of the system's cache, at 12 GB/s. Of the 1,700 instructions
 //! that the queue's worker has for an event, beside that same copy, a quarter are the checksums, a quarter reads MessagePack
 //! and checks that a string is UTF-8, a tenth allocates and frees it; the rest delivers it and keeps the books. The ratio
-//! moves with the load, from 8 to 11.5. With `Os` two threads work at once, the writer and the worker, each on one of the two
-//! cores that other work shares.
+//! moves with the load, up to 11.5. With `Os`, the writer and the worker share a lock and the machine's two cores: half of the
+//! runs met the bar.
 //!
 //! A million such events, written in runs of 1,000 to a sink that takes them at once (seconds; MiB that the process had
 //! at most; medians of three, the same machine, load 3; `--only=million`):

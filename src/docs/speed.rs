@@ -47,39 +47,63 @@
 //! # Ten thousand queues
 //!
 //! A queue each behind one broadcaster, on the [pool](super::workers), against go-events, whose queues are goroutines; then one
-//! queue against a channel and a thread. Measured on 27 November 2026 with
-//! `cargo run --release --manifest-path benches/ten_thousand/Cargo.toml`, beside other work (load 4 to 5 on two cores), which
-//! makes the absolute times long.
+//! queue against a channel and a thread. Measured on 27 November 2026, on two cores with nothing else to do, with
+//! `cargo run --release --manifest-path benches/ten_thousand/Cargo.toml`.
 //!
 //! | | unit | outflow | peer | ratio | was to be |
 //! | --- | --- | --- | --- | --- | --- |
-//! | set up | ms | 90 | 422 | 0.23 | 0.25 |
-//! | 20 writes, delivered by all | ms | 351 | 161 | **2.22** | 0.4 |
-//! | close | ms | 125 | 13 | **8.8** | 1.0 |
-//! | memory | MB | 34 | 60 | **0.56** | 0.4 |
-//! | 500 sinks hang: the other 9,500 have an event after | ms | 99 | | | 250 |
-//! | a queue, 1 producer, against a crossbeam channel and a thread | ns an event | 58 | 52 | 1.09 | 1.2 |
-//! | 2 producers | ns an event | 59 | 64 | 0.99 | 1.2 |
-//! | 4 producers, against go-events | ns an event | 60 | 217 | 0.27 | 0.4 |
-//! | a saturated bounded queue, against a bounded channel and a thread | ns an event | 111 | 81 | **1.42** | 1.3 |
-//! | from a write to an idle queue's sink, against a thread on a channel | | | | 1.02 | 2.0 |
-//! | fan-out to 10, against as many channels and threads | ns a delivery | 43 | 32 | **1.35** | 1.2 |
-//! | fan-out to 100 | ns a delivery | 76 | 54 | **1.29** | 1.1 |
-//! | `write_all` of 1,000 into a log with one follower, against `disruptor` | ns an event | 6.9 | 1.3 | **5.1** | 1.5 |
-//! | an asynchronous queue, against a tokio channel and a task | ns an event | 50 | 42 | 1.19 | 1.3 |
-//! | 10,000 of them on tokio, 500 dead: set up | ms | 92 | 250 | 0.33 | 0.5 |
-//! | 20 writes to them | ms | 296 | 101 | **2.76** | 0.5 |
-//! | memory of them | MB | 36 | 60 | **0.59** | 0.5 |
+//! | set up | ms | 42 | 223 | 0.20 | 0.25 |
+//! | 20 writes, delivered by all | ms | 114 | 73 | **1.68** | 0.4 |
+//! | close | ms | 61 | 10 | **5.7** | 1.0 |
+//! | memory | MB | 26 | 60 | **0.44** | 0.4 |
+//! | 500 sinks hang: the other 9,500 have an event after | ms | 43 | | | 250 |
+//! | a queue, 1 producer, against a crossbeam channel and a thread | ns an event | 24 | 23 | 1.09 | 1.15 |
+//! | 2 producers | ns an event | 48 | 45 | 1.09 | 1.2 |
+//! | 4 producers, against go-events | ns an event | 39 | 136 | 0.28 | 0.4 |
+//! | a saturated bounded queue, against a bounded channel and a thread | ns an event | 65 | 136 | 0.51 | 1.3 |
+//! | from a write to an idle queue's sink, against a thread on a channel | µs | 14 | 12 | 1.17 | 2.0 |
+//! | fan-out to 10, against as many channels and threads | ns a delivery | 46 | 33 | **1.39** | 1.2 |
+//! | fan-out to 100 | ns a delivery | 54 | 34 | **1.56** | 1.1 |
+//! | `write_all` of 1,000 into a log with one follower, against `disruptor` | ns an event | 6.1 | 0.6 to 1.3 | **5 to 10** | 1.5 |
+//! | an asynchronous queue, against a tokio channel and a task | ns an event | 52 | 53 | 0.89 | 1.3 |
+//! | 10,000 of them on tokio, 500 dead: set up | ms | 53 | 172 | 0.31 | 0.5 |
+//! | 20 writes to them | ms | 135 | 55 | **2.15** | 0.5 |
+//! | memory of them | MB | 28 | 60 | 0.46 | 0.5 |
 //!
-//! On an idle machine ten thousand queues are set up in 44 ms, have 20 writes after 40 ms, as go-events', and are closed after
-//! 38 ms. With a [thread each](crate::queue::QueueOptions::dedicated) that is 1,000 to 1,900 ms, 15 s, 850 ms and 139 MB.
+//! With a [thread each](crate::queue::QueueOptions::dedicated) ten thousand queues are set up in 1,000 to 1,900 ms, have 20 writes
+//! after 15 s, are closed after 850 ms and take 139 MB.
 //!
-//! What bounds the misses. A queue is some 3.2 kB in a dozen allocations: 1,024 bytes are its own state, 1,016 a crossbeam
-//! channel with its first block of 31 places, 352 the worker, 272 the answer of its close. Deliveries to ten thousand and their
-//! closes are misses of the cache, and more so beside other work. In a fan-out each queue's gate, by which a close learns that
-//! the last write has left, costs some 13 ns. A saturated bounded queue was between 0.5 and 1.4 from run to run. A follower of
-//! a log claims each event by a compare-and-swap, without which an abort could not tell which events were begun; that alone
-//! takes longer than `disruptor` for the whole.
+//! What bounds the misses. A queue is some 2.3 kB in a dozen allocations: 1,016 bytes are a crossbeam channel with its first
+//! block of 31 places, 528 its own state, 240 the worker, 232 the answer of its close. Deliveries to ten thousand and their
+//! closes are misses of the cache. When two threads of a pool keep up with the writer, each event costs a wake-up and a poll of
+//! its own: 200,000 events took 34 ms in a run with 44,000 polls, and 98 ms in one with 140,000. In a fan-out each
+//! queue's gate, by which a close learns that the last write has left, costs some 13 ns. A follower of a log claims each event by
+//! a compare-and-swap, without which an abort could not tell which events were begun; that alone takes longer than `disruptor`
+//! for the whole. A queue with one producer was at 0.66 to 1.17 in three runs, and at 2.4 in one.
+//!
+//! # Keys
+//!
+//! A [keyed](crate::queue::QueueOptions::keyed) queue with 1,000 keys, eight at once, whose sink is ready at once, takes 82 to 91
+//! ns an event, a plain one 29 to 34: **2.7** times that, from 2.5 to 2.9 in other runs, where 2.5 was the aim. An event is moved from
+//! the channel into an index by its key, and out of that again, under a lock each. A tenth of it is the hash of the key, which is
+//! SipHash, since keys may be chosen by strangers; with `foldhash` it was 2.4, at the price of a dependency.
+//!
+//! # Webhooks
+//!
+//! Requests a second of `http::AsyncHttpSink` (feature `http-async`), against loops written by hand over the same hyper on
+//! the same two-thread runtime: `cargo run --release --manifest-path benches/webhooks/Cargo.toml`.
+//!
+//! | connections | | requests/s | by hand | ratio | was to be at least |
+//! | --- | --- | --- | --- | --- | --- |
+//! | 200 | awaited | 77,100 | 83,700 | 0.94 | 0.9 |
+//! | 16 | awaited | 84,400 | 91,400 | 0.91 | 0.9 |
+//! | 1, all on one core | awaited | 47,400 | 49,000 | 0.97 | 0.9 |
+//! | 200 | behind a queue, against a tokio channel | 69,600 | 76,300 | **0.89** | 0.9 |
+//! | 16 | the same | 80,300 | 85,400 | **0.88** | 0.9 |
+//! | 1, all on one core | the same | 46,200 | 48,700 | 0.95 | 0.9 |
+//!
+//! By hand is a bare connection of hyper's. Against hyper-util's client, which keeps connections as the sink does, it is 0.96 to
+//! 1.04. What the sink does besides is to keep connections, and to read an answer that comes before the body is sent.
 //!
 //! # The log
 //!

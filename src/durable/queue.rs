@@ -192,7 +192,7 @@ where
     fn commit(&self, records: &[Vec<u8>]) -> Result<(), Option<CommitError>> {
         let state = self.state();
         loop {
-            let room = state.room();
+            let room = if self.when_full == WhenFull::Wait { state.room() } else { 0 };
             let written = {
                 let Some(mut writing) = state.begin_write() else { return Err(state.refusal()) };
                 let written = state.store.write_all(records.iter().map(Vec::as_slice));

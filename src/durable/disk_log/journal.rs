@@ -276,19 +276,16 @@ impl Journal {
             return Err(StoreError::MaxBytes { max_bytes });
         }
         let (outcome, before) = shared.group.add(bytes, events);
-        loop {
-            if let Some(outcome) = outcome.get() {
-                return outcome.clone().map(|first| first + before);
-            }
-            if shared.leading {
-                self.done.wait(&mut shared);
-            } else {
-                shared.leading = true;
-                drop(shared);
-                self.lead();
-                shared = self.shared.lock();
-            }
+        while shared.leading && outcome.get().is_none() {
+            self.done.wait(&mut shared);
         }
+        if outcome.get().is_none() {
+            shared.leading = true;
+            drop(shared);
+            self.lead();
+        }
+        let outcome = outcome.get().expect("the group that was pending has been committed");
+        outcome.clone().map(|first| first + before)
     }
 
     /// Commits the pending group.
@@ -296,14 +293,15 @@ impl Journal {
         let mut lead = Lead { journal: self, outcome: None };
         self.await_writers();
         let mut log = self.log.lock();
-        let mut group = {
+        let (mut group, refusal) = {
             let mut shared = self.shared.lock();
             shared.committing = shared.group.bytes.len();
-            std::mem::take(&mut shared.group)
+            (std::mem::take(&mut shared.group), shared.refusal.clone())
         };
         lead.outcome = Some(Arc::clone(&group.outcome));
         let (first, start) = (log.next, (self.options.sync == Sync::Always).then(Instant::now));
-        let result = self.commit(&mut log, &mut group).map(|()| first);
+        let committed = refusal.map_or_else(|| self.commit(&mut log, &mut group), Err);
+        let result = committed.map(|()| first);
         let mut shared = self.shared.lock();
         shared.committing = 0;
         shared.sync_took = start.map_or(Duration::ZERO, |start| start.elapsed());
@@ -323,11 +321,14 @@ impl Journal {
     /// the sync that they share then. (PostgreSQL's `commit_delay` and MySQL's `binlog_group_commit_sync_delay` are the same,
     /// for a time that is configured.)
     fn await_writers(&self) {
+        if self.options.sync != Sync::Always {
+            return;
+        }
         let (expected, patience) = {
             let shared = self.shared.lock();
             (shared.writers, shared.sync_took / 4)
         };
-        if self.options.sync != Sync::Always || expected < 2 {
+        if expected < 2 {
             return;
         }
         let start = Instant::now();
@@ -337,7 +338,6 @@ impl Journal {
     }
 
     fn commit(&self, log: &mut Log, group: &mut Group) -> Result<(), StoreError> {
-        self.refuse_if_failed()?;
         if log.next > log.first && log.len + group.bytes.len() as u64 > self.options.segment_bytes {
             self.next_segment(log)?;
         }
