@@ -61,11 +61,17 @@ where
 {
     let path = path.as_ref();
     let directory = Directory::look(path)?;
+    let mut before = Vec::new();
     for _ in 0..100 {
         let found = look(&directory, path, None);
-        if is_settled(&directory, &found) {
+        let committed = |damage: &&Damage| damage.committed;
+        let damage = found.as_ref().map(|found| found.damage.iter().filter(committed).cloned().collect());
+        let damage: Vec<Damage> = damage.unwrap_or_default();
+        if is_settled(&directory, &found) && (damage.is_empty() || damage == before) {
             return found.and_then(|found| describe(found, path));
         }
+        // It is looked at twice: a record that is being written is half there.
+        before = damage;
     }
     look(&directory, path, None).and_then(|found| describe(found, path))
 }
