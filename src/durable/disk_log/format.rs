@@ -337,8 +337,17 @@ impl Scan {
             at += 8;
         }
         let len = self.end.saturating_sub(from);
-        let is_cut = len < RECORD as u64 || self.zeros(from)? || self.is_torn(from, RECORD)?;
-        Ok(if is_cut { Item::Cut } else { Item::Damage { len } })
+        if len < RECORD as u64 || self.zeros(from)? || self.is_torn(from, RECORD)? {
+            return Ok(Item::Cut);
+        }
+        // Zeros behind it are a cut.
+        let mut bytes = from + RECORD as u64;
+        for at in (bytes..self.end).step_by(8) {
+            if !self.zeros_in(at, (self.end - at).min(8))? {
+                bytes = (at + 8).min(self.end);
+            }
+        }
+        Ok(Item::Damage { len: bytes - from })
     }
 
     /// Whether only the first of these bytes were written, up to a sector, over the zeros that the file ends with.
@@ -357,13 +366,17 @@ impl Scan {
     fn zeros(&mut self, mut at: u64) -> io::Result<bool> {
         while at < self.end {
             let len = (self.end - at).min(PIECE);
-            let Some(start) = self.load(at, len)? else { return Ok(false) };
-            if self.piece[start..start + len as usize].iter().any(|byte| *byte != 0) {
+            if !self.zeros_in(at, len)? {
                 return Ok(false);
             }
             at += len;
         }
         Ok(true)
+    }
+
+    fn zeros_in(&mut self, at: u64, len: u64) -> io::Result<bool> {
+        let start = self.load(at, len)?;
+        Ok(start.is_some_and(|start| self.piece[start..start + len as usize].iter().all(|byte| *byte == 0)))
     }
 
     /// Where these bytes are in `piece`; `None` if the file does not have them.

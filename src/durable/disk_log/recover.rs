@@ -256,7 +256,9 @@ impl Looking {
         };
         let damage_from = self.found.damage.len();
         let mut scan = Scan::new(Arc::clone(&segment.file), place, len);
+        let mut ends_damaged = false;
         while let Some((at, item)) = scan.next()? {
+            ends_damaged &= item == Item::Cut;
             match item {
                 Item::Record(record) => {
                     if record.synced {
@@ -297,10 +299,7 @@ impl Looking {
                 }
                 Item::Damage { len: bytes } => {
                     self.damaged(&segment.name, at, bytes);
-                    if last && at + bytes == len {
-                        // Nothing says how many; at least one, if it was no state record.
-                        self.reach(self.found.next + 1);
-                    }
+                    ends_damaged = true;
                 }
                 Item::Cut => {
                     segment.end = at;
@@ -309,6 +308,10 @@ impl Looking {
                     }
                 }
             }
+        }
+        if last && ends_damaged {
+            // Nothing says how many; at least one, if it was no state record.
+            self.reach(self.found.next + 1);
         }
         if segment.len < START {
             segment.end = segment.len;
