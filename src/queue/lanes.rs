@@ -33,6 +33,8 @@
 //!   the waker did, and finds the event. Otherwise the waker takes a lane out of the list of the idle, or starts one; that
 //!   counts as looking at once.
 //! - *A lane settles an event*, and its key is ready again. It looks itself.
+//! - *A lane moves events, or removes keys.* Others that look meanwhile may sleep, or take what it has moved and sleep after
+//!   that. So it looks at the channel after that, unless it finds something to take.
 //! - *A lane ends.* It wakes all that are idle, each of which finds the end too.
 //!
 //! If no lane is idle and none can be started, no waker is with the pipe: whichever lane is free first looks.
@@ -472,8 +474,9 @@ where
 {
     fn next(&self, lane: &mut Turn<E>) -> Next<()> {
         lane.has_looked = true;
-        // Once at each look, so that no key waits behind all events of another; and until there is something ready.
-        let mut may_move = true;
+        // It moves once at each look, so that no key waits behind all events of another; and until there is something ready, or
+        // nothing in the channel: others may take what it has moved, and sleep while it does.
+        let (mut has_moved, mut is_empty) = (false, false);
         loop {
             let mut state = self.state.lock();
             match lane.mode {
@@ -512,18 +515,19 @@ where
                 return Next::Asked;
             }
             let room = state.index.ready() < READY && state.index.waiting() < MOST / 2;
-            let moves = may_move && room && !state.moving;
+            let sleeps = !state.index.has_ready();
+            let moves = (sleeps || !has_moved) && !is_empty && room && !state.moving;
             if moves && (Self::has_news(pipe) || (!state.disconnected && pipe.is_shut())) {
                 state.moving = true;
                 drop(state);
-                may_move = self.fill(pipe) && !self.state.lock().index.has_ready();
+                (has_moved, is_empty) = (true, !self.fill(pipe));
                 continue;
             }
-            let sleeps = !state.index.has_ready();
             if !state.moving && state.index.has_idle(sleeps) {
                 state.moving = true;
                 drop(state);
                 self.remove_idle();
+                is_empty = false;
                 continue;
             }
             if lane.number == usize::MAX {
