@@ -1,11 +1,10 @@
 use std::fmt;
-use std::future::poll_fn;
 use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use crate::contract::{AsyncSink, WriteError, delegate};
 use crate::sync::clock::{Clock, ClockSlot};
+use crate::sync::until::until;
 
 /// Fails a write that takes longer than a given time. Made by [`timeout`](crate::AsyncSinkExt::timeout).
 ///
@@ -103,13 +102,9 @@ where
 
     async fn write(&self, event: E) -> Result<(), WriteError<E, Self::Error>> {
         let written = {
-            let mut write = pin!(self.sink.write(event.clone()));
-            let mut time_is_up = pin!(self.clock.sleep(self.time));
-            poll_fn(|context| match write.as_mut().poll(context) {
-                Poll::Ready(written) => Poll::Ready(Some(written)),
-                Poll::Pending => time_is_up.as_mut().poll(context).map(|()| None),
-            })
-            .await
+            let write = pin!(self.sink.write(event.clone()));
+            let time_is_up = pin!(self.clock.sleep(self.time));
+            until(write, time_is_up).await
         };
         match written {
             Some(written) => {

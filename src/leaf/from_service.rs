@@ -2,7 +2,6 @@ use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::pin;
-use std::task::Poll;
 
 use parking_lot::Mutex;
 use tower_service::Service;
@@ -10,6 +9,7 @@ use tower_service::Service;
 use crate::contract::{AsyncSink, WriteError};
 use crate::lifecycle::{Closing, Flushing};
 use crate::sync::clock::Alarm;
+use crate::sync::until::until;
 
 /// An asynchronous sink that calls a `tower::Service` with each event. Made by [`from_service`].
 pub struct FromService<E, S> {
@@ -87,12 +87,8 @@ where
         }
         let mut service = self.service.lock().clone();
         let called = {
-            let mut closed = pin!(self.closed.raised());
-            let ready = poll_fn(|context| match service.poll_ready(context) {
-                Poll::Ready(ready) => Poll::Ready(Some(ready)),
-                Poll::Pending => closed.as_mut().poll(context).map(|()| None),
-            })
-            .await;
+            let ready = pin!(poll_fn(|context| service.poll_ready(context)));
+            let ready = until(ready, pin!(self.closed.raised())).await;
             match ready {
                 Some(Ok(())) => service.call(event.clone()),
                 Some(Err(error)) => return Err(WriteError::failed(event, error)),

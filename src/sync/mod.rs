@@ -14,6 +14,7 @@ pub(crate) mod scope;
 pub(crate) mod spin;
 pub(crate) mod stop;
 pub(crate) mod timer;
+pub(crate) mod until;
 pub(crate) mod waker;
 
 pub(crate) use self::give_way::give_way;

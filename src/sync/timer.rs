@@ -22,6 +22,8 @@ use parking_lot::{Condvar, Mutex};
 
 use super::blocking::blocking;
 use super::caught::{drop_caught, wake_caught};
+#[cfg(feature = "http-async")]
+use super::until::until;
 
 /// How long the thread waits for another timer before it ends.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
@@ -36,12 +38,7 @@ pub(crate) fn sleep_until(deadline: Instant) -> Sleep {
 /// Completes with `future`, or with `None` at `deadline`.
 #[cfg(feature = "http-async")]
 pub(crate) async fn timeout_at<T>(deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
-    let (mut future, mut sleep) = (std::pin::pin!(future), sleep_until(deadline));
-    std::future::poll_fn(|context| match future.as_mut().poll(context) {
-        Poll::Ready(value) => Poll::Ready(Some(value)),
-        Poll::Pending => Pin::new(&mut sleep).poll(context).map(|()| None),
-    })
-    .await
+    until(std::pin::pin!(future), std::pin::pin!(sleep_until(deadline))).await
 }
 
 /// A timer, from the first poll on. Dropping it takes it back.

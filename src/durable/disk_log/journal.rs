@@ -13,7 +13,8 @@
 //!
 //! A sync of a file that has grown commits its new length to the journal of the file system as well, which takes about as long
 //! as the bytes do. So a small group that is synced is written with zeros behind it, in one write; the groups that come
-//! next overwrite these, and the file does not grow ([`AHEAD`]). (PostgreSQL fills the segments of its log with zeros for that, `wal_init_zero`.)
+//! next overwrite these, and the file does not grow ([`AHEAD`]). (PostgreSQL fills the segments of its log with zeros for
+//! that, `wal_init_zero`.)
 //! Zeros at the end of the last segment are what a crash may leave, and are cut off when the store is opened. A segment that
 //! is sealed or closed is cut before its last sync.
 //!

@@ -12,7 +12,7 @@ use super::super::options::{Options, Sync};
 use super::super::reader::{Next, Reader};
 use super::super::store::sync_every;
 use super::memory_disk::{Fault, MemoryDisk};
-use super::{numbers, open, read_all, rounds};
+use super::{events, numbers, open, read_all, rounds};
 
 fn options() -> Options {
     Options { segment_bytes: 8_000, ..Options::default() }
@@ -242,12 +242,8 @@ fn every_writer_of_a_group_learns_what_became_of_its_record() {
         disk.kill();
         let journal = open(&disk, &options()).unwrap();
         assert_eq!(journal.recovered().damage, []);
-        let mut reader = Reader::new(Arc::clone(&journal));
-        let next = || match reader.next().unwrap()? {
-            Next::Event { number, .. } => Some((number, reader.payload().to_vec())),
-            Next::Damaged(events) => panic!("{events:?}"),
-        };
-        let there: BTreeMap<u64, Vec<u8>> = std::iter::from_fn(next).collect();
+        let there: BTreeMap<u64, Vec<u8>> =
+            events(&mut Reader::new(Arc::clone(&journal))).into_iter().collect();
         for written in written {
             assert!(written.is_sorted(), "a writer's records have its order");
             for (number, record) in written {

@@ -31,6 +31,15 @@ fn read_all(journal: &Arc<Journal>) -> Vec<Next> {
     std::iter::from_fn(|| reader.next().expect("the disk can be read")).collect()
 }
 
+/// The numbers and bytes of what a reader has yet to read.
+fn events(reader: &mut Reader) -> Vec<(u64, Vec<u8>)> {
+    let next = || match reader.next().unwrap()? {
+        Next::Event { number, .. } => Some((number, reader.payload().to_vec())),
+        Next::Damaged(events) => panic!("{events:?}"),
+    };
+    std::iter::from_fn(next).collect()
+}
+
 fn numbers(journal: &Arc<Journal>) -> Vec<u64> {
     let number = |next| match next {
         Next::Event { number, .. } => number,

@@ -8,8 +8,9 @@ use super::super::error::OpenError;
 use super::super::format::{Header, Place};
 use super::super::inspect;
 use super::super::options::{Options, Sync};
-use super::super::reader::{Next, Reader};
+use super::super::reader::Next;
 use super::super::store::Store;
+use super::events;
 
 /// A directory of its own, removed at the end.
 struct Directory(PathBuf);
@@ -37,14 +38,6 @@ impl Drop for Directory {
 
 fn open(path: &Path) -> Result<Store, OpenError> {
     Store::open(path, Options { schema: "push/1".to_owned(), ..Options::default() })
-}
-
-fn events(reader: &mut Reader) -> Vec<(u64, Vec<u8>)> {
-    let next = || match reader.next().unwrap()? {
-        Next::Event { number, .. } => Some((number, reader.payload().to_vec())),
-        Next::Damaged(events) => panic!("{events:?}"),
-    };
-    std::iter::from_fn(next).collect()
 }
 
 #[test]
